@@ -1,0 +1,3 @@
+module github.com/breakerhttp/breakerhttp
+
+go 1.26
