@@ -1,0 +1,72 @@
+MAKEFLAGS += --no-print-directory
+race := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+# The folders of the workspace's modules, those without a package left out.
+modules = $(sort $(shell go list -f '{{.Module.Dir}}' work))
+
+# The tools that tools/go.mod pins, each built by its name into bin.
+bin           := build/bin
+gofumpt       := mvdan.cc/gofumpt
+staticcheck   := honnef.co/go/tools/cmd/staticcheck
+golangci-lint := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+benchstat     := golang.org/x/perf/cmd/benchstat
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: ## Run all tests of all modules; install the servers they need where that can be done
+	scripts/with-servers.sh go test $(race) -shuffle=on work
+
+.PHONY: ci
+ci: ## Run what CI runs: test, lint, golangci, fuzz, bench-smoke, demo, cover
+	$(MAKE) test
+	$(MAKE) lint
+	$(MAKE) golangci
+	$(MAKE) fuzz FUZZTIME=5s
+	$(MAKE) bench-smoke
+	$(MAKE) demo
+	$(MAKE) cover
+
+.PHONY: lint
+lint: $(bin)/gofumpt $(bin)/staticcheck ## Check format, go vet, staticcheck, go.mod files, host and path names
+	test -z "$$($(bin)/gofumpt -l . | tee /dev/stderr)"
+	go vet work
+	$(bin)/staticcheck work
+	set -e; for m in $(modules) tools; do go -C $$m mod tidy -diff; done
+	scripts/names.sh
+
+.PHONY: golangci
+golangci: $(bin)/golangci-lint ## Check the rules of .golangci.yml (building the tool takes minutes, once)
+	set -e; for m in $(modules); do (cd $$m && $(CURDIR)/$(bin)/golangci-lint run ./...); done
+
+FUZZTIME ?= 10m
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME each (10m)
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: cover
+cover: ## Show the coverage of the root and internal packages; fail below 95 %
+	scripts/with-servers.sh scripts/cover.sh 95
+
+.PHONY: demo
+demo: ## Show circuits at work in a terminal
+	go run ./examples/quickstart
+
+.PHONY: bench
+bench: $(bin)/benchstat ## Measure against the peers
+	go -C benchmarks test -run='^$$' -bench=. -count=6 . | tee build/bench.txt
+	$(bin)/benchstat build/bench.txt
+
+.PHONY: bench-smoke
+bench-smoke: ## Run every benchmark once and check the allocations
+	$(if $(wildcard benchmarks/*_test.go),go -C benchmarks test -bench=. -benchtime=1x .)
+
+.PHONY: clean
+clean: ## Remove what the targets built
+	rm -rf build
+
+$(bin)/%: tools/go.mod tools/go.sum
+	GOWORK=off go -C tools build -o ../$@ $($*)

@@ -1,0 +1,78 @@
+#!/bin/sh
+# Usage: with-servers.sh COMMAND...
+#
+# Runs COMMAND in the repository's root with the programs that some tests start
+# named in its environment:
+#
+#   REDIS_SERVER  redis-server or valkey-server
+#   DYNALITE      dynalite, which speaks DynamoDB's API and runs on node; not
+#                 needed if DYNAMODB_ENDPOINT is set
+#
+# What is set already is kept, what is not found is installed where this machine
+# lets us. The tests of what is missing then skip, and a list of it ends the
+# output. With CI=true nothing may be missing.
+set -eu
+cd "$(dirname "$0")/.."
+mkdir -p build
+
+missing=
+lack() { missing="$missing  $1\n"; }
+has() { command -v "$1" >/dev/null; }
+
+# A failed installation shows its last words; the tests go on without it.
+install_quietly() {
+	name=$1
+	shift
+	echo "installing $name" >&2
+	"$@" >"build/install-$name.log" 2>&1 || tail -n 5 "build/install-$name.log" >&2
+}
+
+install_redis() { apt-get update && apt-get install -y --no-install-recommends redis-server; }
+
+install_dynalite() {
+	rm -rf build/dynalite
+	mkdir build/dynalite
+	cp "$dynalite_lock" "${dynalite_lock%/*}/package.json" build/dynalite
+	npm ci --prefix build/dynalite --ignore-scripts --no-audit --no-fund
+}
+
+if [ -z "${REDIS_SERVER:-}" ]; then
+	if ! has redis-server && ! has valkey-server && has apt-get && [ "$(id -u)" = 0 ]; then
+		install_quietly redis-server install_redis
+	fi
+	REDIS_SERVER=$(command -v redis-server || command -v valkey-server) ||
+		lack "redis-server (a package of most systems; or name the program in REDIS_SERVER)"
+fi
+
+dynalite_lock=store/dynamodbstore/testdata/dynalite/package-lock.json
+if [ -z "${DYNALITE:-}" ] && [ -z "${DYNAMODB_ENDPOINT:-}" ]; then
+	DYNALITE=$PWD/build/dynalite/node_modules/.bin/dynalite
+	if has npm && ! { [ -x "$DYNALITE" ] && cmp -s "$dynalite_lock" build/dynalite/package-lock.json; }; then
+		install_quietly dynalite install_dynalite
+	fi
+	if ! has node || ! [ -x "$DYNALITE" ]; then
+		DYNALITE=
+		lack "dynalite (needs node and npm)"
+	fi
+fi
+
+# The race detector is no server, but its tests are lost in the same way.
+if [ "$(go env CGO_ENABLED)" != 1 ]; then
+	lack "the race detector (needs a C compiler)"
+fi
+
+export REDIS_SERVER DYNALITE
+if [ "${CI:-}" = true ]; then
+	if [ -n "$missing" ]; then
+		printf 'This machine lacks:\n%b' "$missing" >&2
+		exit 1
+	fi
+	export BREAKERHTTP_REQUIRE_SERVERS=1
+fi
+
+status=0
+"$@" || status=$?
+if [ -n "$missing" ]; then
+	printf '\nTested without what this machine lacks:\n%b' "$missing" >&2
+fi
+exit $status
