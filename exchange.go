@@ -1,0 +1,202 @@
+package breakerhttp
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// An exchange is a request on its way through a Transport. It lives on the stack
+// of RoundTrip.
+type exchange struct {
+	t    *Transport
+	req  *http.Request
+	host *host
+	call circuit.Call
+	by   circuit.Cause // gathers the transitions that this request causes
+	resp *http.Response
+	err  error
+
+	began     time.Duration // only if the classifier is the user's
+	expired   bool          // the deadline had passed before base was called
+	bodyFault bool          // the request's own body failed
+	admitted  bool
+	sent      bool // base has been called
+	answered  bool // base has returned
+	over      bool // nothing is left to give back
+}
+
+// admit finds the host and asks its circuit. It returns a refusal, or nil with
+// no host for an unguarded request.
+func (x *exchange) admit() *OpenError {
+	for {
+		x.host = x.t.find(x.req)
+		if x.host == nil {
+			return nil
+		}
+		if x.call, x.admitted = x.host.circuit.Enter(); x.admitted {
+			return nil
+		}
+		mayProbe := x.t.mayProbe(x.host, x.req)
+		x.by.Context = x.req.Context()
+		call, r, decision := x.host.circuit.Admit(&x.by, x.t.now(), mayProbe)
+		switch decision {
+		case circuit.Admitted:
+			x.call, x.admitted = call, true
+			x.host.tell(&x.by)
+			return nil
+		case circuit.Refused:
+			return &OpenError{Key: x.host.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
+		}
+	}
+}
+
+// mayProbe asks the user's filter, without a lock, where it matters: a circuit
+// that is closed now has no probe to give.
+func (t *Transport) mayProbe(h *host, req *http.Request) bool {
+	if t.probeFilter == nil {
+		return true
+	}
+	return h.circuit.State() != circuit.Closed && t.probeFilter(req)
+}
+
+// refuse answers in place of the host; in a dry run it only reports.
+func (x *exchange) refuse(refusal *OpenError) (*http.Response, error) {
+	x.host.refused(x.req, refusal)
+	x.host.tell(&x.by)
+	if x.t.dryRun {
+		x.over = true
+		return x.t.base.RoundTrip(x.req)
+	}
+	if x.req.Body != nil {
+		_ = x.req.Body.Close() // RoundTrip must, also on errors
+	}
+	if x.t.fallback == nil {
+		x.over = true
+		return nil, refusal
+	}
+	resp, err := x.t.fallback(x.req, refusal)
+	x.over = true
+	if (resp == nil) == (err == nil) {
+		if resp != nil && resp.Body != nil {
+			_ = resp.Body.Close()
+		}
+		return nil, errNoFallback
+	}
+	return resp, err
+}
+
+// send calls base, once.
+func (x *exchange) send() {
+	if deadline, ok := x.req.Context().Deadline(); ok {
+		x.expired = !time.Now().Before(deadline)
+	}
+	if x.t.classifier != nil {
+		x.began = x.t.now()
+	}
+	req, body := watchRequestBody(x.req)
+	x.sent = true
+	x.resp, x.err = x.t.base.RoundTrip(req)
+	x.answered = true
+	if body != nil {
+		x.bodyFault = body.fault.Load()
+		if x.resp != nil && x.resp.Request == req {
+			x.resp.Request = x.req
+		}
+	}
+}
+
+// report tells the circuit how it went. A success that has a body is watched
+// further: the body can still take it back.
+func (x *exchange) report() {
+	watched := canFailLate(x.req, x.resp)
+	if !x.good() || !x.host.circuit.Succeed(x.call, !watched) {
+		watched = x.reportVerdict(watched) && watched
+	}
+	if watched {
+		x.resp.Body = &responseBody{ReadCloser: x.resp.Body, host: x.host, req: x.req, receipt: x.call.Receipt}
+	}
+}
+
+// good reports a success that needs no further judgement.
+func (x *exchange) good() bool {
+	return x.t.classifier == nil && x.err == nil && x.resp != nil && x.resp.StatusCode < 500
+}
+
+// reportVerdict returns false if the response is not to be judged again.
+func (x *exchange) reportVerdict(watched bool) bool {
+	v := x.judge()
+	v.Whole = !watched
+	x.by.Context = x.req.Context()
+	counted := x.host.circuit.Done(&x.by, x.t.now(), &x.call, v)
+	x.host.tell(&x.by)
+	return counted && v.Outcome == circuit.Success
+}
+
+// judge classifies what base has returned.
+func (x *exchange) judge() circuit.Verdict {
+	a := Attempt{Request: x.req, Response: x.resp, Err: x.err, expired: x.expired, bodyFault: x.bodyFault}
+	outcome, errorType := judge(&a)
+	if x.t.classifier != nil {
+		a.Duration = x.t.now() - x.began
+		outcome = x.t.classifier(a)
+		if outcome == Failure && errorType == "" {
+			errorType = otherErrorType(&a)
+		}
+	}
+	v := circuit.Verdict{Outcome: circuit.Outcome(outcome)}
+	if outcome == Failure {
+		v.ErrorType = errorType
+		v.Detail = describe(&a, errorType)
+		if x.resp != nil {
+			v.RetryAfter = retryAfter(x.resp.Header, time.Now())
+		}
+	}
+	return v
+}
+
+// otherErrorType is that of a failure which is none by default.
+func otherErrorType(a *Attempt) string {
+	if a.Response != nil {
+		return strconv.Itoa(a.Response.StatusCode)
+	}
+	return errorTypeOther
+}
+
+// abandon is for what ends the goroutine's ordinary way: a panic of base, or of
+// a function of the user's, or runtime.Goexit. It gives the slot and the bodies
+// back, and lets it go on.
+func (x *exchange) abandon() {
+	if x.over {
+		return
+	}
+	cause := recover()
+	if cause != nil {
+		defer panic(cause) // whatever happens here
+	}
+	switch {
+	case x.answered:
+		if x.resp != nil && x.resp.Body != nil {
+			defer x.resp.Body.Close()
+		}
+	case !x.sent:
+		if x.req != nil && x.req.Body != nil {
+			defer x.req.Body.Close()
+		}
+	}
+	if x.host == nil {
+		return
+	}
+	x.by.Context = x.req.Context()
+	defer x.host.tell(&x.by)
+	if !x.admitted {
+		return
+	}
+	v := circuit.Verdict{Outcome: circuit.Ignored}
+	if cause != nil && x.sent && !x.answered {
+		v = circuit.Verdict{Outcome: circuit.Failure, ErrorType: errorTypePanic, Detail: errorTypePanic}
+	}
+	x.host.circuit.Done(&x.by, x.t.now(), &x.call, v)
+}

@@ -1,0 +1,265 @@
+package breakerhttp
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A KeyFunc names the circuit that guards a request. Requests with the same key
+// share a circuit; one with the key "" goes unguarded. It is called
+// concurrently, and must neither change the request nor read its body.
+type KeyFunc func(*http.Request) string
+
+// HostKey is the default [KeyFunc]. It returns the origin of req.URL as RFC 6454
+// writes it: scheme and host in lower case, the port only if it is not the
+// scheme's own, as in "https://api.example.com" or "http://10.0.0.1:8080".
+// IP addresses are in their canonical form, and one trailing dot is dropped. A
+// name in Unicode stays in Unicode, so it is another key than its Punycode.
+//
+// HostKey returns "" if there is no origin that a request could be sent to: a
+// scheme other than http and https, no host or one that [url.Parse] would
+// refuse, an empty label in it, a port over 65535. The same goes for a host
+// longer than 1024 bytes, four times a DNS name. req.Host plays no part.
+func HostKey(req *http.Request) string {
+	if req == nil {
+		return ""
+	}
+	return origin(req.URL)
+}
+
+// maxHost bounds the memory that a key takes.
+const maxHost = 1024
+
+// origin returns the origin of u as RFC 6454 writes it, or "".
+func origin(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	scheme := strings.ToLower(u.Scheme)
+	std := defaultPort(scheme)
+	host, port, ok := splitHost(u.Host)
+	if std == 0 || !ok {
+		return ""
+	}
+	if port == std {
+		port = -1
+	}
+	b := make([]byte, 0, 288) // on the stack, and enough for any DNS name
+	b = append(b, scheme...)
+	b = append(b, "://"...)
+	return string(appendHost(b, host, port))
+}
+
+func defaultPort(scheme string) int {
+	switch scheme {
+	case "http":
+		return 80
+	case "https":
+		return 443
+	}
+	return 0
+}
+
+func appendHost(b []byte, host string, port int) []byte {
+	b = append(b, host...)
+	if port < 0 {
+		return b
+	}
+	return strconv.AppendInt(append(b, ':'), int64(port), 10)
+}
+
+// splitHost splits the host of a URL into its canonical name, an IPv6 address in
+// brackets, and its port, -1 if it has none.
+func splitHost(s string) (host string, port int, ok bool) {
+	host, port = s, -1
+	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
+		host = s[:i]
+		if digits := s[i+1:]; digits != "" {
+			n, err := strconv.ParseUint(digits, 10, 16)
+			if err != nil {
+				return "", 0, false
+			}
+			port = int(n)
+		}
+	}
+	if strings.HasPrefix(host, "[") {
+		host, ok = canonicalIPv6(host)
+	} else {
+		host, ok = canonicalName(host)
+	}
+	return host, port, ok && len(host) <= maxHost
+}
+
+// canonicalName returns a DNS name or an IPv4 address in lower case.
+func canonicalName(name string) (string, bool) {
+	if !without(name, " #%/:?@[\\]^`{|}") {
+		return "", false
+	}
+	name = strings.Map(lower, strings.TrimSuffix(name, "."))
+	// Without its dot, "example.com.." would fall to the circuit of another name.
+	if name == "" || name[0] == '.' || name[len(name)-1] == '.' || strings.Contains(name, "..") {
+		return "", false
+	}
+	return name, true
+}
+
+// lower is unicode.ToLower but for the two letters that IDNA, and so net/http,
+// takes for others: "gİthub.com" must not fall to the circuit of github.com.
+func lower(r rune) rune {
+	if r == 'İ' || r == 'ẞ' {
+		return r
+	}
+	return unicode.ToLower(r)
+}
+
+// canonicalIPv6 returns an IPv6 address in brackets as RFC 5952 writes it, its
+// zone as it is, or the IPv4 address that it stands for.
+func canonicalIPv6(s string) (string, bool) {
+	inner, closed := strings.CutSuffix(s[1:], "]")
+	addr, err := netip.ParseAddr(inner)
+	if !closed || err != nil || addr.Is4() || !without(addr.Zone(), "#/?@[\\]^`{|}") {
+		return "", false
+	}
+	var buf [64]byte
+	b := buf[:0]
+	if addr = addr.Unmap(); addr.Is4() {
+		b = addr.AppendTo(b)
+	} else {
+		b = append(addr.AppendTo(append(b, '[')), ']')
+	}
+	if string(b) == s {
+		return s, true
+	}
+	return string(b), true
+}
+
+// without reports whether s is UTF-8 without control characters and without any
+// of those given: what is left is what url.Parse lets pass.
+func without(s, chars string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f || strings.IndexByte(chars, s[i]) >= 0 {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
+
+// splitOrigin splits a key as [HostKey] returns it, as splitHost does but with
+// the scheme's own port if it names none. It refuses any other key.
+func splitOrigin(key string) (host string, port int, ok bool) {
+	scheme, rest, _ := strings.Cut(key, "://")
+	if key == "" || origin(&url.URL{Scheme: scheme, Host: rest}) != key {
+		return "", 0, false
+	}
+	host, port, _ = splitHost(rest)
+	if port < 0 {
+		port = defaultPort(scheme)
+	}
+	return host, port, true
+}
+
+// addressOf returns server.address and server.port of a key that is an origin.
+func addressOf(key string) (host string, port int, ok bool) {
+	host, port, ok = splitOrigin(key)
+	return strings.Trim(host, "[]"), port, ok
+}
+
+// normalKey returns the origin of what a person typed for a key: any URL that
+// the circuit guards, or its host and port alone. Then the port 80 stands for
+// http, none and any other for https. What has no origin is returned as it is.
+func normalKey(typed string) string {
+	if _, _, ok := splitOrigin(typed); ok {
+		return typed // as in a Snapshot, where the zone of an address is not escaped
+	}
+	rawURL := typed
+	if !strings.Contains(typed, "://") {
+		rawURL = "https://" + typed
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return typed
+	}
+	if _, port, _ := splitHost(u.Host); port == 80 && rawURL != typed {
+		u.Scheme = "http"
+	}
+	if key := origin(u); key != "" {
+		return key
+	}
+	return typed
+}
+
+// normalPattern returns the pattern of a host policy as matchPolicy looks for it:
+// "https://host:port", without the port if it is the scheme's own, "host:port",
+// "host" or "*.domain". A custom KeyFunc may return anything, so with one all but
+// the last stay as they are. The error lacks the package's prefix.
+func normalPattern(pattern string, customKey bool) (string, error) {
+	normal := ""
+	switch domain, wildcard := strings.CutPrefix(pattern, "*."); {
+	case wildcard:
+		if host, port, ok := splitHost(domain); ok && port < 0 && host[0] != '[' && !strings.Contains(host, "*") {
+			normal = "*." + host
+		}
+	case strings.HasPrefix(pattern, "*"):
+	case customKey:
+		normal = pattern
+	case strings.Contains(pattern, "*"):
+	case strings.Contains(pattern, "://"):
+		scheme, host, _ := strings.Cut(strings.TrimSuffix(pattern, "/"), "://")
+		normal = origin(&url.URL{Scheme: scheme, Host: host})
+	default:
+		if host, port, ok := splitHost(strings.TrimSuffix(pattern, "/")); ok {
+			normal = string(appendHost(nil, host, port))
+		}
+	}
+	if normal != "" {
+		return normal, nil
+	}
+	want := `"host", "host:port", "https://host:port" or "*.domain"`
+	if customKey {
+		want = `an exact key, "host", "host:port" or "*.domain"`
+	}
+	return "", fmt.Errorf("pattern %q is no host: want %s", pattern, want)
+}
+
+// matchPolicy returns the value of the most specific of the normal patterns that
+// match a circuit's key: the key itself, its host and port, its host, its longest
+// wildcard. A custom key that reads as a canonical host, or host and port, has
+// the last three too.
+func matchPolicy[V any](patterns map[string]V, key string) (v V, ok bool) {
+	if len(patterns) == 0 {
+		return v, false
+	}
+	if v, ok = patterns[key]; ok {
+		return v, true
+	}
+	host, port, ok := splitOrigin(key)
+	if !ok {
+		host, port, ok = splitHost(key)
+		if !ok || string(appendHost(nil, host, port)) != key {
+			return v, false
+		}
+	}
+	b := appendHost(nil, host, port)
+	for _, pattern := range [][]byte{b, b[:len(host)]} {
+		if v, ok = patterns[string(pattern)]; ok {
+			return v, true
+		}
+	}
+	// Each wildcard overwrites the byte before its dot, which no later one needs:
+	// a name of a thousand labels costs one copy, not a thousand.
+	for i, c := range []byte(host) {
+		if c == '.' {
+			b[i-1] = '*'
+			if v, ok = patterns[string(b[i-1:len(host)])]; ok {
+				return v, true
+			}
+		}
+	}
+	return v, false
+}

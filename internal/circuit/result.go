@@ -1,0 +1,234 @@
+package circuit
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/window"
+)
+
+// Verdict is how a request ended.
+type Verdict struct {
+	Outcome    Outcome
+	Whole      bool          // a success has no body that could still fail
+	ErrorType  string        // of a failure, for its total
+	Detail     string        // of a failure, for people
+	RetryAfter time.Duration // that a failure asked for; 0 if it did not
+}
+
+// Done takes the verdict on a call and frees its slot. It returns false if that
+// does not count at all: the call was a probe that had timed out, or its verdict
+// has been given before.
+func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if call.done {
+		return false
+	}
+	if w := call.wait; w != nil && now-w.since <= c.patience() {
+		c.waiting.remove(w) // answered in time: settle must not give it up
+	}
+	c.settle(by, now)
+	call.done = true
+	w := call.end()
+	g := call.gen
+	if g != c.gen.Load() {
+		c.stale--
+		if !w.timedOut {
+			c.past.count(v)
+		}
+		return !w.timedOut
+	}
+	switch v.Outcome {
+	case Success:
+		g.succeeded.add()
+		c.success(by, now, call, w.bucket, v)
+	case Failure:
+		c.lost++
+		c.failed++
+		c.past.count(v)
+		if c.window != nil && g.state == Closed {
+			c.countFailure(now, w.bucket)
+		}
+		c.fail(by, now, v)
+	default:
+		c.lost++
+		c.past.count(v)
+		c.wake()
+	}
+	return true
+}
+
+func (c *Circuit) success(by *Cause, now time.Duration, call *Call, slow int64, v Verdict) {
+	g := call.gen
+	switch {
+	case g.state == HalfOpen:
+		if n := g.succeeded.load(); n >= uint64(c.cfg.ProbeSuccesses) {
+			c.close(by, now, ProbeSucceeded, fmt.Sprintf("%s succeeded", count(int(n), "probe")))
+			g.led = c.gen.Load()
+		}
+		c.wake()
+		return
+	case slow != 0:
+		call.bucket = slow // counted as slow, while it hung
+	case c.window != nil:
+		call.bucket = c.window.Add(now, window.Counts{Requests: 1})
+	}
+	if v.Whole {
+		g.run.Store(0)
+	}
+}
+
+// countFailure counts a failure in the window. A call that was counted as slow
+// is not counted again, while that is in the window.
+func (c *Circuit) countFailure(now time.Duration, slow int64) {
+	if !c.window.Fail(now, slow) {
+		c.window.Add(now, window.Counts{Requests: 1, Failures: 1})
+	}
+}
+
+// Ended tells that the body of a successful response has ended without an
+// error, which breaks the run of failures.
+func (c *Circuit) Ended(r Receipt) {
+	if g := r.gen; g.state == Closed && g.run.Load() == 0 {
+		return
+	}
+	c.mu.Lock()
+	r.gen.heir().run.Store(0)
+	c.mu.Unlock()
+}
+
+// Late tells that a call that had succeeded has failed after all, in its body.
+// It returns false if the circuit has been evicted meanwhile.
+func (c *Circuit) Late(by *Cause, now time.Duration, r Receipt, v Verdict) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settle(by, now)
+	c.past.count(v)
+	g := r.gen.heir()
+	if g != c.gen.Load() {
+		return !c.evicted
+	}
+	if c.window != nil && g.state == Closed {
+		c.window.Fail(now, r.bucket)
+	} else if g == r.gen {
+		c.late++ // the success of a probe is not among the counts of the closed state
+	}
+	c.fail(by, now, v)
+	return !c.evicted
+}
+
+// heir is the generation that the late result of a call of g belongs to.
+func (g *generation) heir() *generation {
+	if g.led != nil {
+		return g.led
+	}
+	return g
+}
+
+// fail takes the consequences of a failure in the current generation.
+func (c *Circuit) fail(by *Cause, now time.Duration, v Verdict) {
+	c.lastFailure = max(c.lastFailure, now)
+	g := c.gen.Load()
+	g.run.Add(1)
+	if g.state == HalfOpen {
+		c.reopen(by, now, ProbeFailed, "probe failed: "+v.Detail, v.RetryAfter)
+		return
+	}
+	if c.forced {
+		return
+	}
+	if c.askRules(by, now, v) && c.cfg.TripWhen != nil {
+		c.askTripWhen(by, now, v)
+	}
+}
+
+// askRules opens the circuit if a rule is met, and reports whether it is still
+// closed.
+func (c *Circuit) askRules(by *Cause, now time.Duration, v Verdict) bool {
+	reason, detail := c.metRule(now)
+	if reason == "" {
+		return true
+	}
+	c.trip(by, now, reason, detail, v)
+	return false
+}
+
+func (c *Circuit) metRule(now time.Duration) (reason, detail string) {
+	run := int(c.gen.Load().run.Load())
+	if n := c.cfg.ConsecutiveFailures; n > 0 && run >= n {
+		return ConsecutiveFailures, count(run, "failure") + " in a row"
+	}
+	if c.window == nil {
+		return "", ""
+	}
+	sum := c.window.Sum(now)
+	if sum.Requests == 0 || sum.Requests < c.cfg.MinRequests {
+		return "", ""
+	}
+	met := func(part int, ratio float64) bool {
+		return ratio > 0 && float64(part)/float64(sum.Requests) >= ratio
+	}
+	switch {
+	case met(sum.Failures, c.cfg.FailureRatio):
+		return FailureRatio, fmt.Sprintf("%d of %s failed", sum.Failures, count(sum.Requests, "request"))
+	case met(sum.Slow, c.cfg.SlowRatio):
+		return SlowRatio, fmt.Sprintf("%d of %s took longer than %v", sum.Slow, count(sum.Requests, "request"), c.cfg.SlowAfter)
+	}
+	return "", ""
+}
+
+// askTripWhen asks the user's rule, without the lock.
+func (c *Circuit) askTripWhen(by *Cause, now time.Duration, v Verdict) {
+	g, counts := c.gen.Load(), c.counts(now)
+	met := func() bool {
+		c.mu.Unlock()
+		defer c.mu.Lock()
+		return c.cfg.TripWhen(counts)
+	}()
+	if met && g == c.gen.Load() && !c.forced && !c.evicted {
+		c.trip(by, now, TripWhen, "TripWhen said so", v)
+	}
+}
+
+// settle notices what became of the waiting requests by now, as of the moment
+// when it happened: a probe that hung for ProbeTimeout has failed, a request
+// that hung for SlowAfter is slow.
+func (c *Circuit) settle(by *Cause, now time.Duration) {
+	for c.waiting.first != nil {
+		w := c.waiting.first
+		at := w.since + c.patience()
+		if at > now {
+			return
+		}
+		c.waiting.remove(w)
+		if c.State() == HalfOpen {
+			w.timedOut = true
+			c.failed++
+			c.lastFailure = max(c.lastFailure, at)
+			c.gen.Load().run.Add(1)
+			c.past.count(Verdict{Outcome: Failure, ErrorType: "timeout"})
+			c.reopen(by, at, ProbeTimedOut, fmt.Sprintf("probe unanswered for %v", c.cfg.ProbeTimeout), 0)
+			return
+		}
+		w.bucket = c.window.Add(at, window.Counts{Requests: 1, Slow: 1})
+		if !c.forced && c.askRules(by, at, Verdict{}) && c.cfg.TripWhen != nil {
+			c.askTripWhen(by, at, Verdict{})
+		}
+	}
+}
+
+// patience is how long the requests in the queue are waited for.
+func (c *Circuit) patience() time.Duration {
+	if c.State() == HalfOpen {
+		return c.cfg.ProbeTimeout
+	}
+	return c.cfg.SlowAfter
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,128 @@
+package circuit
+
+import (
+	"slices"
+	"time"
+)
+
+// Snapshot is what a circuit is at a moment.
+type Snapshot struct {
+	State    State // an open circuit whose time is up is half-open
+	Forced   bool
+	Since    time.Duration // State was entered
+	Until    time.Duration // if State is Open and not Forced
+	Detail   string        // of the latest opening
+	Counts   Counts
+	Totals   Totals
+	InFlight int
+}
+
+// Totals are counted since the circuit was made. They never go down.
+type Totals struct {
+	Success, Ignored, Refused uint64
+	Failures                  []ErrorTotal // by error type, in the order of their first
+}
+
+// ErrorTotal counts the failures of a type.
+type ErrorTotal struct {
+	Type  string
+	Count uint64
+}
+
+// maxErrorTypes bounds what an upstream can make us keep by its choice of
+// status codes. All further types are counted as otherErrors.
+const (
+	maxErrorTypes = 16
+	otherErrors   = "_OTHER"
+)
+
+// Failure is the sum of all types.
+func (t *Totals) Failure() (sum uint64) {
+	for _, f := range t.Failures {
+		sum += f.Count
+	}
+	return sum
+}
+
+func (t *Totals) count(v Verdict) {
+	switch v.Outcome {
+	case Success:
+		t.Success++
+	case Failure:
+		t.Fail(v.ErrorType, 1)
+	default:
+		t.Ignored++
+	}
+}
+
+// Fail adds n failures of a type.
+func (t *Totals) Fail(errorType string, n uint64) {
+	i := slices.IndexFunc(t.Failures, func(f ErrorTotal) bool { return f.Type == errorType })
+	switch {
+	case i >= 0:
+		t.Failures[i].Count += n
+	case len(t.Failures) < maxErrorTypes-1 || errorType == otherErrors:
+		t.Failures = append(t.Failures, ErrorTotal{errorType, n})
+	default:
+		t.Fail(otherErrors, n)
+	}
+}
+
+// Add adds the totals of another circuit.
+func (t *Totals) Add(u Totals) {
+	t.Success += u.Success
+	t.Ignored += u.Ignored
+	t.Refused += u.Refused
+	for _, f := range u.Failures {
+		t.Fail(f.Type, f.Count)
+	}
+}
+
+// Snapshot describes the circuit at now.
+func (c *Circuit) Snapshot(by *Cause, now time.Duration) Snapshot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settle(by, now)
+	g := c.gen.Load()
+	ended := g.succeeded.load() + c.lost // before started, lest a request be counted as ended only
+	s := Snapshot{
+		State:    g.state,
+		Forced:   c.forced,
+		Since:    c.since,
+		Detail:   c.detail,
+		Counts:   c.counts(now),
+		Totals:   c.totals(),
+		InFlight: c.stale + int(g.started.load()-ended),
+	}
+	if s.State == Open && !c.forced {
+		if now < c.until {
+			s.Until = c.until
+		} else {
+			s.State, s.Since = HalfOpen, c.until
+		}
+	}
+	return s
+}
+
+func (c *Circuit) totals() Totals {
+	t := c.past
+	t.Success += c.gen.Load().succeeded.load()
+	t.Failures = slices.Clone(t.Failures)
+	return t
+}
+
+// counts are those of the window if the rules have one and are asked, else
+// those of the generation.
+func (c *Circuit) counts(now time.Duration) Counts {
+	g := c.gen.Load()
+	run := int(g.run.Load())
+	if c.window != nil && g.state == Closed {
+		sum := c.window.Sum(now)
+		return Counts{sum.Requests, sum.Failures, sum.Slow, run}
+	}
+	return Counts{
+		Requests:            int(g.succeeded.load()) + c.failed,
+		Failures:            c.failed + c.late,
+		ConsecutiveFailures: run,
+	}
+}

@@ -1,0 +1,165 @@
+// Package keyed is a bounded map whose look-up takes no lock, and costs what is
+// looked up nothing for the order in which entries are thrown out.
+package keyed
+
+import (
+	"sync"
+	"time"
+)
+
+// Key of an entry. Names in different spaces are different keys.
+type Key struct {
+	Space uint8 // below Spaces
+	Name  string
+}
+
+// Spaces is the number of name spaces of a [Map].
+const Spaces = 3
+
+// A Value can be thrown out by a [Map].
+type Value interface {
+	comparable
+
+	// Evict takes the value out of service at now. It returns false, and changes
+	// nothing, if the value must be kept.
+	Evict(now time.Duration) bool
+
+	// Used is a number that changes when the value is used.
+	Used() uint64
+}
+
+// A Map holds values by key. Its methods may be called concurrently, but not by
+// the functions given to them.
+type Map[V Value] struct {
+	bound int
+	index [Spaces]sync.Map // name → V
+
+	mu     sync.Mutex
+	slots  []slot[V]
+	hand   int // the slot to look at next
+	pinned int // values that do not count towards the bound
+	skip   int // newcomers to turn away before looking for room again
+}
+
+type slot[V Value] struct {
+	key  Key
+	v    V
+	used uint64 // as the hand saw it last
+}
+
+// New returns a Map that holds at most bound values, and those pinned.
+func New[V Value](bound int) *Map[V] { return &Map[V]{bound: bound} }
+
+// Get returns the value of a key. It takes no lock.
+func (m *Map[V]) Get(k Key) (v V, ok bool) {
+	found, ok := m.index[k.Space].Load(k.Name)
+	if !ok {
+		return v, false
+	}
+	return found.(V), true
+}
+
+// Add returns the value of a key, made by create if there is none. If the map is
+// full, it throws out a value that has not been used since the hand came by
+// last, and can be evicted; without such a value it returns false.
+func (m *Map[V]) Add(now time.Duration, k Key, create func() V) (v V, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v, ok = m.Get(k); ok {
+		return v, true
+	}
+	if !m.makeRoom(now) {
+		return v, false
+	}
+	return m.insert(k, create()), true
+}
+
+// AddPinned is [Map.Add] beyond the bound. The value counts towards the bound
+// unless it is pinned.
+func (m *Map[V]) AddPinned(k Key, create func() V) V {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v, ok := m.Get(k); ok {
+		return v
+	}
+	return m.insert(k, create())
+}
+
+// Pin says that n more values, or fewer if it is negative, do not count towards
+// the bound.
+func (m *Map[V]) Pin(n int) {
+	m.mu.Lock()
+	m.pinned += n
+	m.mu.Unlock()
+}
+
+// All returns the values, in no order.
+func (m *Map[V]) All() []V {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.all()
+}
+
+// Locked calls f with all values, while none can come or go.
+func (m *Map[V]) Locked(f func(all []V)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f(m.all())
+}
+
+func (m *Map[V]) all() []V {
+	all := make([]V, len(m.slots))
+	for i := range m.slots {
+		all[i] = m.slots[i].v
+	}
+	return all
+}
+
+func (m *Map[V]) insert(k Key, v V) V {
+	m.slots = append(m.slots, slot[V]{key: k, v: v})
+	m.index[k.Space].Store(k.Name, v)
+	return v
+}
+
+// makeRoom evicts until there is room for one more. Where a look at every value
+// was in vain, it does not look again for each newcomer: who brings ever new
+// keys must not make them dear.
+func (m *Map[V]) makeRoom(now time.Duration) bool {
+	for len(m.slots)-m.pinned >= m.bound {
+		if m.skip > 0 {
+			m.skip--
+			return false
+		}
+		if !m.evictOne(now) {
+			m.skip = len(m.slots) / 64
+			return false
+		}
+	}
+	return true
+}
+
+// evictOne goes round like the hand of a clock: a value that was used since it
+// came by gets a second chance.
+func (m *Map[V]) evictOne(now time.Duration) bool {
+	for range 2 * len(m.slots) {
+		m.hand %= len(m.slots)
+		s := &m.slots[m.hand]
+		if used := s.v.Used(); used != s.used {
+			s.used = used
+		} else if s.v.Evict(now) {
+			m.remove(m.hand)
+			return true
+		}
+		m.hand++
+	}
+	return false
+}
+
+func (m *Map[V]) remove(i int) {
+	k := m.slots[i].key
+	m.index[k.Space].Delete(k.Name)
+	last := len(m.slots) - 1
+	m.slots[i] = m.slots[last]
+	m.slots[last] = slot[V]{}
+	m.slots = m.slots[:last]
+}

@@ -1,0 +1,98 @@
+package breakerhttp
+
+import (
+	"context"
+	"sync"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// journalSize is the number of transitions kept for [Transport.Transitions].
+const journalSize = 256
+
+// A journal keeps the latest transitions, and hands each to the hook: those of
+// one circuit in order and one at a time, without a lock.
+type journal struct {
+	hook func(context.Context, Transition)
+
+	mu     sync.Mutex
+	recent []Transition // a ring once it is full
+	next   int          // in the ring: the oldest
+}
+
+// hookQueue holds the transitions of one circuit that the hook has yet to see.
+type hookQueue struct {
+	waiting []hookCall
+	running bool // a goroutine is handing them over
+}
+
+type hookCall struct {
+	ctx context.Context
+	tr  Transition
+}
+
+// Record implements [circuit.Recorder].
+func (h *host) Record(ctx context.Context, e circuit.Event) {
+	tr := Transition{
+		Key:     h.key,
+		From:    State(e.From),
+		To:      State(e.To),
+		At:      h.t.clock().wall(e.At),
+		Reason:  Reason(e.Reason),
+		Detail:  e.Detail,
+		OpenFor: e.OpenFor,
+		Counts:  Counts(e.Counts),
+	}
+	j := &h.t.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.recent) < journalSize {
+		j.recent = append(j.recent, tr)
+	} else {
+		j.recent[j.next] = tr
+		j.next = (j.next + 1) % journalSize
+	}
+	if j.hook != nil {
+		h.hooks.waiting = append(h.hooks.waiting, hookCall{ctx, tr})
+	}
+}
+
+func (j *journal) latest() []Transition {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append(append([]Transition(nil), j.recent[j.next:]...), j.recent[:j.next]...)
+}
+
+// callHook hands over what waits. While another goroutine does so for the same
+// circuit, or the hook itself has caused the transition, it is left to that one.
+func (j *journal) callHook(q *hookQueue) {
+	for {
+		call, ok := j.take(q)
+		if !ok {
+			return
+		}
+		func() {
+			defer j.release(q) // also if the hook panics: others must not wait for ever
+			j.hook(call.ctx, call.tr)
+		}()
+	}
+}
+
+func (j *journal) take(q *hookQueue) (call hookCall, ok bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if q.running || len(q.waiting) == 0 {
+		return hookCall{}, false
+	}
+	call = q.waiting[0]
+	q.waiting[0] = hookCall{}
+	q.waiting = q.waiting[1:]
+	q.running = true
+	return call, true
+}
+
+func (j *journal) release(q *hookQueue) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	q.running = false
+}

@@ -1,0 +1,141 @@
+package breakerhttp
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// A Policy says when a circuit opens, for how long, and how it closes again. A
+// zero field means its default, so the zero Policy is complete: five failures in
+// a row open the circuit for a minute, and one successful probe closes it.
+type Policy struct {
+	// A closed circuit opens when any of these rules is met. They are asked
+	// after each failed or slow request, never after a good one.
+
+	ConsecutiveFailures int               // failures in a row; 0 means 5, negative turns the rule off
+	FailureRatio        float64           // failed share of the requests in Window, above 0 to 1; 0 turns the rule off
+	SlowRatio           float64           // slow share of the requests in Window, above 0 to 1; 0 turns the rule off
+	SlowAfter           time.Duration     // a request is slow when its response headers take longer; SlowRatio needs it
+	MinRequests         int               // requests in Window before a ratio counts; 0 means 20
+	Window              time.Duration     // sliding period of the ratios; 0 means 10s
+	TripWhen            func(Counts) bool // a rule of your own; called without a lock, possibly concurrently
+
+	// An open circuit refuses every request for OpenFor, or for as long as the
+	// upstream asked for by Retry-After if that is longer.
+
+	OpenFor    time.Duration // 0 means 60s
+	OpenGrowth float64       // each failed probe in a row multiplies OpenFor by it, 1 or more; 0 means 1, no growth
+	MaxOpenFor time.Duration // upper bound of growth and of Retry-After; 0 means 5m, or OpenFor if that is longer
+	Jitter     float64       // random share added to the open time, 0 to 1
+
+	// A half-open circuit admits probes.
+
+	Probes         int           // in flight at once; 0 means 1
+	ProbeSuccesses int           // successful probes that close the circuit; 0 means 1
+	ProbeTimeout   time.Duration // an unanswered probe fails after it; 0 means 30s
+
+	// Ramp is the time over which a circuit that probes have closed admits a
+	// growing share of the requests: a tenth at first, all in the end. 0 admits
+	// all at once.
+	Ramp time.Duration
+}
+
+// Counts are what the rules of a [Policy] are asked about. With a ratio rule or
+// TripWhen, Requests, Failures and Slow are those of the sliding window;
+// otherwise they are counted since the circuit entered its state. In a half-open
+// circuit they are of the probes answered.
+type Counts struct {
+	Requests            int `json:"requests"`
+	Failures            int `json:"failures"`
+	Slow                int `json:"slow"`
+	ConsecutiveFailures int `json:"consecutive_failures"`
+}
+
+// Validate returns an error that names every field out of range and its value,
+// or nil.
+func (p Policy) Validate() error { return p.validate("Policy") }
+
+func (p Policy) validate(name string) error {
+	var errs []error
+	check := func(ok bool, field string, value any, want string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("breakerhttp: %s.%s is %v, want %s", name, field, value, want))
+		}
+	}
+	count := func(field string, n int) { check(n >= 0, field, n, "0 or more") }
+	period := func(field string, d time.Duration) { check(d >= 0, field, d, "0 or more") }
+	share := func(field string, f float64) { check(f >= 0 && f <= 1, field, f, "0 to 1") }
+
+	share("FailureRatio", p.FailureRatio)
+	share("SlowRatio", p.SlowRatio)
+	period("SlowAfter", p.SlowAfter)
+	check(p.SlowRatio == 0 || p.SlowAfter != 0, "SlowAfter", p.SlowAfter, "more than 0, for SlowRatio needs it")
+	count("MinRequests", p.MinRequests)
+	period("Window", p.Window)
+	check(p.ConsecutiveFailures >= 0 || p.FailureRatio != 0 || p.SlowRatio != 0 || p.TripWhen != nil,
+		"ConsecutiveFailures", p.ConsecutiveFailures, "0 or more, for no other rule could open the circuit")
+
+	period("OpenFor", p.OpenFor)
+	check(p.OpenGrowth == 0 || p.OpenGrowth >= 1 && !math.IsInf(p.OpenGrowth, 1), "OpenGrowth", p.OpenGrowth, "0, or 1 or more")
+	period("MaxOpenFor", p.MaxOpenFor)
+	if openFor := p.withDefaults().OpenFor; p.MaxOpenFor > 0 && p.OpenFor >= 0 {
+		check(p.MaxOpenFor >= openFor, "MaxOpenFor", p.MaxOpenFor, fmt.Sprintf("at least OpenFor, which is %v", openFor))
+	}
+	share("Jitter", p.Jitter)
+
+	count("Probes", p.Probes)
+	count("ProbeSuccesses", p.ProbeSuccesses)
+	period("ProbeTimeout", p.ProbeTimeout)
+	period("Ramp", p.Ramp)
+	return errors.Join(errs...)
+}
+
+// withDefaults returns p without zero fields that mean something else.
+func (p Policy) withDefaults() Policy {
+	setDefault(&p.ConsecutiveFailures, 5)
+	setDefault(&p.MinRequests, 20)
+	setDefault(&p.Window, 10*time.Second)
+	setDefault(&p.OpenFor, 60*time.Second)
+	setDefault(&p.OpenGrowth, 1)
+	setDefault(&p.MaxOpenFor, max(5*time.Minute, p.OpenFor))
+	setDefault(&p.Probes, 1)
+	setDefault(&p.ProbeSuccesses, 1)
+	setDefault(&p.ProbeTimeout, 30*time.Second)
+	return p
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// config is the policy as circuits take it.
+func (p Policy) config() *circuit.Config {
+	p = p.withDefaults()
+	c := &circuit.Config{
+		ConsecutiveFailures: p.ConsecutiveFailures,
+		FailureRatio:        p.FailureRatio,
+		SlowRatio:           p.SlowRatio,
+		SlowAfter:           p.SlowAfter,
+		MinRequests:         p.MinRequests,
+		Window:              p.Window,
+		OpenFor:             p.OpenFor,
+		OpenGrowth:          p.OpenGrowth,
+		MaxOpenFor:          p.MaxOpenFor,
+		Jitter:              p.Jitter,
+		Probes:              p.Probes,
+		ProbeSuccesses:      p.ProbeSuccesses,
+		ProbeTimeout:        p.ProbeTimeout,
+		Ramp:                p.Ramp,
+	}
+	if p.TripWhen != nil {
+		c.TripWhen = func(n circuit.Counts) bool { return p.TripWhen(Counts(n)) }
+	}
+	return c
+}

@@ -1,0 +1,84 @@
+package breakerhttp
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrOpen is what every refusal is: errors.Is(err, ErrOpen).
+var ErrOpen = errors.New("breakerhttp: circuit open")
+
+// An OpenError is the error of a request that was refused: it was not sent.
+type OpenError struct {
+	Key        string
+	State      State         // StateOpen; StateHalfOpen when every probe is taken; StateClosed while ramping
+	RetryAfter time.Duration // until the circuit may admit a request; 0 if unknown: half-open, ramping, forced
+	Reason     string        // what opened it, for people: "5 failures in a row, last: 503 Service Unavailable"
+}
+
+// Error names the circuit, why it opened, and when to try again.
+func (e *OpenError) Error() string {
+	var b strings.Builder
+	b.WriteString("breakerhttp: circuit of " + e.Key + " is " + strings.ReplaceAll(e.State.String(), "_", "-"))
+	if e.State == StateClosed {
+		b.WriteString(" but ramping up")
+	}
+	if e.Reason != "" {
+		b.WriteString(": " + e.Reason)
+	}
+	if e.RetryAfter > 0 {
+		b.WriteString("; retry in " + strconv.Itoa(ceilSeconds(e.RetryAfter)) + "s")
+	}
+	return b.String()
+}
+
+// Is reports whether target is [ErrOpen].
+func (e *OpenError) Is(target error) bool { return target == ErrOpen }
+
+// ErrorType returns "circuit_open", the error.type of OpenTelemetry.
+func (e *OpenError) ErrorType() string { return errorTypeOpen }
+
+// A Fallback answers a request that was refused. It returns a response or an
+// error. The request's body is closed already.
+type Fallback func(*http.Request, *OpenError) (*http.Response, error)
+
+// errNoFallback is returned for a Fallback that breaks its contract.
+var errNoFallback = errors.New("breakerhttp: Fallback must return either a response or an error")
+
+// ServiceUnavailable is a [Fallback] that answers 503 Service Unavailable, with
+// the Retry-After (RFC 9110, section 10.2.3) in seconds, rounded up, if it is
+// known.
+func ServiceUnavailable(req *http.Request, err *OpenError) (*http.Response, error) {
+	const body = "circuit open\n"
+	resp := &http.Response{
+		Status:     "503 " + http.StatusText(http.StatusServiceUnavailable),
+		StatusCode: http.StatusServiceUnavailable,
+		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{
+			"Content-Type":           {"text/plain; charset=utf-8"},
+			"X-Content-Type-Options": {"nosniff"},
+		},
+		Body:          io.NopCloser(strings.NewReader(body)),
+		ContentLength: int64(len(body)),
+		Request:       req,
+	}
+	if req.Method == http.MethodHead {
+		resp.Body = http.NoBody
+	}
+	if err.RetryAfter > 0 {
+		resp.Header.Set("Retry-After", strconv.Itoa(ceilSeconds(err.RetryAfter)))
+	}
+	return resp, nil
+}
+
+func ceilSeconds(d time.Duration) int {
+	s := d / time.Second
+	if d%time.Second > 0 {
+		s++
+	}
+	return int(s)
+}

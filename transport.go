@@ -1,0 +1,241 @@
+package breakerhttp
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+	"github.com/breakerhttp/breakerhttp/internal/keyed"
+)
+
+// A Transport is an [http.RoundTripper] with a circuit breaker for every host.
+// Set it as http.Client.Transport. It must be made by [New].
+//
+// Its methods may be called concurrently. It needs no Close: it owns no
+// goroutine, timer or connection that outlives a request.
+type Transport struct {
+	base        http.RoundTripper
+	key         KeyFunc    // nil means HostKey
+	classifier  Classifier // nil means DefaultClassifier
+	fallback    Fallback
+	probeFilter func(*http.Request) bool
+	dryRun      bool
+
+	epoch     time.Time // the origin of the circuits' times
+	policy    *circuit.Config
+	policies  map[string]*circuit.Config // by normal pattern
+	hosts     *keyed.Map[*host]
+	untracked atomic.Uint64
+	journal   journal
+	metrics   *metrics
+}
+
+// A host is a key with its circuit.
+type host struct {
+	t       *Transport
+	key     string
+	circuit circuit.Circuit
+	series  *series
+	hooks   hookQueue
+}
+
+// New returns a Transport that sends admitted requests through base, or through
+// [http.DefaultTransport] if base is nil. It fails if an option is invalid,
+// naming every invalid field and the value it had.
+func New(base http.RoundTripper, opts ...Option) (*Transport, error) {
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	t := &Transport{
+		base:        base,
+		key:         c.key,
+		classifier:  c.classifier,
+		fallback:    c.fallback,
+		probeFilter: c.probeFilter,
+		dryRun:      c.dryRun,
+		epoch:       time.Now(),
+		policy:      c.policy.config(),
+		policies:    c.patterns,
+		hosts:       keyed.New[*host](c.maxCircuits),
+		journal:     journal{hook: c.hook},
+	}
+	t.metrics = newMetrics(t, c)
+	return t, nil
+}
+
+// RoundTrip sends a request, if the circuit of its host admits it. Otherwise it
+// returns what the [Fallback] does, or an [OpenError]. Errors of the base
+// RoundTripper are returned as they are.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	x := exchange{t: t, req: req}
+	defer x.abandon()
+	refusal := x.admit()
+	switch {
+	case refusal != nil:
+		return x.refuse(refusal)
+	case x.host == nil:
+		x.over = true
+		return t.base.RoundTrip(req)
+	}
+	x.send()
+	x.report()
+	x.over = true
+	return x.resp, x.err
+}
+
+// CloseIdleConnections calls the method of that name of the base RoundTripper,
+// if it has one.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// now is the time as circuits take it.
+func (t *Transport) now() time.Duration { return time.Since(t.epoch) }
+
+// A clock relates the times of circuits to those of people.
+type clock struct {
+	at  time.Time
+	now time.Duration
+}
+
+func (t *Transport) clock() clock {
+	at := time.Now()
+	return clock{at, at.Sub(t.epoch)}
+}
+
+// wall counts from the clock's own moment, not from the epoch: a machine may
+// have slept, or been set right, in between.
+func (c clock) wall(d time.Duration) time.Time { return c.at.Add(d - c.now) }
+
+// The name spaces of hosts. With the default key func the name is the part of
+// the key after the scheme: req.URL.Host as it is, in a canonical request.
+const (
+	customSpace = iota
+	httpsSpace
+	httpSpace
+)
+
+const (
+	httpsPrefix = "https://"
+	httpPrefix  = "http://"
+)
+
+// find returns the host of a request, made if need be; or nil if the request is
+// not guarded.
+func (t *Transport) find(req *http.Request) *host {
+	if req == nil || req.URL == nil {
+		return nil // the base's to refuse
+	}
+	if t.key == nil {
+		if h, ok := t.findCanonical(req.URL); ok {
+			return h
+		}
+	}
+	key := t.keyOf(req)
+	if key == "" {
+		return nil
+	}
+	h, ok := t.hosts.Get(t.place(key))
+	if !ok {
+		h, ok = t.add(key)
+	}
+	if !ok {
+		t.untracked.Add(1)
+		return nil
+	}
+	return h
+}
+
+// findCanonical finds the host of a URL that is written as its key is, without
+// a string built. Only canonical hosts are kept, or callers could multiply them
+// by case.
+func (t *Transport) findCanonical(u *url.URL) (*host, bool) {
+	switch u.Scheme {
+	case "https":
+		return t.hosts.Get(keyed.Key{Space: httpsSpace, Name: u.Host})
+	case "http":
+		return t.hosts.Get(keyed.Key{Space: httpSpace, Name: u.Host})
+	}
+	return nil, false
+}
+
+func (t *Transport) keyOf(req *http.Request) string {
+	if t.key != nil {
+		return t.key(req)
+	}
+	return HostKey(req)
+}
+
+// place is where the map holds a key.
+func (t *Transport) place(key string) keyed.Key {
+	if t.key == nil {
+		if name, ok := strings.CutPrefix(key, httpsPrefix); ok {
+			return keyed.Key{Space: httpsSpace, Name: name}
+		}
+		if name, ok := strings.CutPrefix(key, httpPrefix); ok {
+			return keyed.Key{Space: httpSpace, Name: name}
+		}
+	}
+	return keyed.Key{Space: customSpace, Name: key}
+}
+
+// add returns the host of a key, made if there is room for it.
+func (t *Transport) add(key string) (*host, bool) {
+	key = strings.Clone(key) // it may be part of something large
+	h, ok := t.hosts.Add(t.now(), t.place(key), func() *host { return t.newHost(key) })
+	if ok {
+		h.series.announce()
+	}
+	return h, ok
+}
+
+func (t *Transport) newHost(key string) *host {
+	h := &host{t: t, key: key, series: t.metrics.seriesOf(key)}
+	policy, ok := matchPolicy(t.policies, key)
+	if !ok {
+		policy = t.policy
+	}
+	h.circuit.Init(policy, h, t.now())
+	return h
+}
+
+// named returns the host that a person has named, if there is one.
+func (t *Transport) named(key string) (*host, bool) {
+	return t.hosts.Get(t.place(t.normal(key)))
+}
+
+// forced returns the host that a person has named, made if there is none.
+func (t *Transport) forced(key string) *host {
+	key = strings.Clone(t.normal(key))
+	h := t.hosts.AddPinned(t.place(key), func() *host { return t.newHost(key) })
+	h.series.announce()
+	return h
+}
+
+func (t *Transport) normal(key string) string {
+	if t.key != nil {
+		return key
+	}
+	return normalKey(key)
+}
+
+// Evict implements [keyed.Value].
+func (h *host) Evict(now time.Duration) bool {
+	totals, ok := h.circuit.Evict(now)
+	if ok {
+		h.series.retire(totals)
+	}
+	return ok
+}
+
+// Used implements [keyed.Value].
+func (h *host) Used() uint64 { return h.circuit.Used() }

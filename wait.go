@@ -1,0 +1,60 @@
+package breakerhttp
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// WaitReady blocks until the circuit of req would admit it, and returns nil. It
+// returns the [OpenError] at once if the request's deadline falls earlier than
+// the circuit's next probe, and the context's error if that ends first. A
+// circuit that is ramping up counts as ready. It reserves nothing: another
+// request may take the only probe.
+func (t *Transport) WaitReady(req *http.Request) error {
+	if req == nil || req.URL == nil || t.dryRun {
+		return nil
+	}
+	key := t.keyOf(req)
+	h, ok := t.hosts.Get(t.place(key))
+	if key == "" || !ok {
+		return nil
+	}
+	ctx := req.Context()
+	for {
+		mayProbe := t.mayProbe(h, req)
+		by := circuit.Cause{Context: ctx}
+		now := t.now()
+		r, wake, changed, ok := h.circuit.Ready(&by, now, mayProbe)
+		h.tell(&by)
+		if ok {
+			return nil
+		}
+		if deadline, ok := ctx.Deadline(); ok && r.RetryAfter > 0 && deadline.Sub(t.epoch) < now+r.RetryAfter {
+			return &OpenError{Key: h.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
+		}
+		if err := sleep(ctx, wake, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// sleep waits for d, or without end if that is 0; until changed is closed, or
+// for the context, whose error it returns.
+func sleep(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
+	var elapsed <-chan time.Time
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		elapsed = timer.C
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-changed:
+	case <-elapsed:
+	}
+	return nil
+}
