@@ -164,7 +164,7 @@ func (s snippet) parse(fset *token.FileSet) (*ast.File, error) {
 			return nil, fmt.Errorf("neither declarations: %w\nnor statements: %w", err, statementErr)
 		}
 	}
-	return parse(0, clause, impliedImports(f), imports, body)
+	return parse(0, clause, position(s.line), impliedImports(f), imports, body)
 }
 
 // impliedImports imports the snippetPackages that f uses and does not import.
@@ -205,6 +205,9 @@ func exportData(t *testing.T, paths []string) importer.Lookup {
 		files[path] = file
 	}
 	return func(path string) (io.ReadCloser, error) {
+		if files[path] == "" {
+			return nil, errors.New("the go command cannot build it")
+		}
 		return os.Open(files[path])
 	}
 }
