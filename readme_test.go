@@ -178,7 +178,7 @@ func impliedImports(f *ast.File) (decls string) {
 	for n := range ast.Preorder(f) {
 		if sel, ok := n.(*ast.SelectorExpr); ok {
 			if name, ok := sel.X.(*ast.Ident); ok && implied[name.Name] != "" {
-				decls += fmt.Sprintf("import %s %q\n", name.Name, implied[name.Name])
+				decls += fmt.Sprintf("import %s %q; ", name.Name, implied[name.Name])
 				delete(implied, name.Name)
 			}
 		}
