@@ -52,9 +52,9 @@ func delaySeconds(field string) (d time.Duration, ok bool) {
 		}
 	}
 	if n > most {
-		return math.MaxInt64, field != ""
+		return math.MaxInt64, true
 	}
-	return n * time.Second, field != ""
+	return n * time.Second, true
 }
 
 // httpDate reads any of the three forms of an HTTP-date: RFC 9110, section 5.6.7.

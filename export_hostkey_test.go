@@ -1,0 +1,16 @@
+package breakerhttp
+
+import "net/url"
+
+var (
+	AddressOf     = addressOf
+	NormalKey     = normalKey
+	NormalPattern = normalPattern
+	RetryAfter    = retryAfter
+)
+
+func Origin(u *url.URL) string { return origin(u) }
+
+func MatchPolicy(patterns map[string]string, key string) (string, bool) {
+	return matchPolicy(patterns, key)
+}
