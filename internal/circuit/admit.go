@@ -99,7 +99,7 @@ func (c *Circuit) Ready(by *Cause, now time.Duration, mayProbe bool) (r Refusal,
 	}
 	wake = r.RetryAfter
 	if first := c.waiting.first; first != nil {
-		wake = first.since + c.cfg.ProbeTimeout - now
+		wake = c.cfg.ProbeTimeout - (now - first.since)
 	}
 	if c.changed == nil {
 		c.changed = make(chan struct{})
@@ -123,7 +123,7 @@ func (c *Circuit) Evict(now time.Duration) (Totals, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g := c.gen.Load()
-	if g.state != Closed || c.forced || c.ramped > now || c.stale > 0 || now-c.lastFailure < c.cfg.Window {
+	if g.state != Closed || c.forced || c.ramped > now || c.stale > 0 || now < c.failedUntil {
 		return Totals{}, false
 	}
 	// Nobody may enter between the look at the requests in flight and the end.

@@ -123,10 +123,10 @@ type Circuit struct {
 	gen atomic.Pointer[generation]
 
 	mu          sync.Mutex
-	since       time.Duration // the state was entered
-	until       time.Duration // end of an open state
-	ramped      time.Duration // end of a ramp, 0 if there is none
-	lastFailure time.Duration
+	since       time.Duration  // the state was entered
+	until       time.Duration  // end of an open state
+	ramped      time.Duration  // end of a ramp, 0 if there is none
+	failedUntil time.Duration  // end of the Window after the latest failure
 	detail      string         // of the latest opening
 	window      *window.Window // nil unless the rules need one
 	waiting     queue          // probes in flight; or requests that are not slow yet
@@ -175,6 +175,7 @@ type Call struct {
 type Receipt struct {
 	gen    *generation
 	bucket int64 // of the window that counted it
+	stale  bool  // its generation was over already
 }
 
 // New returns a closed circuit. The recorder may be nil.
@@ -187,7 +188,7 @@ func New(cfg *Config, rec Recorder, now time.Duration) *Circuit {
 // Init makes c a closed circuit, for those who embed one.
 func (c *Circuit) Init(cfg *Config, rec Recorder, now time.Duration) {
 	c.cfg, c.rec = cfg, rec
-	c.since, c.lastFailure = now, now-cfg.Window
+	c.since = now
 	if cfg.windowed() {
 		c.window = window.New(cfg.Window)
 	}

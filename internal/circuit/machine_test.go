@@ -18,7 +18,7 @@ import (
 // TestMain makes rapid do the same, and enough, in every run. Flags given on the
 // command line win.
 func TestMain(m *testing.M) {
-	for name, value := range map[string]string{"rapid.checks": "1500", "rapid.steps": "60", "rapid.seed": "1"} {
+	for name, value := range map[string]string{"rapid.checks": "1500", "rapid.steps": "80", "rapid.seed": "1"} {
 		if err := flag.Set(name, value); err != nil {
 			panic(err)
 		}
@@ -46,24 +46,28 @@ func againstModel(t *rapid.T) {
 	cfg.Rand = p.chance(&mc.drawn.got)
 	cfg.TripWhen = mc.spy(cfg.TripWhen)
 	mc.circuit = circuit.New(&cfg, &mc.told, now)
-	t.Repeat(map[string]func(*rapid.T){
-		"":             mc.check,
-		"again":        mc.again,
-		"begin":        mc.begin,
-		"begin more":   mc.begin,
-		"body ended":   mc.bodyEnded,
-		"body failed":  mc.bodyFailed,
-		"evict":        mc.evict,
-		"finish":       mc.finish,
-		"finish more":  mc.finish,
-		"force closed": mc.forceClosed,
-		"force open":   mc.forceOpen,
-		"pass":         mc.pass,
-		"pass more":    mc.pass,
-		"read":         mc.read,
-		"ready":        mc.ready,
-		"reset":        mc.reset,
-	})
+	actions := map[string]func(*rapid.T){
+		"":            mc.check,
+		"begin":       mc.begin,
+		"body ended":  mc.bodyEnded,
+		"body failed": mc.bodyFailed,
+		"finish":      mc.finish,
+		"pass":        mc.pass,
+		"pass again":  mc.pass,
+		"read":        mc.read,
+		"ready":       mc.ready,
+		"send":        mc.send,
+		"send again":  mc.send,
+		"turn":        mc.turn,
+	}
+	if rapid.IntRange(0, 2).Draw(t, "meddle") == 2 {
+		actions["evict"] = mc.evict
+		actions["finish twice"] = mc.finishTwice
+		actions["force closed"] = mc.forceClosed
+		actions["force open"] = mc.forceOpen
+		actions["reset"] = mc.reset
+	}
+	t.Repeat(actions)
 	if !mc.model.evicted {
 		mc.read(t)
 	}
@@ -74,6 +78,7 @@ type machine struct {
 	model    *model
 	circuit  *circuit.Circuit
 	now      time.Duration
+	mood     int  // of the host
 	watchful bool // reads after each action, which leaves nothing to be noticed later
 	pending  []*exchange
 	done     []*exchange // to be given a second verdict
@@ -117,7 +122,6 @@ func (mc *machine) act(do func(by *circuit.Cause)) {
 func (mc *machine) begin(t *rapid.T) {
 	mayProbe := rapid.IntRange(0, 4).Draw(t, "may probe") > 0
 	request, wantRefusal, want := mc.model.begin(mc.now, mayProbe)
-	wantRefusal.Detail = mc.detail(want == circuit.Refused)
 	var call circuit.Call
 	var refusal circuit.Refusal
 	var got circuit.Decision
@@ -128,6 +132,7 @@ func (mc *machine) begin(t *rapid.T) {
 	if !entered {
 		mc.act(func(by *circuit.Cause) { call, refusal, got = mc.circuit.Admit(by, mc.now, mayProbe) })
 	}
+	wantRefusal.Detail = mc.detail(want == circuit.Refused)
 	if got != want || refusal != wantRefusal {
 		t.Fatalf("at %v admission is %v %+v, want %v %+v", mc.now, got, refusal, want, wantRefusal)
 	}
@@ -157,9 +162,20 @@ func take(t *rapid.T, from *[]*exchange) *exchange {
 	return x
 }
 
-func (mc *machine) finish(t *rapid.T) {
-	x := take(t, &mc.pending)
-	v := drawVerdict(t)
+func (mc *machine) finish(t *rapid.T) { mc.answer(t, take(t, &mc.pending)) }
+
+// send is a request that is answered at once, if it is admitted.
+func (mc *machine) send(t *rapid.T) {
+	n := len(mc.pending)
+	if mc.begin(t); len(mc.pending) > n {
+		x := mc.pending[n]
+		mc.pending = mc.pending[:n]
+		mc.answer(t, x)
+	}
+}
+
+func (mc *machine) answer(t *rapid.T, x *exchange) {
+	v := mc.drawVerdict(t)
 	want := mc.model.finish(mc.now, x.request, v)
 	if v.Outcome != circuit.Success || !rapid.Bool().Draw(t, "try without a lock") || !mc.circuit.Succeed(x.call, v.Whole) {
 		if got := mc.tell(x, v); got != want {
@@ -177,9 +193,9 @@ func (mc *machine) tell(x *exchange, v circuit.Verdict) (ok bool) {
 	return ok
 }
 
-// again gives a second verdict, which must not count.
-func (mc *machine) again(t *rapid.T) {
-	if mc.tell(take(t, &mc.done), drawVerdict(t)) {
+// finishTwice gives a second verdict, which must not count.
+func (mc *machine) finishTwice(t *rapid.T) {
+	if mc.tell(take(t, &mc.done), mc.drawVerdict(t)) {
 		t.Fatalf("a second verdict counts")
 	}
 }
@@ -192,7 +208,7 @@ func (mc *machine) bodyEnded(t *rapid.T) {
 
 func (mc *machine) bodyFailed(t *rapid.T) {
 	x := take(t, &mc.bodies)
-	v := drawVerdict(t)
+	v := mc.drawVerdict(t)
 	v.Outcome = circuit.Failure
 	want := mc.model.bodyFailed(mc.now, x.request, v.ErrorType, v.RetryAfter)
 	mc.act(func(by *circuit.Cause) {
@@ -207,7 +223,6 @@ func (mc *machine) forceOpen(t *rapid.T) { mc.force(t, circuit.Open, mc.circuit.
 func (mc *machine) forceClosed(t *rapid.T) { mc.force(t, circuit.Closed, mc.circuit.ForceClosed) }
 
 func (mc *machine) force(t *rapid.T, to circuit.State, f func(*circuit.Cause, time.Duration) (bool, bool)) {
-	rarely(t)
 	wantFirst, wantOK := mc.model.force(mc.now, to)
 	mc.act(func(by *circuit.Cause) {
 		if first, ok := f(by, mc.now); first != wantFirst || ok != wantOK {
@@ -216,15 +231,7 @@ func (mc *machine) force(t *rapid.T, to circuit.State, f func(*circuit.Cause, ti
 	})
 }
 
-// rarely skips most of the actions that would end all others' stories early.
-func rarely(t *rapid.T) {
-	if rapid.IntRange(0, 3).Draw(t, "rarely") > 0 {
-		t.Skip("too often")
-	}
-}
-
 func (mc *machine) reset(t *rapid.T) {
-	rarely(t)
 	want := mc.model.reset(mc.now)
 	mc.act(func(by *circuit.Cause) {
 		if got := mc.circuit.Reset(by, mc.now); got != want {
@@ -237,7 +244,6 @@ func (mc *machine) evict(t *rapid.T) {
 	if mc.model.evicted {
 		t.Skip("it is gone")
 	}
-	rarely(t)
 	want := mc.model.evict(mc.now)
 	totals, got := mc.circuit.Evict(mc.now)
 	if got != want {

@@ -54,7 +54,7 @@ func (m *model) ready(now time.Duration, mayProbe bool) (r circuit.Refusal, wake
 	}
 	r, ok = m.admissible(now, mayProbe)
 	if ok {
-		return r, 0, true
+		return circuit.Refusal{}, 0, true
 	}
 	wake = r.RetryAfter
 	for _, p := range m.requests {

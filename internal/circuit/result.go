@@ -2,6 +2,7 @@ package circuit
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/internal/window"
@@ -34,6 +35,7 @@ func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool
 	g := call.gen
 	if g != c.gen.Load() {
 		c.stale--
+		call.stale = true
 		if !w.timedOut {
 			c.past.count(v)
 		}
@@ -94,7 +96,7 @@ func (c *Circuit) Ended(r Receipt) {
 		return
 	}
 	c.mu.Lock()
-	r.gen.heir().run.Store(0)
+	r.heir().run.Store(0)
 	c.mu.Unlock()
 }
 
@@ -105,8 +107,8 @@ func (c *Circuit) Late(by *Cause, now time.Duration, r Receipt, v Verdict) bool 
 	defer c.mu.Unlock()
 	c.settle(by, now)
 	c.past.count(v)
-	g := r.gen.heir()
-	if g != c.gen.Load() {
+	g := r.heir()
+	if g != c.gen.Load() || c.evicted {
 		return !c.evicted
 	}
 	if c.window != nil && g.state == Closed {
@@ -115,22 +117,22 @@ func (c *Circuit) Late(by *Cause, now time.Duration, r Receipt, v Verdict) bool 
 		c.late++ // the success of a probe is not among the counts of the closed state
 	}
 	c.fail(by, now, v)
-	return !c.evicted
+	return true
 }
 
-// heir is the generation that the late result of a call of g belongs to.
-func (g *generation) heir() *generation {
-	if g.led != nil {
-		return g.led
+// heir is the generation that a late result belongs to: for a probe that counted,
+// the closed one that it led to.
+func (r Receipt) heir() *generation {
+	if r.gen.led != nil && !r.stale {
+		return r.gen.led
 	}
-	return g
+	return r.gen
 }
 
 // fail takes the consequences of a failure in the current generation.
 func (c *Circuit) fail(by *Cause, now time.Duration, v Verdict) {
-	c.lastFailure = max(c.lastFailure, now)
 	g := c.gen.Load()
-	g.run.Add(1)
+	c.addFailure(g, now)
 	if g.state == HalfOpen {
 		c.reopen(by, now, ProbeFailed, "probe failed: "+v.Detail, v.RetryAfter)
 		return
@@ -141,6 +143,11 @@ func (c *Circuit) fail(by *Cause, now time.Duration, v Verdict) {
 	if c.askRules(by, now, v) && c.cfg.TripWhen != nil {
 		c.askTripWhen(by, now, v)
 	}
+}
+
+func (c *Circuit) addFailure(g *generation, at time.Duration) {
+	c.failedUntil = max(c.failedUntil, at+min(c.cfg.Window, math.MaxInt64-at))
+	g.run.Add(1)
 }
 
 // askRules opens the circuit if a rule is met, and reports whether it is still
@@ -197,16 +204,15 @@ func (c *Circuit) askTripWhen(by *Cause, now time.Duration, v Verdict) {
 func (c *Circuit) settle(by *Cause, now time.Duration) {
 	for c.waiting.first != nil {
 		w := c.waiting.first
-		at := w.since + c.patience()
-		if at > now {
+		if now-w.since < c.patience() {
 			return
 		}
+		at := w.since + c.patience()
 		c.waiting.remove(w)
 		if c.State() == HalfOpen {
 			w.timedOut = true
 			c.failed++
-			c.lastFailure = max(c.lastFailure, at)
-			c.gen.Load().run.Add(1)
+			c.addFailure(c.gen.Load(), at)
 			c.past.count(Verdict{Outcome: Failure, ErrorType: "timeout"})
 			c.reopen(by, at, ProbeTimedOut, fmt.Sprintf("probe unanswered for %v", c.cfg.ProbeTimeout), 0)
 			return

@@ -48,8 +48,7 @@ func (c *Circuit) Reset(by *Cause, now time.Duration) (wasForced bool) {
 		return false
 	}
 	wasForced = c.forced
-	c.forced, c.level, c.ramped = false, 0, 0
-	c.lastFailure = now - c.cfg.Window
+	c.forced, c.level, c.ramped, c.failedUntil = false, 0, 0, 0
 	if c.State() != Closed {
 		c.become(by, Closed, now, WasReset, "reset", 0)
 	} else {
