@@ -36,12 +36,16 @@ func (x *exchange) admit() *OpenError {
 		if x.host == nil {
 			return nil
 		}
+		x.host.refresh(x.req.Context())
 		if x.call, x.admitted = x.host.circuit.Enter(); x.admitted {
 			return nil
 		}
 		mayProbe := x.t.mayProbe(x.host, x.req)
 		x.by.Context = x.req.Context()
 		call, r, decision := x.host.circuit.Admit(&x.by, x.t.now(), mayProbe)
+		if decision == circuit.Elect {
+			call, r, decision = x.elect()
+		}
 		switch decision {
 		case circuit.Admitted:
 			x.call, x.admitted = call, true
@@ -132,6 +136,7 @@ func (x *exchange) reportVerdict(watched bool) bool {
 	x.by.Context = x.req.Context()
 	counted := x.host.circuit.Done(&x.by, x.t.now(), &x.call, v)
 	x.host.tell(&x.by)
+	x.host.share(x.by.Context, v.Outcome)
 	return counted && v.Outcome == circuit.Success
 }
 
@@ -199,4 +204,5 @@ func (x *exchange) abandon() {
 		v = circuit.Verdict{Outcome: circuit.Failure, ErrorType: errorTypePanic, Detail: errorTypePanic}
 	}
 	x.host.circuit.Done(&x.by, x.t.now(), &x.call, v)
+	x.host.share(x.by.Context, v.Outcome)
 }

@@ -57,6 +57,21 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 	}
 }
 
+// tell reports the transitions that a request has caused, to metrics and its
+// span, to the other processes, and to the hook.
+func (h *host) tell(by *circuit.Cause) {
+	if len(by.Events) == 0 {
+		return
+	}
+	events := by.Events
+	by.Events = nil
+	for _, e := range events {
+		h.report(by.Context, e)
+		h.publish(by.Context, e)
+	}
+	h.t.journal.callHook(&h.hooks)
+}
+
 func (j *journal) latest() []Transition {
 	j.mu.Lock()
 	defer j.mu.Unlock()

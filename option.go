@@ -33,6 +33,8 @@ type config struct {
 	dryRun        bool
 	meterProvider metric.MeterProvider
 	maxMetricKeys int
+	store         Store
+	sharing       Sharing
 	patterns      map[string]*circuit.Config // of hostPolicies, by normal pattern
 	errs          []error
 }
@@ -177,7 +179,7 @@ func newConfig(opts []Option) (*config, error) {
 		if _, twice := c.patterns[pattern]; twice {
 			c.fail("WithHostPolicy(%q): another policy has the same pattern", hp.pattern)
 		}
-		c.patterns[pattern] = hp.policy.config()
+		c.patterns[pattern] = hp.policy.config(c.store != nil)
 	}
 	return c, errors.Join(c.errs...)
 }

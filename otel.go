@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"weak"
@@ -17,13 +18,11 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
-// The instrumentation scope.
 const (
+	// The instrumentation scope.
 	scopeName    = "github.com/breakerhttp/breakerhttp"
 	scopeVersion = "0.1.0"
-)
 
-const (
 	nameKey          = attribute.Key("circuit_breaker.name")
 	circuitKeyKey    = attribute.Key("circuit_breaker.key")
 	stateKey         = attribute.Key("circuit_breaker.state")
@@ -37,12 +36,8 @@ const (
 	serverPortKey    = attribute.Key("server.port")
 )
 
-// otherAddress is where the circuits beyond WithMaxMetricKeys are added up.
-const otherAddress = "_other"
-
-// metrics are the instruments of a Transport. No request calls one, unless it
-// changes a state: requests are counted by their circuits, and read at
-// collection.
+// metrics are the instruments of a Transport. No request calls one unless it
+// changes a state: circuits count their requests, to be read at collection.
 type metrics struct {
 	name    attribute.KeyValue
 	maxKeys int
@@ -51,19 +46,21 @@ type metrics struct {
 	transitions metric.Int64Counter
 	requests    metric.Int64ObservableCounter
 	untracked   metric.Int64ObservableCounter
+	storeErrors metric.Int64Counter // only with a store
 
 	// mu is taken by newcomers, evictions and collections; by no request to a
 	// host that has its circuit.
-	mu    sync.Mutex
-	own   map[string]*series // by key; they stay when the circuit goes
-	other *series            // of all further circuits
+	mu  sync.Mutex
+	own map[string]*series // by key; they stay when the circuit goes
+	all []*series          // in a fixed order, since an SDK may have no room for the last; that of _other first
 }
 
 // A series is what one or more circuits are reported as.
 type series struct {
 	metrics   *metrics
+	index     int // in metrics.all
 	common    []attribute.KeyValue
-	announced atomic.Bool
+	announced atomic.Int32                // of steps
 	status    [3]metric.MeasurementOption // by State
 	outcomes  [3]metric.MeasurementOption // success, ignored, refused
 	past      circuit.Totals              // of evicted circuits; under metrics.mu
@@ -78,7 +75,7 @@ func newMetrics(t *Transport, c *config) *metrics {
 	}
 	meter := provider.Meter(scopeName, metric.WithInstrumentationVersion(scopeVersion))
 	m := &metrics{name: nameKey.String(c.name), maxKeys: c.maxMetricKeys, own: map[string]*series{}}
-	m.other = m.newSeries([]attribute.KeyValue{m.name, serverAddressKey.String(otherAddress)})
+	m.newSeries(m.name, serverAddressKey.String("_other"))
 
 	var errs [5]error
 	m.status, errs[0] = meter.Int64ObservableGauge("circuit_breaker.status", metric.WithUnit("{circuit}"),
@@ -89,6 +86,10 @@ func newMetrics(t *Transport, c *config) *metrics {
 		metric.WithDescription("Requests by what became of them."))
 	m.untracked, errs[3] = meter.Int64ObservableCounter("circuit_breaker.untracked", metric.WithUnit("{request}"),
 		metric.WithDescription("Requests sent without a circuit, for want of room."))
+	if c.store != nil {
+		m.storeErrors, errs[4] = meter.Int64Counter("circuit_breaker.store.errors", metric.WithUnit("{error}"),
+			metric.WithDescription("Failures of the store that circuits are shared through."))
+	}
 	transport := weak.Make(t)
 	registration, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		if t := transport.Value(); t != nil {
@@ -96,8 +97,7 @@ func newMetrics(t *Transport, c *config) *metrics {
 		}
 		return nil
 	}, m.status, m.requests, m.untracked)
-	errs[4] = err
-	if err := errors.Join(errs[:]...); err != nil {
+	if err := errors.Join(append(errs[:], err)...); err != nil {
 		otel.Handle(err)
 	}
 	if registration != nil {
@@ -106,20 +106,25 @@ func newMetrics(t *Transport, c *config) *metrics {
 	return m
 }
 
-// seriesOf returns the series of a circuit's key: one of its own, or the other.
+// seriesOf returns the series of a circuit's key.
 func (m *metrics) seriesOf(key string) *series {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s, ok := m.own[key]
-	switch {
-	case ok:
+	if s, ok := m.own[key]; ok {
 		return s
-	case len(m.own) >= m.maxKeys:
-		return m.other
 	}
-	s = m.newSeries(m.address(key))
-	m.own[key] = s
-	return s
+	if len(m.all) > m.maxKeys {
+		return m.all[0]
+	}
+	common := m.address(key)
+	// Two origins may have one address: http and https on the same port.
+	i := slices.IndexFunc(m.all, func(s *series) bool { return slices.Equal(s.common, common) })
+	if i < 0 {
+		i = len(m.all)
+		m.newSeries(common...)
+	}
+	m.own[key] = m.all[i]
+	return m.all[i]
 }
 
 // address is the attributes that everything about a circuit has.
@@ -130,15 +135,15 @@ func (m *metrics) address(key string) []attribute.KeyValue {
 	return []attribute.KeyValue{m.name, circuitKeyKey.String(key)}
 }
 
-func (m *metrics) newSeries(common []attribute.KeyValue) *series {
-	s := &series{metrics: m, common: common}
+func (m *metrics) newSeries(common ...attribute.KeyValue) {
+	s := &series{metrics: m, index: len(m.all), common: common}
+	m.all = append(m.all, s)
 	for state := range s.status {
 		s.status[state] = s.with(stateKey.String(State(state).String()))
 	}
 	for i, outcome := range []string{"success", "ignored", "refused"} {
 		s.outcomes[i] = s.with(outcomeKey.String(outcome))
 	}
-	return s
 }
 
 // with returns the common attributes and more.
@@ -146,18 +151,32 @@ func (s *series) with(more ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(append(more, s.common...)...))
 }
 
-// announce adds 0 to the transitions to come, once, so that the first one is
+// steps are the transitions of an ordinary life.
+var steps = [...][2]State{
+	{StateClosed, StateOpen},
+	{StateOpen, StateHalfOpen},
+	{StateHalfOpen, StateClosed},
+	{StateHalfOpen, StateOpen},
+}
+
+// eagerSeries is how many series announce all steps at once. Later ones announce
+// only the first until they open, or 500 circuits would take all the 2000 sets
+// of attributes that the SDK keeps an instrument.
+const eagerSeries = 400
+
+// announce adds 0 to the transitions of a new circuit, so that the first one is
 // seen as an increase.
 func (s *series) announce() {
-	if s.announced.Swap(true) {
-		return
+	if s.index < eagerSeries {
+		s.announceSteps(len(steps))
+	} else {
+		s.announceSteps(1)
 	}
-	for _, step := range [][2]State{
-		{StateClosed, StateOpen},
-		{StateOpen, StateHalfOpen},
-		{StateHalfOpen, StateClosed},
-		{StateHalfOpen, StateOpen},
-	} {
+}
+
+func (s *series) announceSteps(n int) {
+	done := int(s.announced.Swap(int32(n)))
+	for _, step := range steps[min(done, n):n] {
 		s.addTransition(context.Background(), 0, step[0], step[1])
 	}
 }
@@ -167,93 +186,103 @@ func (s *series) addTransition(ctx context.Context, n int64, from, to State) {
 }
 
 // retire keeps the totals of a circuit that is evicted.
-func (s *series) retire(totals circuit.Totals) {
+func (s *series) retire(totals circuit.Totals) { s.add(&s.past, totals) }
+
+// add adds the totals of a circuit to a sum that began as the past. An error
+// type that has found room, or none, does so for ever: else a counter would fall.
+func (s *series) add(sum *circuit.Totals, totals circuit.Totals) {
 	s.metrics.mu.Lock()
 	defer s.metrics.mu.Unlock()
-	s.past.Add(totals)
+	for _, f := range totals.Failures {
+		s.past.Fail(f.Type, 0)
+	}
+	for _, f := range s.past.Failures[len(sum.Failures):] {
+		sum.Fail(f.Type, 0)
+	}
+	sum.Add(totals)
 }
 
 // An observation is what a series reports at a collection.
 type observation struct {
+	*series
 	totals circuit.Totals
 	states [3]int64
-	live   bool // it has circuits now
 }
 
 // observe reports on every circuit.
 func (t *Transport) observe(o metric.Observer) {
-	m := t.metrics
-	sums := map[*series]*observation{}
 	var hosts []*host
+	var all []observation
 	// A circuit is either among the hosts or in the past of its series, else
 	// a counter would fall.
-	t.hosts.Locked(func(all []*host) {
-		hosts = all
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		for _, s := range m.own {
-			sums[s] = &observation{}
-			sums[s].totals.Add(s.past)
-		}
-		sums[m.other] = &observation{}
-		sums[m.other].totals.Add(m.other.past)
-	})
+	t.hosts.Locked(func(live []*host) { hosts, all = live, t.metrics.observations() })
 	for _, h := range hosts {
 		by := circuit.Cause{Context: context.Background()}
 		s := h.circuit.Snapshot(&by, t.now())
 		h.tell(&by)
-		sum := sums[h.series]
-		sum.totals.Add(s.Totals)
+		sum := &all[h.series.index]
+		sum.add(&sum.totals, s.Totals)
 		sum.states[s.State]++
-		sum.live = true
 	}
-	for s, sum := range sums {
-		s.observe(o, sum)
+	for i := range all {
+		all[i].report(o)
 	}
-	o.ObserveInt64(m.untracked, int64(t.untracked.Load()), metric.WithAttributes(m.name))
+	o.ObserveInt64(t.metrics.untracked, int64(t.untracked.Load()), metric.WithAttributes(t.metrics.name))
 }
 
-func (s *series) observe(o metric.Observer, sum *observation) {
-	m := s.metrics
-	if sum.live {
+// observations begins with the totals of evicted circuits.
+func (m *metrics) observations() []observation {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]observation, len(m.all))
+	for i, s := range m.all {
+		all[i] = observation{series: s, totals: s.past}
+		all[i].totals.Failures = slices.Clone(s.past.Failures)
+	}
+	return all
+}
+
+func (sum *observation) report(o metric.Observer) {
+	m := sum.metrics
+	if sum.states != [3]int64{} { // it has circuits now
 		for state, n := range sum.states {
-			o.ObserveInt64(m.status, n, s.status[state])
+			o.ObserveInt64(m.status, n, sum.status[state])
 		}
 	}
-	if !s.announced.Load() {
-		return // the other series, while nobody needs it
+	if sum.announced.Load() == 0 {
+		return // the series of the other circuits, while there are none
 	}
 	for i, n := range []uint64{sum.totals.Success, sum.totals.Ignored, sum.totals.Refused} {
-		o.ObserveInt64(m.requests, int64(n), s.outcomes[i])
+		o.ObserveInt64(m.requests, int64(n), sum.outcomes[i])
 	}
 	for _, f := range sum.totals.Failures {
-		o.ObserveInt64(m.requests, int64(f.Count), s.with(outcomeKey.String("failure"), errorTypeKey.String(f.Type)))
+		o.ObserveInt64(m.requests, int64(f.Count), sum.with(outcomeKey.String("failure"), errorTypeKey.String(f.Type)))
 	}
 }
 
-// tell reports the transitions that a request has caused, in metrics and on its
-// span, and calls the hook.
-func (h *host) tell(by *circuit.Cause) {
-	if len(by.Events) == 0 {
+// storeError counts a failure of the store.
+func (m *metrics) storeError(operation string) {
+	m.storeErrors.Add(context.Background(), 1, metric.WithAttributes(m.name, attribute.String("operation", operation)))
+}
+
+// report reports a transition that a request has caused, in metrics and on the
+// request's span.
+func (h *host) report(ctx context.Context, e circuit.Event) {
+	from, to := State(e.From), State(e.To)
+	h.series.addTransition(ctx, 1, from, to)
+	if to == StateOpen {
+		h.series.announceSteps(len(steps))
+	}
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
 		return
 	}
-	events := by.Events
-	by.Events = nil
-	span := trace.SpanFromContext(by.Context)
-	for _, e := range events {
-		from, to := State(e.From), State(e.To)
-		h.series.addTransition(by.Context, 1, from, to)
-		if !span.IsRecording() {
-			continue
-		}
-		attrs := append(h.t.metrics.address(h.key),
-			previousStateKey.String(from.String()), stateKey.String(to.String()), reasonKey.String(e.Reason))
-		if to == StateOpen && e.OpenFor > 0 {
-			attrs = append(attrs, openForKey.Float64(e.OpenFor.Seconds()))
-		}
-		span.AddEvent("circuit_breaker.state_change", trace.WithAttributes(attrs...))
+	attrs := append(h.t.metrics.address(h.key),
+		previousStateKey.String(from.String()), stateKey.String(to.String()), reasonKey.String(e.Reason))
+	if to == StateOpen && e.OpenFor > 0 {
+		attrs = append(attrs, openForKey.Float64(e.OpenFor.Seconds()))
 	}
-	h.t.journal.callHook(&h.hooks)
+	span.AddEvent("circuit_breaker.state_change", trace.WithAttributes(attrs...))
 }
 
 // refused reports a refusal on the request's span.

@@ -115,8 +115,9 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// config is the policy as circuits take it.
-func (p Policy) config() *circuit.Config {
+// config is the policy as circuits take it. They elect one process to probe if
+// they are shared.
+func (p Policy) config(shared bool) *circuit.Config {
 	p = p.withDefaults()
 	c := &circuit.Config{
 		ConsecutiveFailures: p.ConsecutiveFailures,
@@ -133,6 +134,7 @@ func (p Policy) config() *circuit.Config {
 		ProbeSuccesses:      p.ProbeSuccesses,
 		ProbeTimeout:        p.ProbeTimeout,
 		Ramp:                p.Ramp,
+		Elect:               shared,
 	}
 	if p.TripWhen != nil {
 		c.TripWhen = func(n circuit.Counts) bool { return p.TripWhen(Counts(n)) }

@@ -2,7 +2,15 @@ package breakerhttp
 
 import (
 	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+	"github.com/breakerhttp/breakerhttp/internal/fleet"
 )
 
 // An Item is one record of a [Store].
@@ -32,4 +40,222 @@ type Watcher interface {
 	// Watch calls changed with the keys that others have just written, until
 	// ctx is done. It returns ctx's error, or the store's own.
 	Watch(ctx context.Context, changed func(key string)) error
+}
+
+// Sharing says how circuits are shared. Zero fields mean their defaults.
+type Sharing struct {
+	Namespace    string        // records are "<Namespace>/<key>"; "default"
+	Quorum       int           // processes that must have tripped before all open, at most 20; 0 means 2
+	Refresh      time.Duration // age at which a closed circuit's record is read again; 0 means 10s
+	ReadTimeout  time.Duration // 0 means 50ms
+	WriteTimeout time.Duration // 0 means 100ms
+	OnError      func(error)   // store failures, at most one a second; default the OpenTelemetry error handler
+}
+
+// maxQuorum bounds the size of a record.
+const maxQuorum = 20
+
+// WithStore shares circuits with the other processes that use the same store
+// with the same namespace: when Quorum of them have tripped, all open, and one
+// probes for all.
+//
+// A request to a healthy host waits for the store once: at its first use in a
+// process and after ten times Refresh without a request, for at most ReadTimeout.
+// The request that opens a circuit or ends a probe publishes that before it
+// returns, within WriteTimeout. No failure of the store reaches a caller.
+func WithStore(s Store, sh Sharing) Option {
+	return optionFunc(func(c *config) {
+		switch {
+		case s == nil:
+			c.fail("WithStore is nil")
+		case c.store != nil:
+			c.fail("WithStore is given twice")
+		default:
+			c.store, c.sharing = s, sh
+			sh.validate(c)
+		}
+	})
+}
+
+func (sh Sharing) validate(c *config) {
+	if sh.Quorum < 0 || sh.Quorum > maxQuorum {
+		c.fail("Sharing.Quorum is %d, want 0 to %d", sh.Quorum, maxQuorum)
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{{"Refresh", sh.Refresh}, {"ReadTimeout", sh.ReadTimeout}, {"WriteTimeout", sh.WriteTimeout}} {
+		if f.value < 0 {
+			c.fail("Sharing.%s is %v, want 0 or more", f.name, f.value)
+		}
+	}
+}
+
+func (sh Sharing) withDefaults() Sharing {
+	setDefault(&sh.Namespace, "default")
+	setDefault(&sh.Quorum, 2)
+	setDefault(&sh.Refresh, 10*time.Second)
+	setDefault(&sh.ReadTimeout, 50*time.Millisecond)
+	setDefault(&sh.WriteTimeout, 100*time.Millisecond)
+	if sh.OnError == nil {
+		sh.OnError = otel.Handle
+	}
+	return sh
+}
+
+// sharing is the part of a Transport that other processes share.
+type sharing struct {
+	store  Store
+	prefix string // of the keys of records
+	fleet  *fleet.Fleet
+}
+
+// newSharing returns nil if c has no store.
+func newSharing(t *Transport, c *config) *sharing {
+	if c.store == nil {
+		return nil
+	}
+	sh := c.sharing.withDefaults()
+	report := atMostOneASecond(t.now, sh.OnError)
+	return &sharing{
+		store:  c.store,
+		prefix: sh.Namespace + "/",
+		fleet: fleet.New(fleet.Config{
+			Store:        fleetStore{c.store},
+			Namespace:    sh.Namespace,
+			Quorum:       sh.Quorum,
+			Refresh:      sh.Refresh,
+			ReadTimeout:  sh.ReadTimeout,
+			WriteTimeout: sh.WriteTimeout,
+			Now:          t.now,
+			OnError: func(operation string, err error) {
+				t.metrics.storeError(operation)
+				report(err)
+			},
+		}),
+	}
+}
+
+func atMostOneASecond(now func() time.Duration, report func(error)) func(error) {
+	var next atomic.Int64
+	return func(err error) {
+		now, at := int64(now()), next.Load()
+		if now >= at && next.CompareAndSwap(at, now+int64(time.Second)) {
+			report(err)
+		}
+	}
+}
+
+// fleetStore is a Store as internal/fleet takes it.
+type fleetStore struct{ Store }
+
+func (s fleetStore) Load(ctx context.Context, keys []string) ([]fleet.Item, error) {
+	items, err := s.Store.Load(ctx, keys)
+	out := make([]fleet.Item, len(items))
+	for i, item := range items {
+		out[i] = fleet.Item(item)
+	}
+	return out, err
+}
+
+func (s fleetStore) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (fleet.Item, bool, error) {
+	cur, swapped, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
+	return fleet.Item(cur), swapped, err
+}
+
+// join makes the host's circuit a member of the fleet, if there is one.
+func (h *host) join(policy *circuit.Config) {
+	if h.t.sharing == nil {
+		return
+	}
+	h.member = h.t.sharing.fleet.Member(h.key, fleet.Policy{
+		OpenFor:      policy.OpenFor,
+		MaxOpenFor:   policy.MaxOpenFor,
+		ProbeTimeout: policy.ProbeTimeout,
+		OpenGrowth:   policy.OpenGrowth,
+		Jitter:       policy.Jitter,
+	}, h)
+}
+
+// AdoptOpen implements [fleet.Local].
+func (h *host) AdoptOpen(until time.Duration) {
+	by := circuit.Cause{Context: context.Background()}
+	h.circuit.AdoptOpen(&by, h.t.now(), until)
+	h.tell(&by)
+}
+
+// AdoptClosed implements [fleet.Local].
+func (h *host) AdoptClosed() {
+	by := circuit.Cause{Context: context.Background()}
+	h.circuit.AdoptClosed(&by, h.t.now())
+	h.tell(&by)
+}
+
+// refresh asks what others know, if it is time to.
+func (h *host) refresh(ctx context.Context) {
+	if h.member == nil {
+		return
+	}
+	if now := h.t.now(); h.member.Due(now) {
+		h.member.Refresh(ctx, now)
+	}
+}
+
+// elect asks the other processes whether this one may probe. The circuit waits
+// for the answer, whatever happens here.
+func (x *exchange) elect() (call circuit.Call, r circuit.Refusal, d circuit.Decision) {
+	mayProbe, until := false, x.t.now()
+	defer func() { call, r, d = x.host.circuit.Elected(&x.by, x.t.now(), mayProbe, until) }()
+	ballot, at := x.host.member.Elect(x.req.Context())
+	mayProbe, until = ballot != fleet.Stay, at
+	return call, r, d
+}
+
+// publish tells the other processes of a change that this one has found out.
+func (h *host) publish(ctx context.Context, e circuit.Event) {
+	if h.member == nil {
+		return
+	}
+	switch e.Reason {
+	case circuit.ProbeSucceeded:
+		h.member.Probed(ctx, true, 0)
+	case circuit.ProbeFailed, circuit.ProbeTimedOut:
+		h.member.Probed(ctx, false, e.OpenFor)
+	case circuit.ConsecutiveFailures, circuit.FailureRatio, circuit.SlowRatio, circuit.TripWhen:
+		h.member.Tripped(ctx, e.OpenFor)
+	}
+}
+
+// share tells the other processes of an outcome, so far as they need to know.
+func (h *host) share(ctx context.Context, o circuit.Outcome) {
+	switch {
+	case h.member == nil:
+	case o == circuit.Failure:
+		h.member.Failed(ctx, h.t.now())
+	case o != circuit.Success && h.circuit.Release():
+		h.member.Released(ctx)
+	}
+}
+
+// Watch applies the hints of a Store that is a [Watcher] until ctx is done: the
+// fleet learns in milliseconds what Refresh would find in seconds. The caller
+// runs it in a goroutine of its own; nothing depends on it. It returns ctx's
+// error or the store's, and [errors.ErrUnsupported] if there is no such Store.
+func (t *Transport) Watch(ctx context.Context) error {
+	if t.sharing == nil {
+		return errors.ErrUnsupported
+	}
+	w, ok := t.sharing.store.(Watcher)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return w.Watch(ctx, func(record string) {
+		key, ok := strings.CutPrefix(record, t.sharing.prefix)
+		if !ok {
+			return
+		}
+		if h, ok := t.hosts.Get(t.place(key)); ok {
+			h.member.Hint(ctx)
+		}
+	})
 }

@@ -185,5 +185,8 @@ func (t *Transport) Reset(key string) {
 	if h.circuit.Reset(&by, t.now()) {
 		t.hosts.Pin(-1)
 	}
+	if h.member != nil {
+		h.member.Reset()
+	}
 	h.tell(&by)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
+	"github.com/breakerhttp/breakerhttp/internal/fleet"
 	"github.com/breakerhttp/breakerhttp/internal/keyed"
 )
 
@@ -31,6 +32,7 @@ type Transport struct {
 	untracked atomic.Uint64
 	journal   journal
 	metrics   *metrics
+	sharing   *sharing // nil without a store
 }
 
 // A host is a key with its circuit.
@@ -39,6 +41,7 @@ type host struct {
 	key     string
 	circuit circuit.Circuit
 	series  *series
+	member  *fleet.Member // nil without a store
 	hooks   hookQueue
 }
 
@@ -61,12 +64,13 @@ func New(base http.RoundTripper, opts ...Option) (*Transport, error) {
 		probeFilter: c.probeFilter,
 		dryRun:      c.dryRun,
 		epoch:       time.Now(),
-		policy:      c.policy.config(),
+		policy:      c.policy.config(c.store != nil),
 		policies:    c.patterns,
 		hosts:       keyed.New[*host](c.maxCircuits),
 		journal:     journal{hook: c.hook},
 	}
 	t.metrics = newMetrics(t, c)
+	t.sharing = newSharing(t, c)
 	return t, nil
 }
 
@@ -205,6 +209,7 @@ func (t *Transport) newHost(key string) *host {
 		policy = t.policy
 	}
 	h.circuit.Init(policy, h, t.now())
+	h.join(policy)
 	return h
 }
 

@@ -15,7 +15,8 @@ type Decision uint8
 const (
 	Admitted Decision = iota
 	Refused
-	Gone // the circuit has been evicted: look for another
+	Gone  // the circuit has been evicted: look for another
+	Elect // ask the others whether this process may probe, then call Elected
 )
 
 // Admit decides about a request at now. Only a request that mayProbe is
@@ -27,10 +28,20 @@ func (c *Circuit) Admit(by *Cause, now time.Duration, mayProbe bool) (Call, Refu
 	if c.evicted {
 		return Call{}, Refusal{}, Gone
 	}
-	if r, ok := c.admissible(now, mayProbe); !ok {
+	r, ok := c.admissible(now, mayProbe)
+	if !ok {
 		c.past.Refused++
 		return Call{}, r, Refused
 	}
+	if c.cfg.Elect && c.State() != Closed && !c.elected {
+		c.electing = true
+		return Call{}, Refusal{}, Elect
+	}
+	return c.admit(by, now), Refusal{}, Admitted
+}
+
+// admit admits what is admissible.
+func (c *Circuit) admit(by *Cause, now time.Duration) Call {
 	if c.State() == Open {
 		elapsed := c.until
 		c.become(by, HalfOpen, now, OpenElapsed, "the open time is over", 0)
@@ -42,7 +53,7 @@ func (c *Circuit) Admit(by *Cause, now time.Duration, mayProbe bool) (Call, Refu
 		call.wait = c.waiting.push(now)
 	}
 	g.started.add()
-	return call, Refusal{}, Admitted
+	return call
 }
 
 // admissible reports whether a request would be admitted at now.
@@ -54,11 +65,11 @@ func (c *Circuit) admissible(now time.Duration, mayProbe bool) (Refusal, bool) {
 			return Refusal{State: Open, Detail: c.detail}, false
 		case now < c.until:
 			return Refusal{State: Open, RetryAfter: c.until - now, Detail: c.detail}, false
-		case !mayProbe:
+		case !mayProbe || c.electing:
 			return Refusal{State: HalfOpen, Detail: c.detail}, false
 		}
 	case HalfOpen:
-		if !mayProbe || c.waiting.len >= c.cfg.Probes {
+		if !mayProbe || c.electing || c.waiting.len >= c.cfg.Probes {
 			return Refusal{State: HalfOpen, Detail: c.detail}, false
 		}
 	case Closed:

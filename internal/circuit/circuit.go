@@ -62,6 +62,8 @@ type Config struct {
 
 	Ramp time.Duration
 
+	Elect bool // ask others before a probe: see Elect
+
 	Rand func() float64 // nil means rand.Float64
 }
 
@@ -102,6 +104,7 @@ const (
 	ProbeTimedOut       = "probe_timeout"
 	Forced              = "forced"
 	WasReset            = "reset"
+	Shared              = "shared"
 )
 
 // A Recorder is told of each change of a circuit, in order. It is called with
@@ -125,6 +128,7 @@ type Circuit struct {
 	mu          sync.Mutex
 	since       time.Duration  // the state was entered
 	until       time.Duration  // end of an open state
+	own         time.Duration  // the same, if it is this process's own
 	ramped      time.Duration  // end of a ramp, 0 if there is none
 	failedUntil time.Duration  // end of the Window after the latest failure
 	detail      string         // of the latest opening
@@ -139,6 +143,8 @@ type Circuit struct {
 	stale       int            // requests of earlier generations in flight
 	forced      bool
 	evicted     bool
+	electing    bool // a request asks whether this process may probe
+	elected     bool // this process may probe, in this generation
 }
 
 // A generation is a stay in one state. A request carries the generation it was

@@ -83,6 +83,7 @@ func (c *Circuit) open(by *Cause, at time.Duration, reason, detail string, retry
 	c.detail = detail
 	c.become(by, Open, at, reason, detail, d)
 	c.until = at + min(d, math.MaxInt64-at)
+	c.own = c.until
 }
 
 // grown is the open time after the failed probes so far.
@@ -119,6 +120,7 @@ func (c *Circuit) renew(s State, at time.Duration) {
 	c.past.Success += succeeded
 	c.stale += int(started - succeeded - c.lost)
 	c.failed, c.late, c.lost = 0, 0, 0
+	c.elected = s == HalfOpen && c.elected
 	if c.window != nil {
 		c.window.Reset()
 	}
