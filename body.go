@@ -44,7 +44,7 @@ func (b *responseBody) Close() error {
 
 func (b *responseBody) end(err error) {
 	switch {
-	case err == io.EOF: //nolint:errorlint // the io.Reader contract: EOF itself
+	case err == io.EOF:
 		b.host.circuit.Ended(b.receipt)
 	case timedOut(b.req):
 		b.host.failLate(b.req, b.receipt, errorTypeTimeout)
@@ -94,7 +94,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	switch {
 	case b.length > 0 && b.read > b.length:
 		b.fault.Store(true)
-	case err == io.EOF: //nolint:errorlint // the io.Reader contract: EOF itself
+	case err == io.EOF:
 		if b.length > 0 && b.read < b.length {
 			b.fault.Store(true)
 		}

@@ -29,7 +29,7 @@ type Attempt struct {
 	Err      error
 	Duration time.Duration // until response headers or Err
 
-	expired   bool // the deadline had passed before the call
+	expired   bool // the context had ended before the call
 	bodyFault bool // the request's own body failed
 }
 
@@ -143,7 +143,8 @@ func cancelled(req *http.Request) bool {
 	select {
 	case <-req.Context().Done():
 		return true
-	case <-req.Cancel: //nolint:staticcheck // deprecated, but http.Client sets it for a RoundTripper it does not know
+	//lint:ignore SA1019 http.Client sets it for a RoundTripper that it does not know
+	case <-req.Cancel:
 		return true
 	default:
 		return false

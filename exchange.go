@@ -20,7 +20,7 @@ type exchange struct {
 	err  error
 
 	began     time.Duration // only if the classifier is the user's
-	expired   bool          // the deadline had passed before base was called
+	expired   bool          // the context had ended before base was called
 	bodyFault bool          // the request's own body failed
 	admitted  bool
 	sent      bool // base has been called
@@ -94,7 +94,9 @@ func (x *exchange) refuse(refusal *OpenError) (*http.Response, error) {
 
 // send calls base, once.
 func (x *exchange) send() {
-	if deadline, ok := x.req.Context().Deadline(); ok {
+	ctx := x.req.Context()
+	x.expired = ctx.Err() != nil
+	if deadline, ok := ctx.Deadline(); ok && !x.expired {
 		x.expired = !time.Now().Before(deadline)
 	}
 	if x.t.classifier != nil {

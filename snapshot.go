@@ -160,6 +160,9 @@ func (t *Transport) ForceOpen(key string) { t.force(key, (*circuit.Circuit).Forc
 func (t *Transport) ForceClosed(key string) { t.force(key, (*circuit.Circuit).ForceClosed) }
 
 func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause, time.Duration) (first, ok bool)) {
+	if key == "" {
+		return // guards nothing
+	}
 	by := circuit.Cause{Context: context.Background()}
 	for {
 		h := t.forced(key)

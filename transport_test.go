@@ -154,11 +154,11 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("upstream got %d requests, want 5", got)
 		}
 
-		time.Sleep(time.Until(opened.Add(time.Minute)) - 1)
+		time.Sleep(time.Until(opened.Add(time.Minute)) - time.Nanosecond)
 		if _, err := call(); err == nil {
 			t.Error("a nanosecond before its time, the circuit admitted a request")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wantState(t, tr, srv.URL, breakerhttp.StateHalfOpen)
 		up.status.Store(http.StatusOK)
 		if status, err := call(); status != 200 || err != nil {
