@@ -18,7 +18,7 @@ import (
 // TestMain makes rapid do the same, and enough, in every run. Flags given on the
 // command line win.
 func TestMain(m *testing.M) {
-	for name, value := range map[string]string{"rapid.checks": "1500", "rapid.steps": "80", "rapid.seed": "1"} {
+	for name, value := range map[string]string{"rapid.checks": "3000", "rapid.steps": "80", "rapid.seed": "1"} {
 		if err := flag.Set(name, value); err != nil {
 			panic(err)
 		}

@@ -1,0 +1,147 @@
+package circuit_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+func TestEvict(t *testing.T) {
+	probed := func(r *rig) time.Duration {
+		r.send(0, bad, bad, bad, bad, bad)
+		until := r.read(0).Until
+		r.send(until, ok)
+		return until
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*circuit.Config)
+		before func(*rig) (now time.Duration)
+		want   bool
+	}{
+		{"new", nil, func(*rig) time.Duration { return 0 }, true},
+		{"idle", nil, func(r *rig) time.Duration { r.send(0, ok, ignore); return 0 }, true},
+		{"in flight", nil, func(r *rig) time.Duration { r.begin(0); return time.Hour }, false},
+		{"in flight since before a reset", nil, func(r *rig) time.Duration { r.begin(0); r.Reset(&r.by, 0); return time.Hour }, false},
+		{"failed just now", nil, func(r *rig) time.Duration { r.send(second, bad); return 11*second - 1 }, false},
+		{"failed long ago", nil, func(r *rig) time.Duration { r.send(second, bad); return 11 * second }, true},
+		{"failed in a window without end", func(c *circuit.Config) { c.Window = math.MaxInt64 }, func(r *rig) time.Duration { r.send(0, bad); return time.Hour }, false},
+		{"new, with a window without end", func(c *circuit.Config) { c.Window = math.MaxInt64 }, func(*rig) time.Duration { return time.Hour }, true},
+		{"failed in the body just now", nil, func(r *rig) time.Duration { r.late(second, r.send(0, ok)); return 11*second - 1 }, false},
+		{"failed before a reset", nil, func(r *rig) time.Duration { r.send(second, bad); r.Reset(&r.by, second); return second }, true},
+		{"open", nil, func(r *rig) time.Duration { r.send(0, bad, bad, bad, bad, bad); return 59 * second }, false},
+		{"open, but its time is up", nil, func(r *rig) time.Duration { r.send(0, bad, bad, bad, bad, bad); return time.Hour }, false},
+		{"half-open", func(c *circuit.Config) { c.ProbeSuccesses = 2 }, func(r *rig) time.Duration { probed(r); return time.Hour }, false},
+		{"ramping", func(c *circuit.Config) { c.Ramp = second }, func(r *rig) time.Duration { return probed(r) + second - 1 }, false},
+		{"has ramped", func(c *circuit.Config) { c.Ramp = second }, func(r *rig) time.Duration { return probed(r) + second }, true},
+		{"forced", nil, func(r *rig) time.Duration { r.ForceClosed(&r.by, 0); return time.Hour }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := defaults()
+			if test.change != nil {
+				test.change(&cfg)
+			}
+			r := newRig(t, cfg)
+			now := test.before(r)
+			totals, got := r.Evict(now)
+			if got != test.want {
+				t.Fatalf("evicted: %v, want %v", got, test.want)
+			}
+			if !got {
+				return
+			}
+			if diff := cmp.Diff(r.read(now).Totals, totals); diff != "" {
+				t.Errorf("its totals (-want +got):\n%s", diff)
+			}
+			if _, _, got := r.Admit(&r.by, now, true); got != circuit.Gone {
+				t.Errorf("then the decision is %v, want gone", got)
+			}
+			if _, entered := r.Enter(); entered {
+				t.Errorf("then it still admits")
+			}
+		})
+	}
+}
+
+func TestAnEvictedCircuitDoesNothingMore(t *testing.T) {
+	r := newRig(t, with(func(c *circuit.Config) { c.ConsecutiveFailures = 1 }))
+	call := r.send(0, ok)
+	if _, ok := r.Evict(0); !ok {
+		t.Fatal("it is not evicted")
+	}
+	if r.Late(&r.by, 0, call.Receipt, circuit.Verdict{Outcome: bad}) {
+		t.Errorf("Late does not say that it is gone")
+	}
+	if _, ok := r.ForceOpen(&r.by, 0); ok {
+		t.Errorf("it can be forced")
+	}
+	if r.Reset(&r.by, 0) {
+		t.Errorf("it is said to have been forced")
+	}
+	if len(r.events) > 0 {
+		t.Errorf("it has changed: %+v", r.events)
+	}
+}
+
+func TestUsedChangesWithEachUse(t *testing.T) {
+	r := newRig(t, defaults())
+	for range 3 {
+		before := r.Used()
+		r.read(0)
+		if got := r.Used(); got != before {
+			t.Errorf("a read counts as use: %d, want %d", got, before)
+		}
+		r.send(0, ok)
+		after := r.Used()
+		if _, entered := r.Enter(); !entered || before == after || after == r.Used() {
+			t.Errorf("two requests do not count as use: %d, %d, %d", before, after, r.Used())
+		}
+	}
+}
+
+func TestErrorTypesAreBounded(t *testing.T) {
+	r := newRig(t, with(func(c *circuit.Config) { c.ConsecutiveFailures = -1 }))
+	want := circuit.Totals{}
+	for i := range 100 {
+		errorType := fmt.Sprint(400 + i)
+		r.Done(&r.by, 0, r.begin(0), circuit.Verdict{Outcome: bad, ErrorType: errorType})
+		if i < 15 {
+			want.Failures = append(want.Failures, circuit.ErrorTotal{Type: errorType, Count: 1})
+		}
+	}
+	want.Failures = append(want.Failures, circuit.ErrorTotal{Type: "_OTHER", Count: 85})
+	got := r.read(0).Totals
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("totals (-want +got):\n%s", diff)
+	}
+	if got := got.Failure(); got != 100 {
+		t.Errorf("%d failures in all, want 100", got)
+	}
+}
+
+func TestTotalsAdd(t *testing.T) {
+	total := circuit.Totals{Success: 1, Ignored: 2, Refused: 3, Failures: []circuit.ErrorTotal{{Type: "500", Count: 4}}}
+	total.Add(circuit.Totals{Success: 10, Ignored: 20, Refused: 30, Failures: []circuit.ErrorTotal{{Type: "body", Count: 50}, {Type: "500", Count: 40}}})
+	want := circuit.Totals{
+		Success: 11, Ignored: 22, Refused: 33,
+		Failures: []circuit.ErrorTotal{{Type: "500", Count: 44}, {Type: "body", Count: 50}},
+	}
+	if diff := cmp.Diff(want, total); diff != "" {
+		t.Errorf("sum (-want +got):\n%s", diff)
+	}
+}
+
+func TestASnapshotIsACopy(t *testing.T) {
+	r := newRig(t, defaults())
+	r.send(0, bad)
+	before := r.read(0)
+	r.send(0, bad)
+	if got := before.Totals.Failure(); got != 1 {
+		t.Errorf("an earlier snapshot has %d failures by now, want 1", got)
+	}
+}

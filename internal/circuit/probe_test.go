@@ -1,0 +1,237 @@
+package circuit_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// opened returns a rig that has opened at 0, and the moment of its first probe.
+func opened(t *testing.T, change func(*circuit.Config)) (*rig, time.Duration) {
+	r := newRig(t, with(change))
+	r.send(0, bad, bad, bad, bad, bad)
+	r.wantState(0, circuit.Open)
+	return r, r.read(0).Until
+}
+
+func TestAnOpenCircuitTurnsHalfOpenWhenItsTimeIsUp(t *testing.T) {
+	r, until := opened(t, func(*circuit.Config) {})
+	r.wantState(until-1, circuit.Open)
+	got := r.read(until + second)
+	if got.State != circuit.HalfOpen || got.Since != until || got.Until != 0 {
+		t.Errorf("unasked it is %v since %v until %v, want half-open since %v", got.State, got.Since, got.Until, until)
+	}
+	r.begin(until + second)
+	if got := r.read(until + second).Since; got != until {
+		t.Errorf("with a probe it is half-open since %v, want %v", got, until)
+	}
+	want := circuit.Event{From: circuit.Open, To: circuit.HalfOpen, At: until + second, Reason: circuit.OpenElapsed}
+	if diff := cmp.Diff(want, r.lastEvent()); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+}
+
+func TestProbes(t *testing.T) {
+	several := func(c *circuit.Config) { c.Probes, c.ProbeSuccesses = 2, 3 }
+	for _, test := range []struct {
+		name   string
+		script string // o(k), f(ailed), i(gnored): one after the other
+		want   circuit.State
+	}{
+		{"too few successes", "oo", circuit.HalfOpen},
+		{"enough", "ooo", circuit.Closed},
+		{"ignored ones say nothing", "oioii", circuit.HalfOpen},
+		{"and break nothing", "oioio", circuit.Closed},
+		{"one failure", "oof", circuit.Open},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, now := opened(t, several)
+			for _, step := range test.script {
+				r.send(now, map[rune]circuit.Outcome{'o': ok, 'f': bad, 'i': ignore}[step])
+			}
+			r.wantState(now, test.want)
+		})
+	}
+}
+
+func TestProbeSlots(t *testing.T) {
+	r, now := opened(t, func(c *circuit.Config) { c.Probes, c.ProbeSuccesses = 2, 9 })
+	first, second := r.begin(now), r.begin(now)
+	want := circuit.Refusal{State: circuit.HalfOpen, Detail: "5 failures in a row, last: 500"}
+	if got := r.refuse(now); got != want {
+		t.Errorf("a third probe is refused with %+v, want %+v", got, want)
+	}
+	r.end(now, first, ok)
+	third := r.begin(now)
+	r.refuse(now)
+	r.end(now, second, ignore)
+	fourth := r.begin(now)
+	r.refuse(now)
+	r.end(now, third, bad)
+	r.wantState(now, circuit.Open)
+	now = r.read(now).Until
+	r.begin(now)
+	r.end(now, fourth, ok) // stale: gives no slot back
+	r.begin(now)
+	r.refuse(now)
+}
+
+func TestOnlyRequestsThatMayProbe(t *testing.T) {
+	r, now := opened(t, func(*circuit.Config) {})
+	_, refusal, decision := r.Admit(&r.by, now, false)
+	want := circuit.Refusal{State: circuit.HalfOpen, Detail: "5 failures in a row, last: 500"}
+	if decision != circuit.Refused || refusal != want {
+		t.Errorf("decision %v, %+v, want refused, %+v", decision, refusal, want)
+	}
+	probe := r.begin(now)
+	r.end(now, probe, ok)
+	if _, _, decision := r.Admit(&r.by, now, false); decision != circuit.Admitted {
+		t.Errorf("decision of a closed circuit is %v, want admitted", decision)
+	}
+}
+
+func TestAnUnansweredProbeFailsAtItsMoment(t *testing.T) {
+	r, now := opened(t, func(c *circuit.Config) { c.OpenGrowth = 2 })
+	probe := r.begin(now)
+	moment := now + 30*second
+	r.wantState(moment-1, circuit.HalfOpen)
+	before := r.read(moment - 1).Totals
+
+	got := r.read(moment + 7*second) // noticed late
+	if want := moment + 120*second; got.State != circuit.Open || got.Since != moment || got.Until != want {
+		t.Errorf("it is %v since %v until %v, want open since %v until %v", got.State, got.Since, got.Until, moment, want)
+	}
+	want := circuit.Event{
+		From: circuit.HalfOpen, To: circuit.Open, At: moment, Reason: circuit.ProbeTimedOut, OpenFor: 120 * second,
+		Counts: circuit.Counts{Requests: 1, Failures: 1, ConsecutiveFailures: 1},
+	}
+	if diff := cmp.Diff(want, r.lastEvent()); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+	before.Fail("timeout", 1)
+	if diff := cmp.Diff(before, got.Totals); diff != "" || got.InFlight != 1 {
+		t.Errorf("%d are in flight, want 1; totals (-want +got):\n%s", got.InFlight, diff)
+	}
+
+	verdict := circuit.Verdict{Outcome: bad, ErrorType: "500"}
+	if r.Done(&r.by, moment+8*second, probe, verdict) {
+		t.Errorf("the late verdict counts")
+	}
+	last := r.read(moment + 8*second)
+	if diff := cmp.Diff(got.Totals, last.Totals); diff != "" || last.InFlight != 0 {
+		t.Errorf("after the late verdict %d are in flight, want 0; totals (-want +got):\n%s", last.InFlight, diff)
+	}
+}
+
+func TestAProbeMayBeGivenAllTheTimeThereIs(t *testing.T) {
+	r, now := opened(t, func(c *circuit.Config) { c.ProbeTimeout = math.MaxInt64 })
+	r.begin(now)
+	r.wantState(now+time.Hour, circuit.HalfOpen)
+	if _, wake, _, _ := r.Ready(&r.by, now+time.Hour, true); wake != math.MaxInt64-time.Hour {
+		t.Errorf("ready after %v, want %v", wake, math.MaxInt64-time.Hour)
+	}
+}
+
+func TestAnAnswerInTimeIsNoTimeout(t *testing.T) {
+	r, now := opened(t, func(*circuit.Config) {})
+	r.end(now+30*second, r.begin(now), ok)
+	r.wantState(now+30*second, circuit.Closed)
+}
+
+func TestLateFailureOfAProbe(t *testing.T) {
+	t.Run("in half-open", func(t *testing.T) {
+		r, now := opened(t, func(c *circuit.Config) { c.ProbeSuccesses = 2 })
+		probe := r.send(now, ok)
+		r.late(now+second, probe)
+		want := circuit.Event{
+			From: circuit.HalfOpen, To: circuit.Open, At: now + second, Reason: circuit.ProbeFailed, OpenFor: 60 * second,
+			Counts: circuit.Counts{Requests: 1, Failures: 1, ConsecutiveFailures: 1},
+		}
+		if diff := cmp.Diff(want, r.lastEvent()); diff != "" {
+			t.Errorf("event (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("in the closed state it led to", func(t *testing.T) {
+		r, now := opened(t, func(c *circuit.Config) { c.ProbeSuccesses = 2 })
+		first, second := r.send(now, ok), r.send(now, ok)
+		r.late(now, first)
+		r.late(now, second)
+		r.wantCounts(now, circuit.Counts{ConsecutiveFailures: 2})
+		r.send(now, bad, bad)
+		r.wantState(now, circuit.Closed)
+		r.send(now, bad)
+		r.wantState(now, circuit.Open)
+	})
+	t.Run("and its good end breaks the run there", func(t *testing.T) {
+		r, now := opened(t, func(*circuit.Config) {})
+		probe := r.send(now, ok)
+		r.send(now, bad, bad, bad, bad)
+		r.Ended(probe.Receipt)
+		r.wantCounts(now, circuit.Counts{Requests: 4, Failures: 4})
+	})
+	t.Run("nowhere if its headers came after the circuit had closed", func(t *testing.T) {
+		r, now := opened(t, func(c *circuit.Config) { c.Probes = 2 })
+		stale := r.begin(now)
+		r.send(now, ok)
+		r.end(now, stale, ok)
+		r.late(now, stale)
+		r.wantCounts(now, circuit.Counts{})
+		r.send(now, bad)
+		r.Ended(stale.Receipt)
+		r.wantCounts(now, circuit.Counts{Requests: 1, Failures: 1, ConsecutiveFailures: 1})
+	})
+	t.Run("nowhere after the next transition", func(t *testing.T) {
+		r, now := opened(t, func(*circuit.Config) {})
+		probe := r.send(now, ok)
+		r.send(now, bad, bad, bad, bad, bad)
+		until := r.read(now).Until
+		r.begin(until)
+		r.late(until, probe)
+		r.wantState(until, circuit.HalfOpen)
+	})
+}
+
+func TestRamp(t *testing.T) {
+	r, now := opened(t, func(c *circuit.Config) { c.Ramp = 10 * second })
+	random := 0.0
+	r.cfg.Rand = func() float64 { return random }
+	r.send(now, ok)
+	for _, test := range []struct {
+		at    time.Duration
+		share float64
+	}{{0, 0.1}, {second, 0.19}, {5 * second, 0.55}, {10*second - 1, 1}} {
+		random = test.share - 1e-6
+		r.send(now+test.at, ignore)
+		random = test.share + 1e-6
+		if test.share == 1 {
+			continue
+		}
+		want := circuit.Refusal{State: circuit.Closed, Detail: "5 failures in a row, last: 500"}
+		if got := r.refuse(now + test.at); got != want {
+			t.Errorf("%v into the ramp the refusal is %+v, want %+v", test.at, got, want)
+		}
+	}
+	if _, entered := r.Enter(); entered {
+		t.Error("a ramping circuit admits without a look at the time")
+	}
+	r.cfg.Rand = func() float64 { t.Error("chance is asked after the ramp"); return 1 }
+	r.send(now+10*second, ok)
+	if _, entered := r.Enter(); !entered {
+		t.Error("after the ramp the circuit still needs the time")
+	}
+}
+
+func TestARuleOpensARampingCircuit(t *testing.T) {
+	r, now := opened(t, func(c *circuit.Config) { c.Ramp, c.Rand = 10*second, func() float64 { return 0 } })
+	r.send(now, ok, bad, bad, bad, bad, bad)
+	r.wantState(now, circuit.Open)
+	r.send(r.read(now).Until, ok) // ramps anew
+	r.Reset(&r.by, now+time.Hour)
+	if _, entered := r.Enter(); !entered {
+		t.Error("a circuit ramps after Reset")
+	}
+}

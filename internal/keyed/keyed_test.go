@@ -1,0 +1,237 @@
+package keyed_test
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/breakerhttp/breakerhttp/internal/keyed"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// thing is a value that counts what it is asked.
+type thing struct {
+	key    keyed.Key
+	uses   atomic.Uint64
+	kept   atomic.Bool // it must not be evicted
+	gone   atomic.Bool
+	looked *atomic.Int64 // how often any thing was asked
+	at     time.Duration // of the latest Evict
+}
+
+func (v *thing) Used() uint64 {
+	v.looked.Add(1)
+	return v.uses.Load()
+}
+
+func (v *thing) Evict(now time.Duration) bool {
+	v.looked.Add(1)
+	v.at = now
+	return !v.kept.Load() && !v.gone.Swap(true)
+}
+
+// shelf is a map of things.
+type shelf struct {
+	*testing.T
+	*keyed.Map[*thing]
+	looked atomic.Int64
+}
+
+func newShelf(t *testing.T, bound int) *shelf {
+	return &shelf{T: t, Map: keyed.New[*thing](bound)}
+}
+
+func name(n string) keyed.Key { return keyed.Key{Name: n} }
+
+func (s *shelf) make(k keyed.Key) func() *thing {
+	return func() *thing { return &thing{key: k, looked: &s.looked} }
+}
+
+func (s *shelf) add(names ...string) (last *thing) {
+	s.Helper()
+	for _, n := range names {
+		v, ok := s.Add(0, name(n), s.make(name(n)))
+		if !ok || v.key != name(n) {
+			s.Fatalf("Add(%q) returned %+v, %v", n, v, ok)
+		}
+		last = v
+	}
+	return last
+}
+
+func (s *shelf) want(names ...string) {
+	s.Helper()
+	var got []string
+	for _, v := range s.All() {
+		got = append(got, v.key.Name)
+		if found, ok := s.Get(v.key); !ok || found != v {
+			s.Errorf("Get(%v) returned %+v, %v, want what All has", v.key, found, ok)
+		}
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(names, got); diff != "" {
+		s.Errorf("values (-want +got):\n%s", diff)
+	}
+}
+
+func TestAKeyHasOneValue(t *testing.T) {
+	s := newShelf(t, 9)
+	if v, ok := s.Get(name("a")); ok || v != nil {
+		t.Errorf("Get of an unknown key returned %v, %v", v, ok)
+	}
+	first := s.add("a")
+	never := func() *thing { t.Error("a second value is made"); return nil }
+	if v, ok := s.Add(0, name("a"), never); v != first || !ok {
+		t.Errorf("Add returned another value: %v, %v", v, ok)
+	}
+	if v := s.AddPinned(name("a"), never); v != first {
+		t.Errorf("AddPinned returned another value: %v", v)
+	}
+	if v, ok := s.Get(name("a")); v != first || !ok {
+		t.Errorf("Get returned another value: %v, %v", v, ok)
+	}
+	other := keyed.Key{Space: keyed.Spaces - 1, Name: "a"}
+	if v, _ := s.Add(0, other, s.make(other)); v == first {
+		t.Error("the same name in two spaces is one key")
+	}
+}
+
+func TestTheBound(t *testing.T) {
+	s := newShelf(t, 3)
+	for i := range 100 {
+		s.add(fmt.Sprint(i))
+		if got, want := len(s.All()), min(i+1, 3); got != want {
+			t.Fatalf("after %d there are %d, want %d", i+1, got, want)
+		}
+	}
+	var all []*thing
+	s.Locked(func(values []*thing) { all = values })
+	if diff := cmp.Diff(len(s.All()), len(all)); diff != "" {
+		t.Errorf("number of values (-All +Locked):\n%s", diff)
+	}
+}
+
+func TestTheUnusedGoFirst(t *testing.T) {
+	s := newShelf(t, 4)
+	a, c := s.add("a"), s.add("b", "c")
+	s.add("d")
+	a.uses.Add(1)
+	c.uses.Add(1)
+	s.add("e").uses.Add(1)
+	s.want("a", "c", "d", "e")
+	s.add("f").uses.Add(1)
+	s.want("a", "c", "e", "f")
+	// All have been used since the hand came by; it comes by a second time.
+	g := s.add("g")
+	if !slices.Contains(s.All(), g) || len(s.All()) != 4 {
+		t.Errorf("there is no room where all were in use: %d values", len(s.All()))
+	}
+}
+
+func TestEvictIsToldTheTime(t *testing.T) {
+	s := newShelf(t, 1)
+	a := s.add("a")
+	s.Add(time.Minute, name("b"), s.make(name("b")))
+	if a.at != time.Minute {
+		t.Errorf("Evict was told %v, want 1m0s", a.at)
+	}
+}
+
+func TestNoneCanGo(t *testing.T) {
+	const bound = 640
+	s := newShelf(t, bound)
+	for i := range bound {
+		s.add(fmt.Sprint(i)).kept.Store(true)
+	}
+	never := func() *thing { t.Error("a value is made without room for it"); return nil }
+	refused := func(key int) {
+		if v, ok := s.Add(0, name(fmt.Sprint(key)), never); ok || v != nil {
+			t.Fatalf("Add without room returned %v, %v", v, ok)
+		}
+	}
+	s.looked.Store(0)
+	refused(bound)
+	once := s.looked.Load()
+	if once < bound {
+		t.Errorf("%d looks before it gave up, want one at least at each of %d", once, bound)
+	}
+
+	const newcomers = 10_000
+	s.looked.Store(0)
+	for i := range newcomers {
+		refused(bound + i)
+	}
+	if got := s.looked.Load() / newcomers; got > 4*64 {
+		t.Errorf("%d looks for each newcomer, want a bounded number (%d values)", got, bound)
+	}
+
+	free, _ := s.Get(name("77"))
+	free.kept.Store(false)
+	for i := range bound/64 + 1 {
+		if _, ok := s.Add(0, name("new"), s.make(name("new"))); ok {
+			break
+		} else if i == bound/64 {
+			t.Errorf("%d newcomers are turned away though there is room", i+1)
+		}
+	}
+	if _, ok := s.Get(name("77")); ok || !free.gone.Load() {
+		t.Error("the one that could go has not gone")
+	}
+	if got := len(s.All()); got != bound {
+		t.Errorf("there are %d values, want %d", got, bound)
+	}
+}
+
+func TestPinned(t *testing.T) {
+	s := newShelf(t, 2)
+	s.add("a").kept.Store(true)
+	s.add("b").kept.Store(true)
+	for _, n := range []string{"p", "q"} {
+		s.AddPinned(name(n), s.make(name(n))).kept.Store(true)
+		s.Pin(1)
+	}
+	s.want("a", "b", "p", "q")
+	if _, ok := s.Add(0, name("c"), s.make(name("c"))); ok {
+		t.Error("there is room beyond the bound")
+	}
+	b, _ := s.Get(name("b"))
+	b.kept.Store(false)
+	s.add("c")
+	s.want("a", "c", "p", "q")
+
+	for _, n := range []string{"p", "q"} { // pinned no longer: one too many, and another
+		v, _ := s.Get(name(n))
+		v.kept.Store(false)
+		s.Pin(-1)
+	}
+	a, _ := s.Get(name("a"))
+	a.kept.Store(false)
+	s.add("d").kept.Store(true)
+	if got := len(s.All()); got != 2 {
+		t.Errorf("there are %d values, want 2", got)
+	}
+}
+
+func TestGetTakesNoLockAndNoMemory(t *testing.T) {
+	s := newShelf(t, 3)
+	a := s.add("a", "b", "c")
+	s.Locked(func([]*thing) { // Get would wait here for ever
+		allocs := testing.AllocsPerRun(100, func() {
+			if v, ok := s.Get(name("c")); !ok || v != a {
+				t.Errorf("Get returned %v, %v", v, ok)
+			}
+		})
+		if allocs != 0 {
+			t.Errorf("Get allocates %v times, want 0", allocs)
+		}
+	})
+	if before := s.looked.Load(); before != 0 {
+		t.Errorf("a value was asked %d times without need", before)
+	}
+}
