@@ -1,0 +1,114 @@
+// Scrape fetches pages from thousands of hosts, of which many are dead, and
+// prints what that takes with circuit breakers and without.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"runtime"
+	"text/tabwriter"
+	"time"
+
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+)
+
+// A plan says how much there is to do.
+type plan struct {
+	hosts, dead, rounds, workers int
+	maxCircuits, maxSeries       int
+}
+
+func main() {
+	var p plan
+	flag.IntVar(&p.hosts, "hosts", 3000, "number of hosts")
+	flag.IntVar(&p.dead, "dead", 900, "how many of them do not answer")
+	flag.IntVar(&p.rounds, "rounds", 6, "how many pages to fetch from each")
+	flag.IntVar(&p.workers, "workers", 100, "requests at a time")
+	flag.IntVar(&p.maxCircuits, "max-circuits", 2000, "circuits kept at once")
+	flag.IntVar(&p.maxSeries, "max-series", 100, "circuits with metrics of their own")
+	flag.Parse()
+	if err := run(os.Stdout, p); err != nil {
+		fmt.Fprintln(os.Stderr, "scrape:", err)
+		os.Exit(1)
+	}
+}
+
+func run(out io.Writer, p plan) error {
+	w, err := newWeb(p)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	fmt.Fprintf(out, "%d pages from each of %d hosts; %d of these never answer.\n\n", p.rounds, p.hosts, p.dead)
+
+	bare := w.transport()
+	began := time.Now()
+	without := scrape(&http.Client{Transport: bare}, w.hosts, p.rounds, p.workers)
+	tookWithout := time.Since(began)
+	bare.CloseIdleConnections()
+
+	reader := metric.NewManualReader()
+	base := w.transport()
+	before := heap()
+	t, err := guarded(base, metric.NewMeterProvider(metric.WithReader(reader)), p.maxCircuits, p.maxSeries)
+	if err != nil {
+		return err
+	}
+	began = time.Now()
+	with := scrape(&http.Client{Transport: t}, w.hosts, p.rounds, p.workers)
+	tookWith := time.Since(began)
+	base.CloseIdleConnections()
+	memory := int64(heap()) - int64(before)
+
+	circuits := 0
+	for range t.Snapshots() {
+		circuits++
+	}
+	series, err := countSeries(reader)
+	if err != nil {
+		return err
+	}
+
+	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "\twithout\twith circuits\t")
+	fmt.Fprintf(table, "time\t%v\t%v\t\n", tookWithout.Round(10*time.Millisecond), tookWith.Round(10*time.Millisecond))
+	fmt.Fprintf(table, "pages fetched\t%d\t%d\t\n", without.fetched.Load(), with.fetched.Load())
+	fmt.Fprintf(table, "waited for in vain\t%d\t%d\t\n", without.failed.Load(), with.failed.Load())
+	fmt.Fprintf(table, "refused at once\t%d\t%d\t\n", without.refused.Load(), with.refused.Load())
+	fmt.Fprintf(table, "circuits\t\t%d\t\n", circuits)
+	fmt.Fprintf(table, "metric series\t\t%d\t\n", series)
+	fmt.Fprintf(table, "memory\t\t%d KiB\t\n", memory/1024)
+	return table.Flush()
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what the first has finalised
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// countSeries counts the sets of attributes of all metrics.
+func countSeries(reader *metric.ManualReader) (n int, err error) {
+	var data metricdata.ResourceMetrics
+	if err := reader.Collect(context.Background(), &data); err != nil {
+		return 0, err
+	}
+	for _, scope := range data.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			switch d := m.Data.(type) {
+			case metricdata.Sum[int64]:
+				n += len(d.DataPoints)
+			case metricdata.Gauge[int64]:
+				n += len(d.DataPoints)
+			}
+		}
+	}
+	return n, nil
+}
