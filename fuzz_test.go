@@ -1,0 +1,148 @@
+package breakerhttp_test
+
+import (
+	"errors"
+	"math"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+// FuzzPolicy: a policy that Validate accepts is one that New takes, and no
+// history makes it panic, lose a slot or stay open for longer than it says.
+func FuzzPolicy(f *testing.F) {
+	f.Add(0, 0.0, 0.0, int64(0), 0, int64(0), int64(0), 0.0, int64(0), 0.0, 0, 0, int64(0), int64(0), []byte("fffffo.....o"))
+	f.Add(-1, 0.5, 0.5, int64(time.Second), 3, int64(time.Minute), int64(time.Second), 2.0, int64(time.Hour), 1.0, 3, 2, int64(time.Second), int64(time.Minute),
+		[]byte("fofofshf.p.i.h.oolrR0"))
+	f.Add(1, 1.0, 0.0, int64(math.MaxInt64), 1, int64(1), int64(math.MaxInt64), math.MaxFloat64, int64(math.MaxInt64), 1.0, math.MaxInt, math.MaxInt,
+		int64(math.MaxInt64), int64(math.MaxInt64), []byte("fR0f.f.l.OR"))
+	f.Fuzz(func(t *testing.T, consecutive int, failures, slow float64, slowAfter int64, least int, window, openFor int64, growth float64,
+		maxOpenFor int64, jitter float64, probes, successes int, probeTimeout, ramp int64, history []byte,
+	) {
+		p := breakerhttp.Policy{
+			ConsecutiveFailures: consecutive, FailureRatio: failures, SlowRatio: slow, SlowAfter: time.Duration(slowAfter), MinRequests: least,
+			Window: time.Duration(window), OpenFor: time.Duration(openFor), OpenGrowth: growth, MaxOpenFor: time.Duration(maxOpenFor), Jitter: jitter,
+			Probes: probes, ProbeSuccesses: successes, ProbeTimeout: time.Duration(probeTimeout), Ramp: time.Duration(ramp),
+		}
+		valid := p.Validate()
+		synctest.Test(t, func(t *testing.T) {
+			h := &script{}
+			tr, err := breakerhttp.New(h, breakerhttp.WithPolicy(p))
+			if (err == nil) != (valid == nil) {
+				t.Fatalf("Validate says %v, New %v", valid, err)
+			}
+			if err != nil {
+				return
+			}
+			h.play(t, tr, history[:min(len(history), 200)])
+			for _, tn := range tr.Transitions() {
+				if bound := longestOpen(p); tn.OpenFor < 0 || tn.OpenFor > bound {
+					t.Errorf("open for %v, want at most %v", tn.OpenFor, bound)
+				}
+			}
+			if s, ok := tr.Snapshot(host); ok && s.InFlight != 0 {
+				t.Errorf("%d in flight, want 0", s.InFlight)
+			}
+		})
+	})
+}
+
+// longestOpen is MaxOpenFor × (1 + Jitter), saturating.
+func longestOpen(p breakerhttp.Policy) time.Duration {
+	most := p.MaxOpenFor
+	if most == 0 {
+		most = max(5*time.Minute, p.OpenFor)
+	}
+	if f := float64(most) * (1 + p.Jitter); f < math.MaxInt64 {
+		return time.Duration(f) + time.Microsecond // of rounding
+	}
+	return math.MaxInt64
+}
+
+// script is an upstream that does what the letter at hand says.
+type script struct{ letter byte }
+
+func (h *script) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, _ := respond(200)(req)
+	switch h.letter {
+	case 'f':
+		resp.StatusCode = 500
+	case 'R', '0':
+		resp.StatusCode = 503
+		resp.Header.Set("Retry-After", map[byte]string{'R': "99999999999999999999", '0': "0"}[h.letter])
+	case 'h':
+		time.Sleep(time.Hour)
+	case 's':
+		time.Sleep(2 * time.Second)
+	case 'p':
+		panic("upstream")
+	case 'i':
+		return nil, breakerhttp.ErrOpen // ignored
+	case 'l':
+		resp.Body = failingBody{}
+	case 'e':
+		return nil, errors.New("broken")
+	}
+	return resp, nil
+}
+
+func (h *script) play(t *testing.T, tr *breakerhttp.Transport, letters []byte) {
+	for _, h.letter = range letters {
+		switch h.letter {
+		case '.':
+			time.Sleep(time.Minute)
+		case 'O':
+			tr.ForceOpen(host)
+		case 'C':
+			tr.ForceClosed(host)
+		case 'X':
+			tr.Reset(host)
+		default:
+			func() {
+				defer func() {
+					if v := recover(); v != nil && v != "upstream" {
+						panic(v)
+					}
+				}()
+				_, _ = get(tr, host)
+			}()
+		}
+	}
+}
+
+type failingBody struct{}
+
+func (failingBody) Read([]byte) (int, error) { return 0, errors.New("broken off") }
+func (failingBody) Close() error             { return nil }
+
+// FuzzHostPattern: a pattern that is taken stays as it is when it is normalised
+// again, and a host that it names is matched by it.
+func FuzzHostPattern(f *testing.F) {
+	for _, s := range []string{"a.test", "a.test:443", "https://a.test", "*.a.test", "[::1]:80", "HTTP://A.test:80/", "*.", "*", "", "a b", "münchen.example"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, pattern string) {
+		opens := breakerhttp.Policy{ConsecutiveFailures: 1}
+		tr, err := breakerhttp.New(respond(500), breakerhttp.WithHostPolicy(pattern, opens))
+		if err != nil {
+			return
+		}
+		if _, err := breakerhttp.New(nil, breakerhttp.WithHostPolicy(pattern, opens), breakerhttp.WithHostPolicy(pattern, opens)); err == nil {
+			t.Errorf("%q is taken twice", pattern)
+		}
+		for _, url := range []string{pattern, "http://" + pattern, "http://sub" + pattern[min(1, len(pattern)):]} {
+			if req, err := http.NewRequest(http.MethodGet, url, nil); err == nil && breakerhttp.HostKey(req) != "" {
+				_, _ = tr.RoundTrip(req)
+			}
+		}
+		for s := range tr.Snapshots() {
+			if s.State == breakerhttp.StateOpen {
+				return
+			}
+		}
+		t.Errorf("%q matches no host", pattern)
+	})
+}
