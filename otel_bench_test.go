@@ -3,8 +3,11 @@ package breakerhttp_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -85,12 +88,12 @@ func collectLoop(b *testing.B, reader *sdkmetric.ManualReader) {
 	}
 }
 
-// respondByPath answers /503 with that status.
+// respondByPath answers /503 with that status, and /0 with an error.
 func respondByPath() roundTripFunc {
 	return func(req *http.Request) (*http.Response, error) {
-		var status int
-		if _, err := fmt.Sscanf(req.URL.Path, "/%d", &status); err != nil {
-			return nil, err
+		status, err := strconv.Atoi(strings.TrimPrefix(req.URL.Path, "/"))
+		if err != nil || status == 0 {
+			return nil, io.ErrUnexpectedEOF
 		}
 		return respond(status)(req)
 	}
