@@ -63,7 +63,7 @@ func (h *host) failLate(req *http.Request, r circuit.Receipt, errorType string) 
 		h.series.retire(circuit.Totals{Failures: []circuit.ErrorTotal{{Type: errorType, Count: 1}}})
 	}
 	h.tell(&by)
-	h.share(by.Context, circuit.Failure)
+	h.share(&by, true)
 }
 
 // A requestBody tells whether a request failed by its own body.

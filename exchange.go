@@ -138,7 +138,7 @@ func (x *exchange) reportVerdict(watched bool) bool {
 	x.by.Context = x.req.Context()
 	counted := x.host.circuit.Done(&x.by, x.t.now(), &x.call, v)
 	x.host.tell(&x.by)
-	x.host.share(x.by.Context, v.Outcome)
+	x.host.share(&x.by, counted && v.Outcome == circuit.Failure)
 	return counted && v.Outcome == circuit.Success
 }
 
@@ -205,6 +205,6 @@ func (x *exchange) abandon() {
 	if cause != nil && x.sent && !x.answered {
 		v = circuit.Verdict{Outcome: circuit.Failure, ErrorType: errorTypePanic, Detail: errorTypePanic}
 	}
-	x.host.circuit.Done(&x.by, x.t.now(), &x.call, v)
-	x.host.share(x.by.Context, v.Outcome)
+	counted := x.host.circuit.Done(&x.by, x.t.now(), &x.call, v)
+	x.host.share(&x.by, counted && v.Outcome == circuit.Failure)
 }

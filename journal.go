@@ -60,16 +60,29 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 // tell reports the transitions that a request has caused, to metrics and its
 // span, to the other processes, and to the hook.
 func (h *host) tell(by *circuit.Cause) {
-	if len(by.Events) == 0 {
-		return
+	if events := h.reported(by); len(events) > 0 {
+		h.publish(by.Context, events)
+		h.t.journal.callHook(&h.hooks)
 	}
+}
+
+// notice is tell for those who only look, and must not wait for a store.
+func (h *host) notice(by *circuit.Cause) {
+	if events := h.reported(by); len(events) > 0 {
+		if ctx := by.Context; h.member != nil {
+			h.t.sharing.fleet.Go(func() { h.publish(ctx, events) })
+		}
+		h.t.journal.callHook(&h.hooks)
+	}
+}
+
+func (h *host) reported(by *circuit.Cause) []circuit.Event {
 	events := by.Events
 	by.Events = nil
 	for _, e := range events {
 		h.report(by.Context, e)
-		h.publish(by.Context, e)
 	}
-	h.t.journal.callHook(&h.hooks)
+	return events
 }
 
 func (j *journal) latest() []Transition {

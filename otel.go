@@ -219,7 +219,7 @@ func (t *Transport) observe(o metric.Observer) {
 	for _, h := range hosts {
 		by := circuit.Cause{Context: context.Background()}
 		s := h.circuit.Snapshot(&by, t.now())
-		h.tell(&by)
+		h.notice(&by)
 		sum := &all[h.series.index]
 		sum.add(&sum.totals, s.Totals)
 		sum.states[s.State]++

@@ -3,6 +3,7 @@ package breakerhttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -136,13 +137,20 @@ func newSharing(t *Transport, c *config) *sharing {
 	}
 }
 
+// atMostOneASecond also spares the protocol a report that panics.
 func atMostOneASecond(now func() time.Duration, report func(error)) func(error) {
 	var next atomic.Int64
 	return func(err error) {
 		now, at := int64(now()), next.Load()
-		if now >= at && next.CompareAndSwap(at, now+int64(time.Second)) {
-			report(err)
+		if now < at || !next.CompareAndSwap(at, now+int64(time.Second)) {
+			return
 		}
+		defer func() {
+			if v := recover(); v != nil {
+				otel.Handle(fmt.Errorf("breakerhttp: Sharing.OnError panicked: %v", v))
+			}
+		}()
+		report(err)
 	}
 }
 
@@ -178,17 +186,24 @@ func (h *host) join(policy *circuit.Config) {
 }
 
 // AdoptOpen implements [fleet.Local].
-func (h *host) AdoptOpen(until time.Duration) {
-	by := circuit.Cause{Context: context.Background()}
+func (h *host) AdoptOpen(ctx context.Context, until time.Duration) (tell func()) {
+	by := circuit.Cause{Context: ctx}
 	h.circuit.AdoptOpen(&by, h.t.now(), until)
-	h.tell(&by)
+	return h.teller(by)
 }
 
 // AdoptClosed implements [fleet.Local].
-func (h *host) AdoptClosed() {
-	by := circuit.Cause{Context: context.Background()}
+func (h *host) AdoptClosed(ctx context.Context) (tell func()) {
+	by := circuit.Cause{Context: ctx}
 	h.circuit.AdoptClosed(&by, h.t.now())
-	h.tell(&by)
+	return h.teller(by)
+}
+
+func (h *host) teller(by circuit.Cause) func() {
+	if len(by.Events) == 0 {
+		return nil
+	}
+	return func() { h.tell(&by) }
 }
 
 // refresh asks what others know, if it is time to.
@@ -204,36 +219,46 @@ func (h *host) refresh(ctx context.Context) {
 // elect asks the other processes whether this one may probe. The circuit waits
 // for the answer, whatever happens here.
 func (x *exchange) elect() (call circuit.Call, r circuit.Refusal, d circuit.Decision) {
+	h, ctx := x.host, x.req.Context()
 	mayProbe, until := false, x.t.now()
-	defer func() { call, r, d = x.host.circuit.Elected(&x.by, x.t.now(), mayProbe, until) }()
-	ballot, at := x.host.member.Elect(x.req.Context())
+	defer func() {
+		call, r, d = h.circuit.Elected(&x.by, x.t.now(), mayProbe, until)
+		if mayProbe && (d != circuit.Admitted || h.circuit.State() != circuit.HalfOpen) {
+			h.member.Released(ctx) // the circuit has changed meanwhile
+		}
+	}()
+	h.tell(&x.by) // a probe that timed out speaks before the next asks
+	ballot, at := h.member.Elect(ctx)
 	mayProbe, until = ballot != fleet.Stay, at
 	return call, r, d
 }
 
-// publish tells the other processes of a change that this one has found out.
-func (h *host) publish(ctx context.Context, e circuit.Event) {
+// publish tells the other processes of what this one has found out.
+func (h *host) publish(ctx context.Context, events []circuit.Event) {
 	if h.member == nil {
 		return
 	}
-	switch e.Reason {
-	case circuit.ProbeSucceeded:
-		h.member.Probed(ctx, true, 0)
-	case circuit.ProbeFailed, circuit.ProbeTimedOut:
-		h.member.Probed(ctx, false, e.OpenFor)
-	case circuit.ConsecutiveFailures, circuit.FailureRatio, circuit.SlowRatio, circuit.TripWhen:
-		h.member.Tripped(ctx, e.OpenFor)
+	for _, e := range events {
+		switch e.Reason {
+		case circuit.ProbeSucceeded:
+			h.member.Probed(ctx, true, 0)
+		case circuit.ProbeFailed, circuit.ProbeTimedOut:
+			h.member.Probed(ctx, false, e.OpenFor)
+		case circuit.ConsecutiveFailures, circuit.FailureRatio, circuit.SlowRatio, circuit.TripWhen:
+			h.member.Tripped(ctx, e.OpenFor)
+		}
 	}
 }
 
-// share tells the other processes of an outcome, so far as they need to know.
-func (h *host) share(ctx context.Context, o circuit.Outcome) {
+// share tells the other processes how a request has ended, so far as they need
+// to know.
+func (h *host) share(by *circuit.Cause, failed bool) {
 	switch {
 	case h.member == nil:
-	case o == circuit.Failure:
-		h.member.Failed(ctx, h.t.now())
-	case o != circuit.Success && h.circuit.Release():
-		h.member.Released(ctx)
+	case failed:
+		h.member.Failed(by.Context, h.t.now())
+	case by.Released:
+		h.member.Released(by.Context)
 	}
 }
 

@@ -131,7 +131,7 @@ func (h *host) snapshot() Snapshot {
 	by := circuit.Cause{Context: context.Background()}
 	clock := h.t.clock()
 	s := h.circuit.Snapshot(&by, clock.now)
-	h.tell(&by)
+	h.notice(&by)
 	snap := Snapshot{
 		Key:      h.key,
 		State:    State(s.State),

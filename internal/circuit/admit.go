@@ -33,7 +33,7 @@ func (c *Circuit) Admit(by *Cause, now time.Duration, mayProbe bool) (Call, Refu
 		c.past.Refused++
 		return Call{}, r, Refused
 	}
-	if c.cfg.Elect && c.State() != Closed && !c.elected {
+	if c.mustElect(now) {
 		c.electing = true
 		return Call{}, Refusal{}, Elect
 	}

@@ -115,8 +115,9 @@ type Recorder interface {
 
 // Cause is the request, or other call, on whose behalf a circuit is used.
 type Cause struct {
-	Context context.Context // handed to the Recorder
-	Events  []Event         // what the cause has changed, in order
+	Context  context.Context // handed to the Recorder
+	Events   []Event         // what the cause has changed, in order
+	Released bool            // it gave up the right to probe, without a verdict
 }
 
 // A Circuit must be made by [New]. Its methods may be called concurrently.
@@ -143,8 +144,8 @@ type Circuit struct {
 	stale       int            // requests of earlier generations in flight
 	forced      bool
 	evicted     bool
-	electing    bool // a request asks whether this process may probe
-	elected     bool // this process may probe, in this generation
+	electing    bool          // a request asks whether this process may probe
+	elected     time.Duration // this process may probe until then, in this generation
 }
 
 // A generation is a stay in one state. A request carries the generation it was

@@ -56,6 +56,7 @@ func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool
 	default:
 		c.lost++
 		c.past.count(v)
+		c.release(by)
 		c.wake()
 	}
 	return true

@@ -2,27 +2,38 @@ package circuit
 
 import "time"
 
-// Elected is the end of what the decision [Elect] has begun. A request that may
-// not probe is refused, and the circuit stays open until then.
+// Elected is the end of what the decision [Elect] has begun. Until then, the
+// process may probe without asking again; or it may not, and the circuit stays
+// open.
 func (c *Circuit) Elected(by *Cause, now time.Duration, mayProbe bool, until time.Duration) (Call, Refusal, Decision) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.settle(by, now)
 	c.electing = false
 	c.wake()
-	if !mayProbe {
+	switch {
+	case c.evicted:
+		return Call{}, Refusal{}, Gone
+	case c.State() == Closed: // meanwhile
+	case mayProbe:
+		c.elected = until
+	default:
 		c.adoptOpen(by, now, until)
 	}
 	r, ok := c.admissible(now, true)
-	if !ok || !mayProbe && c.State() != Closed {
-		if ok { // until is now: there is nothing to tell
-			r = Refusal{State: HalfOpen, Detail: c.detail}
-		}
+	if ok && c.mustElect(now) { // there is nothing to wait for: the next request asks
+		r, ok = Refusal{State: HalfOpen, Detail: c.detail}, false
+	}
+	if !ok {
 		c.past.Refused++
 		return Call{}, r, Refused
 	}
-	c.elected = true
 	return c.admit(by, now), Refusal{}, Admitted
+}
+
+// mustElect reports whether the other processes are to be asked before a probe.
+func (c *Circuit) mustElect(now time.Duration) bool {
+	return c.cfg.Elect && c.State() != Closed && now >= c.elected
 }
 
 // AdoptOpen opens the circuit until then, for other processes have found its
@@ -31,10 +42,11 @@ func (c *Circuit) Elected(by *Cause, now time.Duration, mayProbe bool, until tim
 func (c *Circuit) AdoptOpen(by *Cause, now, until time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.settle(by, now)
 	c.adoptOpen(by, now, until)
 }
 
+// adoptOpen leaves what hangs to the next request: to notice it here could call
+// the user's code, which the caller's lock forbids.
 func (c *Circuit) adoptOpen(by *Cause, now, until time.Duration) {
 	if c.forced || c.evicted || c.probing() {
 		return
@@ -55,7 +67,6 @@ func (c *Circuit) adoptOpen(by *Cause, now, until time.Duration) {
 func (c *Circuit) AdoptClosed(by *Cause, now time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.settle(by, now)
 	if c.State() == Closed || c.forced || c.probing() {
 		return
 	}
@@ -65,14 +76,11 @@ func (c *Circuit) AdoptClosed(by *Cause, now time.Duration) {
 // probing reports whether this process is about to find out for itself.
 func (c *Circuit) probing() bool { return c.State() == HalfOpen && c.waiting.len > 0 }
 
-// Release ends the right to probe of a process whose probes have all ended
-// without a verdict, and reports whether it had that.
-func (c *Circuit) Release() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	had := c.elected && c.State() == HalfOpen && c.waiting.len == 0
-	if had {
-		c.elected = false
+// release gives up the right to probe when all probes have ended without a
+// verdict.
+func (c *Circuit) release(by *Cause) {
+	if c.elected > 0 && c.State() == HalfOpen && c.waiting.len == 0 {
+		c.elected = 0
+		by.Released = true
 	}
-	return had
 }

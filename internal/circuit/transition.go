@@ -120,7 +120,9 @@ func (c *Circuit) renew(s State, at time.Duration) {
 	c.past.Success += succeeded
 	c.stale += int(started - succeeded - c.lost)
 	c.failed, c.late, c.lost = 0, 0, 0
-	c.elected = s == HalfOpen && c.elected
+	if s != HalfOpen {
+		c.elected = 0
+	}
 	if c.window != nil {
 		c.window.Reset()
 	}

@@ -1,86 +1,135 @@
 package fleet
 
 import (
+	"context"
 	"math"
+	"math/rand/v2"
 	"time"
 )
 
+// Policy is what the protocol needs to know of a circuit's policy.
+type Policy struct {
+	OpenFor, MaxOpenFor, ProbeTimeout time.Duration
+	OpenGrowth, Jitter                float64
+}
+
+// Local is the circuit of a [Member]. Its methods must not call the fleet. They
+// return what tells of the change they have made, or nil: that is called when
+// the fleet can be called again.
+type Local interface {
+	// AdoptOpen opens the circuit until then, unless it has its own reasons to
+	// be open for longer, is probing, or is forced.
+	AdoptOpen(ctx context.Context, until time.Duration) (tell func())
+	// AdoptClosed closes the circuit, unless it is probing or forced.
+	AdoptClosed(ctx context.Context) (tell func())
+}
+
+// known is what a member knows of its record. The lock of the member is held
+// while the local circuit follows it, so that circuits never follow what has
+// been overtaken.
+type known struct {
+	version uint64
+	rec     record
+	age     time.Duration // of rec when it was read
+	at      time.Duration // when rec was read
+	shut    bool          // the latest record that was not absent was open or half
+	ignored uint64        // the version that a Reset has made unheard
+}
+
 // adopt takes in what the store has, and lets the local circuit follow.
-func (m *Member) adopt(item Item) {
+func (m *Member) adopt(ctx context.Context, item Item) {
 	m.mu.Lock()
-	follow := m.learn(item)
-	m.mu.Unlock()
-	if follow != nil {
-		follow()
+	defer m.unlock()
+	m.learn(ctx, item)
+}
+
+func (m *Member) learn(ctx context.Context, item Item) {
+	if item.Version != 0 && item.Version < m.version {
+		m.read = m.now() // from a replica that lags behind
+		m.schedule(m.read)
+		return
+	}
+	was, wasShut := m.rec.State, m.shut
+	m.take(item)
+	switch {
+	case m.lease.version != 0 && m.lease.version == m.version:
+		// This process probes.
+	case m.rec.State == Closed && !wasShut, m.rec.State == Suspect && was != Open && was != Half:
+		// If the local circuit is open, it is so by its own rules.
+	default:
+		m.follow(ctx)
 	}
 }
 
-// learn takes in what the store has. It returns what the local circuit is to do,
-// or nil.
-func (m *Member) learn(item Item) (follow func()) {
-	now := m.fleet.cfg.Now()
-	m.read = now
-	if item.Version != 0 && item.Version < m.version {
-		m.schedule(now)
-		return nil // from a replica that lags behind
-	}
-	m.version, m.at, m.age = item.Version, now, max(item.Age, 0)
-	rec, err := parse(item.Value)
-	if err != nil {
-		m.fleet.cfg.OnError(OpRecord, err)
-	}
-	if rec.Millis > m.limit(rec.State).Milliseconds() {
-		m.fleet.cfg.OnError(OpRecord, errTooLong)
-		rec.Millis = m.limit(rec.State).Milliseconds()
-	}
-	m.rec = rec
-	defer m.schedule(now)
-	if item.Version != 0 && item.Version == m.ignored {
-		m.rec = record{foreign: true} // a Reset has done away with it
-		return nil
-	}
-	before := m.seen
-	if rec.State != Absent {
-		m.seen = rec.State
-	}
-	switch rec.State {
+// follow lets the local circuit do as the record says.
+func (m *Member) follow(ctx context.Context) {
+	var tell func()
+	switch m.rec.State {
 	case Open, Half:
-		if m.lease != 0 && m.lease == item.Version {
-			return nil // this process probes
-		}
-		until := now + m.left(now)
-		return func() { m.local.AdoptOpen(until) }
+		now := m.now()
+		tell = m.local.AdoptOpen(ctx, now+m.left(now))
 	case Closed, Suspect:
-		if before == Open || before == Half {
-			return m.local.AdoptClosed
-		}
+		tell = m.local.AdoptClosed(ctx)
 	}
-	return nil
+	if tell != nil {
+		m.later = append(m.later, tell)
+	}
+}
+
+// take takes in what the store has. The local circuit is left as it is.
+func (m *Member) take(item Item) {
+	now := m.now()
+	m.read, m.at, m.age = now, now, min(max(item.Age, 0), longest)
+	m.version = item.Version
+	rec, err := parse(item.Value)
+	if limit := m.limit(rec.State).Milliseconds(); rec.Millis > limit {
+		rec.Millis, err = limit, errTooLong
+	}
+	if err != nil {
+		m.later = append(m.later, func() { m.fleet.cfg.OnError(OpRecord, err) })
+	}
+	m.rec, m.doubts = rec, false
+	if m.version != 0 && m.reset != never && (m.version == m.ignored || m.age >= now-m.reset) {
+		m.unhear()
+	}
+	if m.rec.State != Absent {
+		m.shut = m.rec.State == Open || m.rec.State == Half
+	}
+	m.resolveLease()
+	m.schedule(now)
+}
+
+// unhear reads the record as absent, and protects it from being written over.
+func (m *Member) unhear() {
+	m.ignored = m.version
+	m.rec = record{foreign: true}
 }
 
 // schedule sets the time of the next read.
 func (m *Member) schedule(now time.Duration) {
-	switch {
-	case m.rec.State == Open && m.left(now) > 0:
-		m.due.Store(int64(now + m.left(now)))
-	case m.rec.State == Open || m.rec.State == Half:
-		m.due.Store(int64(now + spread(m.halfRefresh())))
+	next := now
+	switch m.rec.State {
+	case Open:
+		next += m.left(now) + spread(m.halfRefresh())
+	case Half:
+		next += spread(m.halfRefresh())
 	default:
-		m.due.Store(int64(now + spread(m.fleet.cfg.Refresh)))
+		next += spread(m.fleet.cfg.Refresh)
 	}
+	m.due.Store(int64(next))
+	m.hasten()
 }
 
-// halfRefresh is the time between reads while somebody probes.
+// halfRefresh is the time between reads while somebody probes, or should.
 func (m *Member) halfRefresh() time.Duration { return min(2*time.Second, m.policy.OpenFor/4) }
 
-// left is what is left at now of the record's open time or lease. A lease of this
-// process's own that it no longer uses is over.
+// left is what is left at now of the record's open time or lease. A lease that
+// this process had and has given up is over.
 func (m *Member) left(now time.Duration) time.Duration {
-	if m.rec.State == Half && m.rec.Owner == m.fleet.id && m.lease == 0 {
+	if m.rec.State == Half && m.rec.Owner == m.fleet.id && m.lease.version == 0 {
 		return 0
 	}
-	d := time.Duration(m.rec.Millis) * time.Millisecond
-	return max(0, d-m.ageAt(now))
+	return max(0, m.rec.duration()-m.ageAt(now))
 }
 
 // ageAt is the age of the record at now.
@@ -94,7 +143,10 @@ func (m *Member) limit(s State) time.Duration {
 	return duration(float64(m.policy.MaxOpenFor) * (1 + m.policy.Jitter))
 }
 
-func (m *Member) leaseTime() time.Duration { return m.policy.ProbeTimeout + time.Second }
+// leaseTime is what a lease is given for.
+func (m *Member) leaseTime() time.Duration {
+	return min(m.policy.ProbeTimeout, longest) + time.Second
+}
 
 // openTime is that of a record that has opened g times in a row.
 func (m *Member) openTime(g int) time.Duration {
@@ -102,16 +154,21 @@ func (m *Member) openTime(g int) time.Duration {
 	return min(d, m.policy.MaxOpenFor)
 }
 
-// kept is the number of opens in a row that is not yet forgotten: by one for each
+// kept is the number of opens in a row that is not forgotten: by one for each
 // MaxOpenFor that the record is closed.
 func (m *Member) kept(now time.Duration) int {
-	g := m.rec.Opens
-	if m.rec.State == Closed {
-		g -= int(min(m.ageAt(now)/m.policy.MaxOpenFor, math.MaxInt32))
+	if m.rec.State != Closed {
+		return m.rec.Opens
 	}
-	return max(1, g)
+	return max(0, m.rec.Opens-int(min(m.ageAt(now)/m.policy.MaxOpenFor, maxOpens)))
 }
 
-// duration turns nanoseconds into a Duration, saturating far below the end, so
-// that times can be added.
-func duration(ns float64) time.Duration { return time.Duration(min(ns, math.MaxInt64/4)) }
+// longest is the longest time that is reckoned with. Sums of a few do not
+// overflow.
+const longest = time.Duration(math.MaxInt64 / 8)
+
+// duration turns nanoseconds into a Duration of at most longest.
+func duration(ns float64) time.Duration { return time.Duration(min(ns, float64(longest))) }
+
+// spread keeps processes from doing things at the same moment.
+func spread(d time.Duration) time.Duration { return duration(float64(d) * (0.5 + rand.Float64())) }

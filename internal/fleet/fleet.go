@@ -10,7 +10,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	randv2 "math/rand/v2"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,23 +24,8 @@ type Config struct {
 	Refresh      time.Duration
 	ReadTimeout  time.Duration
 	WriteTimeout time.Duration
-	OnError      func(operation string, err error)
+	OnError      func(operation string, err error) // must not panic
 	Now          func() time.Duration
-}
-
-// Policy is what the protocol needs to know of a circuit's policy.
-type Policy struct {
-	OpenFor, MaxOpenFor, ProbeTimeout time.Duration
-	OpenGrowth, Jitter                float64
-}
-
-// Local is the circuit of a [Member]. It is called without a lock.
-type Local interface {
-	// AdoptOpen opens the circuit until then, unless it has its own reasons to
-	// be open for longer, is probing, or is forced.
-	AdoptOpen(until time.Duration)
-	// AdoptClosed closes the circuit, unless it is probing or forced.
-	AdoptClosed()
 }
 
 // A Fleet is a process among others. Its methods may be called concurrently.
@@ -50,8 +35,8 @@ type Fleet struct {
 	guard guard
 
 	mu     sync.Mutex
-	queue  []*Member // that are due
-	flying bool      // a Load for the queue is under way
+	queue  []*Member // due, and waiting for the read under way to end
+	flying bool      // a read of all that are due is under way
 }
 
 // New returns a member of the fleet that shares cfg.Store.
@@ -68,147 +53,198 @@ type Member struct {
 	policy Policy
 	local  Local
 	due    atomic.Int64 // time of the next read
+	queued bool         // under Fleet.mu
 
-	mu      sync.Mutex
-	read    time.Duration // of the latest read; before it never if that is negative
-	queued  bool
-	first   chan struct{} // closed when the read that requests wait for has ended; nil if none is under way
-	version uint64
-	rec     record
-	age     time.Duration // of rec, when it was read
-	at      time.Duration // when rec was read
-	seen    State         // of the latest record that was not absent
-	ignored uint64        // version that a Reset has done away with
-	lease   uint64        // version of the lease held; 0 if none is
+	mu    sync.Mutex
+	read  time.Duration // of the latest attempt to read; or never
+	again bool          // a failure asks for a read a second after the latest
+	first chan struct{} // closed when the read that requests wait for has ended; nil if none is under way
+	known
+	doubts bool          // a write may or may not have come through since
+	lease  lease         // that this process holds
+	reset  time.Duration // of the latest Reset; or never
+	later  []func()      // to be called once mu is unlocked
 }
 
+// never is before every time.
 const never = time.Duration(-1)
+
+// afterFailure is the time between two reads that failures cause.
+const afterFailure = time.Second
 
 // Member returns the member for a circuit.
 func (f *Fleet) Member(key string, p Policy, l Local) *Member {
-	return &Member{fleet: f, key: f.cfg.Namespace + "/" + key, policy: p, local: l, read: never}
+	return &Member{fleet: f, key: f.cfg.Namespace + "/" + key, policy: p, local: l, read: never, reset: never}
 }
+
+func (m *Member) now() time.Duration { return m.fleet.cfg.Now() }
 
 // Due reports whether the record is to be read again. It is all that a request
 // to a healthy host pays.
 func (m *Member) Due(now time.Duration) bool { return int64(now) >= m.due.Load() }
 
-// Refresh reads the record if it is due: in the background, but for the first
-// read and after a long time without requests, which the request waits for.
+// Refresh reads the record, which is due: in the background, but for the first
+// read and after a long time without requests. Those the request waits for.
 func (m *Member) Refresh(ctx context.Context, now time.Duration) {
 	m.mu.Lock()
-	if m.read != never && now-m.read < 10*m.fleet.cfg.Refresh {
+	if !m.forgotten(now) {
 		m.mu.Unlock()
-		m.fleet.refresh(ctx, m)
+		m.fleet.refresh(ctx, m, now)
 		return
 	}
-	wait := m.first
-	if wait == nil {
-		wait = make(chan struct{})
-		m.first = wait
-		m.mu.Unlock()
-		m.loadNow(ctx)
-		m.mu.Lock()
-		m.first = nil
-		close(wait)
+	done := m.first
+	if done == nil {
+		done = make(chan struct{})
+		m.first = done
+		go func() {
+			defer close(done)
+			m.readFirst(context.WithoutCancel(ctx))
+		}()
 	}
 	m.mu.Unlock()
-	<-wait
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
-// loadNow reads the record, and does not come back before.
-func (m *Member) loadNow(ctx context.Context) bool {
+// forgotten reports that the record was never read, or that there was no request
+// for so long that what was read says nothing. A request after the record was
+// due would have read it.
+func (m *Member) forgotten(now time.Duration) bool {
+	refresh := m.fleet.cfg.Refresh
+	overdue := now - time.Duration(m.due.Load())
+	return m.read == never || (now-m.read)/10 >= refresh && overdue/8 >= refresh
+}
+
+func (m *Member) readFirst(ctx context.Context) {
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.first = nil
+	}()
+	m.fleet.spare(func() { m.load(ctx) })
+}
+
+// load reads the record, and does not come back before.
+func (m *Member) load(ctx context.Context) bool {
 	items, err := m.fleet.load(ctx, []string{m.key})
 	if err != nil {
-		m.failedRead()
+		m.unread()
 		return false
 	}
-	m.adopt(items[0])
+	m.adopt(ctx, items[0])
 	return true
 }
 
-// refresh reads the records of all members that are due, m among them, unless
-// such a read is under way: then they are due still.
-func (f *Fleet) refresh(ctx context.Context, m *Member) {
+// refresh reads the records of all members that are due, m among them. While
+// such a read is under way they wait for the next.
+func (f *Fleet) refresh(ctx context.Context, m *Member, now time.Duration) {
+	if !f.guard.allows(now) {
+		m.unread()
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !m.queued {
 		m.queued = true
 		f.queue = append(f.queue, m)
 	}
-	if f.flying || !f.guard.allows(f.cfg.Now()) {
+	m.due.Store(int64(now + f.cfg.ReadTimeout)) // until it is over, requests need not ask
+	if f.flying {
 		return
 	}
 	f.flying = true
-	due := f.queue
+	members := f.queue
 	f.queue = nil
-	for _, m := range due {
+	for _, m := range members {
 		m.queued = false
 	}
-	go func() {
-		f.loadAll(ctx, due)
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.flying = false
-	}()
+	go f.fly(context.WithoutCancel(ctx), members, now)
 }
 
-func (f *Fleet) loadAll(ctx context.Context, members []*Member) {
+func (f *Fleet) fly(ctx context.Context, members []*Member, now time.Duration) {
 	keys := make([]string, len(members))
 	for i, m := range members {
 		keys[i] = m.key
+		m.mu.Lock()
+		m.again = false
+		m.due.Store(int64(now + f.cfg.ReadTimeout))
+		m.mu.Unlock()
 	}
 	items, err := f.load(ctx, keys)
+	f.mu.Lock()
+	f.flying = false
+	f.mu.Unlock()
 	for i, m := range members {
 		if err != nil {
-			m.failedRead()
+			m.unread()
 		} else {
-			m.adopt(items[i])
+			// The request may be over, and is not the cause.
+			f.spare(func() { m.adopt(context.Background(), items[i]) })
 		}
 	}
 }
 
-// failedRead waits for the ordinary time before it tries again: the store is not
-// to be hammered while it is down, and nobody is to wait for it again.
-func (m *Member) failedRead() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.read = m.fleet.cfg.Now()
-	m.due.Store(int64(m.read + spread(m.fleet.cfg.Refresh)))
+// Go calls do, which may call the user's code, in a goroutine of its own.
+func (f *Fleet) Go(do func()) { go f.spare(do) }
+
+// spare calls what may call the user's code in a goroutine of the fleet's own,
+// where a panic has no caller to go to.
+func (f *Fleet) spare(do func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			f.cfg.OnError(OpAdopt, fmt.Errorf("breakerhttp: panic: %v", v))
+		}
+	}()
+	do()
 }
 
-// Failed tells of a local failure: others may know more. Reads after failures
-// are at least a second apart.
+// unread is what becomes of a read that has failed, or that the guard forbids:
+// the next is for the ordinary time, and nobody waits for it.
+func (m *Member) unread() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.read = m.now()
+	m.schedule(m.read)
+}
+
+// Failed tells of a local failure: others may know more.
 func (m *Member) Failed(ctx context.Context, now time.Duration) {
 	m.mu.Lock()
-	next := m.read + time.Second
-	if m.rec.State == Open && m.rec.Millis > 0 {
-		next = max(next, m.at+m.left(m.at)) // open never before its time is up
-	}
-	if int64(next) < m.due.Load() {
-		m.due.Store(int64(next))
-	}
+	m.again = true
+	m.hasten()
 	m.mu.Unlock()
 	if m.Due(now) {
-		m.fleet.refresh(ctx, m)
+		m.fleet.refresh(ctx, m, now)
+	}
+}
+
+// hasten lets a failure have its read a second after the latest one; but that of
+// an open record never before its time is up.
+func (m *Member) hasten() {
+	next := m.read + afterFailure
+	if m.rec.State == Open {
+		next = max(next, m.at+m.left(m.at))
+	}
+	if m.again && int64(next) < m.due.Load() {
+		m.due.Store(int64(next))
 	}
 }
 
 // Hint reads the record now, for another process has written it.
 func (m *Member) Hint(ctx context.Context) {
-	if m.fleet.guard.allows(m.fleet.cfg.Now()) {
-		m.loadNow(ctx)
+	if m.fleet.guard.allows(m.now()) {
+		m.load(context.WithoutCancel(ctx))
 	}
 }
 
-// Reset makes the record's present version unheard, until there is a newer one.
+// Reset makes the record as it is unheard, until there is a newer one. Nothing
+// is written over it.
 func (m *Member) Reset() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.ignored, m.lease = m.version, 0
-}
-
-// spread keeps processes from doing things at the same moment.
-func spread(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.5 + randv2.Float64()))
+	m.reset = m.now()
+	m.lease = lease{}
+	m.unhear()
 }

@@ -1,10 +1,13 @@
 package fleet
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,7 +22,12 @@ const (
 	Half    State = "half"    // the owner of the lease probes
 )
 
-const schema = 1
+const (
+	schema   = 1
+	maxBytes = 1024
+	maxID    = 16
+	maxOpens = math.MaxInt32
+)
 
 // A record is what the processes of a fleet know of a host. Its version and its
 // age are the store's, never inside: two machines' clocks are not compared.
@@ -31,7 +39,7 @@ type record struct {
 	Opens   int    `json:"g"`           // in a row: open, probed, open again
 	Votes   []vote `json:"v,omitempty"` // processes that have tripped
 	Failed  []vote `json:"f,omitempty"` // processes whose probe failed in this round
-	foreign bool   // of a newer schema: not to be overwritten
+	foreign bool   // not to be written over
 }
 
 // A vote is a process, and the age of what it said when the record was written.
@@ -40,27 +48,48 @@ type vote struct {
 	Millis int64  `json:"a"`
 }
 
-var errPoison = errors.New("breakerhttp: unusable record")
+func (v vote) age() time.Duration { return time.Duration(v.Millis) * time.Millisecond }
+
+var (
+	errPoison  = errors.New("breakerhttp: unusable record")
+	errTooLong = errors.New("breakerhttp: the time of a record is longer than the policy allows, and cut")
+)
 
 // parse reads a value. What cannot be understood reads as absent, with an error.
 func parse(value []byte) (record, error) {
-	var r record
 	if len(value) == 0 {
-		return r, nil
+		return record{}, nil
+	}
+	var head struct {
+		Schema int `json:"s"`
+	}
+	var r record
+	switch err := json.Unmarshal(value, &head); {
+	case err != nil:
+		return record{}, fmt.Errorf("%w: %d bytes that are no record", errPoison, len(value))
+	case head.Schema > schema: // the rest may be anything
+		return record{foreign: true}, fmt.Errorf("%w: schema %d, want %d", errPoison, head.Schema, schema)
+	case len(value) > maxBytes:
+		return record{}, fmt.Errorf("%w: %d bytes, want at most %d", errPoison, len(value), maxBytes)
 	}
 	if err := json.Unmarshal(value, &r); err != nil {
-		return record{}, fmt.Errorf("%w: %d bytes that are no record", errPoison, len(value))
+		return record{}, fmt.Errorf("%w: a field of another type", errPoison)
 	}
-	switch {
-	case r.Schema < 1 || r.Millis < 0 || r.Opens < 0:
+	if !r.valid() {
 		return record{}, fmt.Errorf("%w: a field is out of range", errPoison)
-	case r.Schema > schema:
-		return record{foreign: true}, fmt.Errorf("%w: schema %d, want %d", errPoison, r.Schema, schema)
-	case !slices.Contains([]State{Closed, Suspect, Open, Half}, r.State):
-		return record{}, fmt.Errorf("%w: its state is unknown", errPoison)
 	}
+	r.Opens = min(r.Opens, maxOpens)
 	return r, nil
 }
+
+func (r *record) valid() bool {
+	odd := func(v vote) bool { return len(v.ID) > maxID || strings.Trim(v.ID, "0123456789abcdef") != "" }
+	return r.Schema == schema && r.Millis >= 0 && r.Opens >= 0 &&
+		slices.Contains([]State{Closed, Suspect, Open, Half}, r.State) &&
+		!slices.ContainsFunc(r.Votes, odd) && !slices.ContainsFunc(r.Failed, odd)
+}
+
+func (r *record) duration() time.Duration { return time.Duration(r.Millis) * time.Millisecond }
 
 func (r record) encode() []byte {
 	r.Schema = schema
@@ -71,25 +100,31 @@ func (r record) encode() []byte {
 	return b
 }
 
-// young returns the votes that are younger than limit now, their ages brought up
-// to date, without those of id.
-func young(votes []vote, age, limit time.Duration, id string) []vote {
-	var out []vote
+// young returns the votes that are younger than limit when the record has that
+// age, with their ages then.
+func young(votes []vote, age, limit time.Duration) (out []vote) {
 	for _, v := range votes {
-		if v.Millis < 0 {
-			v.Millis = 0
-		}
-		v.Millis += age.Milliseconds()
-		if v.ID != id && v.Millis >= 0 && v.Millis < limit.Milliseconds() {
-			out = append(out, v)
+		v.Millis = max(v.Millis, 0)
+		if older := v.Millis + age.Milliseconds(); older >= 0 && older < limit.Milliseconds() {
+			out = append(out, vote{v.ID, older})
 		}
 	}
 	return out
 }
 
-// with adds a fresh vote of id, and keeps at most most, the youngest.
+// with returns the votes with a fresh one of id: at most most of them, the
+// youngest.
 func with(votes []vote, id string, most int) []vote {
-	votes = append(votes, vote{ID: id})
-	slices.SortStableFunc(votes, func(a, b vote) int { return int(a.Millis - b.Millis) })
+	out := []vote{{ID: id}}
+	for _, v := range votes {
+		if v.ID != id {
+			out = append(out, v)
+		}
+	}
+	return youngest(out, most)
+}
+
+func youngest(votes []vote, most int) []vote {
+	slices.SortStableFunc(votes, func(a, b vote) int { return cmp.Compare(a.Millis, b.Millis) })
 	return votes[:min(len(votes), most)]
 }

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -24,23 +23,23 @@ const (
 	OpLoad   = "load"
 	OpSwap   = "compare_and_swap"
 	OpRecord = "record"
+	OpAdopt  = "adopt"
 )
+
+// keepFor is how long a record is kept after its time is over.
+const keepFor = 24 * time.Hour
 
 // load reads records, within ReadTimeout.
 func (f *Fleet) load(ctx context.Context, keys []string) ([]Item, error) {
-	var items []Item
-	err := f.call(ctx, OpLoad, f.cfg.ReadTimeout, func(ctx context.Context) error {
-		got, err := f.cfg.Store.Load(ctx, keys)
-		if err == nil && len(got) != len(keys) {
-			err = fmt.Errorf("breakerhttp: the store returned %d items for %d keys", len(got), len(keys))
+	ctx, cancel := context.WithTimeout(ctx, f.cfg.ReadTimeout)
+	defer cancel()
+	return call(ctx, f, OpLoad, func() ([]Item, error) {
+		items, err := f.cfg.Store.Load(ctx, keys)
+		if err == nil && len(items) != len(keys) {
+			err = fmt.Errorf("breakerhttp: the store returned %d items for %d keys", len(items), len(keys))
 		}
-		items = got
-		return err
+		return items, err
 	})
-	if err != nil {
-		return nil, err // items may still be written to
-	}
-	return items, nil
 }
 
 type swap struct {
@@ -48,83 +47,58 @@ type swap struct {
 	swapped bool
 }
 
-// swap writes a record if its version is old, within WriteTimeout.
+// swap writes a record if its version is old, within the deadline of ctx.
 func (f *Fleet) swap(ctx context.Context, key string, old uint64, r record) (swap, error) {
-	var s swap
-	ttl := time.Duration(r.Millis)*time.Millisecond + 24*time.Hour
-	err := f.call(ctx, OpSwap, f.cfg.WriteTimeout, func(ctx context.Context) (err error) {
-		s.cur, s.swapped, err = f.cfg.Store.CompareAndSwap(ctx, key, old, r.encode(), ttl)
-		return err
+	r.Owner = f.id
+	return call(ctx, f, OpSwap, func() (s swap, err error) {
+		s.cur, s.swapped, err = f.cfg.Store.CompareAndSwap(ctx, key, old, r.encode(), r.duration()+keepFor)
+		return s, err
 	})
-	if err != nil {
-		return swap{}, err
-	}
-	return s, nil
 }
 
-// call runs a call of the store for at most timeout, and does not wait for one
-// that ignores its context. The caller of the request may go: what it has learnt
-// is of use to others.
-func (f *Fleet) call(ctx context.Context, operation string, timeout time.Duration, do func(context.Context) error) error {
-	if !f.guard.allows(f.cfg.Now()) {
-		return errGuarded
+// writing returns a context for what is published. That the request is cancelled
+// does not end it: what it has learnt is of use to others.
+func (f *Fleet) writing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), f.cfg.WriteTimeout)
+}
+
+// call calls the store, unless it is to be left alone. It waits for the deadline
+// of ctx and no longer, even if the store does not heed that.
+func call[T any](ctx context.Context, f *Fleet, operation string, do func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-	result := make(chan error, 1)
+	var a answer
+	if !f.guard.allows(f.cfg.Now()) {
+		return a.value, errGuarded
+	}
+	if err := ctx.Err(); err != nil {
+		return a.value, err // earlier calls have used up the time
+	}
+	answers := make(chan answer, 1)
 	go func() {
-		defer cancel()
-		result <- do(ctx)
+		a := answer{err: fmt.Errorf("breakerhttp: store: %s ended without an answer", operation)} // as Goexit does
+		defer func() {
+			if v := recover(); v != nil {
+				a.err = fmt.Errorf("breakerhttp: store: %s panicked: %v", operation, v)
+			}
+			answers <- a
+		}()
+		a.value, a.err = do()
 	}()
-	var err error
 	select {
-	case err = <-result:
+	case a = <-answers:
 	case <-ctx.Done():
 		select {
-		case err = <-result: // it was both
+		case a = <-answers: // it was both
 		default:
-			err = fmt.Errorf("breakerhttp: store: %s: %w", operation, ctx.Err())
+			a.err = fmt.Errorf("breakerhttp: store: %s: %w", operation, ctx.Err())
 		}
 	}
-	f.guard.report(f.cfg.Now(), err == nil)
-	if err != nil {
-		f.cfg.OnError(operation, err)
+	f.guard.report(f.cfg.Now(), a.err == nil)
+	if a.err != nil {
+		f.cfg.OnError(operation, a.err)
 	}
-	return err
-}
-
-// A guard keeps off a store that fails: after three errors in a row for five
-// seconds, then for twice as long after each further one, up to a minute.
-type guard struct {
-	mu     sync.Mutex
-	errors int
-	pause  time.Duration
-	until  time.Duration
-}
-
-const (
-	guardErrors   = 3
-	guardPause    = 5 * time.Second
-	guardMaxPause = 60 * time.Second
-)
-
-var errGuarded = fmt.Errorf("breakerhttp: store: left alone after %d errors in a row", guardErrors)
-
-func (g *guard) allows(now time.Duration) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return now >= g.until
-}
-
-func (g *guard) report(now time.Duration, ok bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if ok {
-		g.errors, g.pause, g.until = 0, 0, 0
-		return
-	}
-	g.errors++
-	if g.errors >= guardErrors && now >= g.until { // not again for calls that were under way
-		g.pause = min(max(guardPause, 2*g.pause), guardMaxPause)
-		g.until = now + g.pause
-	}
+	return a.value, a.err
 }

@@ -1,0 +1,166 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// A lease is the right to probe for all. Its version is what fences it: whoever
+// takes it over writes another.
+type lease struct {
+	version uint64 // 0 means none
+	until   time.Duration
+}
+
+// A Ballot is the result of an election.
+type Ballot uint8
+
+const (
+	Alone Ballot = iota // probe, for this process alone
+	Lease               // probe, for all
+	Stay                // another does, or the time is not over
+)
+
+// Elect asks whether this process may probe, its open time being over. It may,
+// or may not, until then. It takes at most ReadTimeout and WriteTimeout.
+func (m *Member) Elect(ctx context.Context) (b Ballot, until time.Duration) {
+	alone := m.now() + m.leaseTime()
+	if !m.load(context.WithoutCancel(ctx)) {
+		return Alone, alone
+	}
+	m.mu.Lock()
+	b, until = m.standing()
+	w := m.write(m.leased())
+	m.mu.Unlock()
+	switch b {
+	case Alone:
+		return Alone, alone
+	case Stay:
+		return Stay, until
+	}
+	ctx, cancel := m.fleet.writing(ctx)
+	defer cancel()
+	// Counted from before the swap: it ends here before it ends in the store.
+	w.lease = m.now() + m.leaseTime()
+	switch winner, end := m.swap(ctx, w); end {
+	case lost:
+		return m.outrun(w.old, winner)
+	case doubtful:
+		return Alone, alone
+	}
+	return Lease, w.lease
+}
+
+// outrun is for a candidate that lost to another.
+func (m *Member) outrun(old uint64, winner Item) (b Ballot, until time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	b, until = m.standing()
+	switch {
+	case b == Alone || winner.Version <= old: // or nobody has won: the store is out of order
+		return Alone, now + m.leaseTime()
+	case b == Lease:
+		return Stay, now + spread(m.halfRefresh()) // not twice in one request
+	}
+	return b, until
+}
+
+// standing says what the record lets this process do.
+func (m *Member) standing() (b Ballot, until time.Duration) {
+	now := m.now()
+	if m.rec.State != Open && m.rec.State != Half {
+		return Alone, 0
+	}
+	if left := m.left(now); left > 0 {
+		return Stay, now + left
+	}
+	failed := m.failed(now)
+	if i := slices.IndexFunc(failed, func(v vote) bool { return v.ID == m.fleet.id }); i >= 0 {
+		again := m.openTime(m.rec.Opens) - failed[i].age()
+		return Stay, now + min(again, spread(m.halfRefresh()))
+	}
+	return Lease, 0
+}
+
+// failed are the processes whose probe has failed in this round.
+func (m *Member) failed(now time.Duration) []vote {
+	return youngest(young(m.rec.Failed, m.ageAt(now), m.openTime(m.rec.Opens)), m.fleet.cfg.Quorum)
+}
+
+// leased is the record with a lease for this process.
+func (m *Member) leased() record {
+	return record{State: Half, Millis: m.leaseTime().Milliseconds(), Opens: m.rec.Opens, Failed: m.failed(m.now())}
+}
+
+// Probed tells how a probe, or the last of several, has ended. A probe without a
+// lease speaks for this process alone: if it has failed, it is a vote. It takes
+// at most WriteTimeout.
+func (m *Member) Probed(ctx context.Context, ok bool, openFor time.Duration) {
+	ctx, cancel := m.fleet.writing(ctx)
+	defer cancel()
+	if !m.resolve(ctx) {
+		return
+	}
+	say := m.failedRound
+	if ok {
+		say = m.recovered
+	}
+	if !m.verdict(ctx, say) && !ok {
+		m.vote(ctx, openFor)
+	}
+}
+
+// Released tells that the probes of this process have ended without a verdict:
+// the next may try. It takes at most WriteTimeout.
+func (m *Member) Released(ctx context.Context) {
+	ctx, cancel := m.fleet.writing(ctx)
+	defer cancel()
+	if m.resolve(ctx) {
+		m.verdict(ctx, m.abandoned)
+	}
+}
+
+func (m *Member) recovered() record { return record{State: Closed, Opens: m.rec.Opens} }
+
+func (m *Member) abandoned() record {
+	return record{State: Open, Opens: m.rec.Opens, Failed: m.failed(m.now())}
+}
+
+// failedRound adds this process to those whose probe has failed. Enough of them
+// end the round; until then another process probes at once: one with a broken
+// network of its own must not keep all others out.
+func (m *Member) failedRound() record {
+	failed := with(m.failed(m.now()), m.fleet.id, m.fleet.cfg.Quorum)
+	if len(failed) < m.fleet.cfg.Quorum {
+		return record{State: Open, Opens: m.rec.Opens, Failed: failed}
+	}
+	g := m.rec.Opens
+	if m.openTime(g) < m.policy.MaxOpenFor {
+		g = min(max(1, g)+1, maxOpens)
+	}
+	return record{State: Open, Opens: g, Millis: m.openTime(g).Milliseconds()}
+}
+
+// verdict writes what this process has found out over its lease, and gives that
+// up. Without a lease it returns false. One that has run out says nothing; who
+// lost it to another follows that.
+func (m *Member) verdict(ctx context.Context, say func() record) bool {
+	m.mu.Lock()
+	held := m.lease
+	if held.version == 0 {
+		m.mu.Unlock()
+		return false
+	}
+	if held.version != m.version || m.now() >= held.until {
+		m.lease = lease{}
+		m.follow(ctx)
+		m.unlock()
+		return true
+	}
+	w := m.write(say())
+	m.mu.Unlock()
+	m.swap(ctx, w)
+	return true
+}
