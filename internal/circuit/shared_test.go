@@ -1,0 +1,194 @@
+package circuit_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// elect is a policy by which others are asked before a probe.
+func elect(c *circuit.Config) { c.Elect = true }
+
+func (r *rig) wantDecision(now time.Duration, want circuit.Decision) circuit.Refusal {
+	r.Helper()
+	_, refusal, got := r.Admit(&r.by, now, true)
+	if got != want {
+		r.Fatalf("at %v the decision is %v (%+v), want %v", now, got, refusal, want)
+	}
+	return refusal
+}
+
+func TestOneRequestAsksWhetherItMayProbe(t *testing.T) {
+	r, now := opened(t, func(c *circuit.Config) { elect(c); c.Probes, c.ProbeSuccesses = 2, 9 })
+	r.wantDecision(now, circuit.Elect)
+	if got := r.wantDecision(now, circuit.Refused); got.State != circuit.HalfOpen || got.RetryAfter != 0 {
+		t.Errorf("meanwhile another is refused with %+v, want half-open", got)
+	}
+	_, _, changed, ready := r.Ready(&r.by, now, true)
+	if ready {
+		t.Error("meanwhile it is ready")
+	}
+	call, _, decision := r.Elected(&r.by, now, true, 0)
+	if decision != circuit.Admitted {
+		t.Fatalf("the elected one gets %v, want admitted", decision)
+	}
+	select {
+	case <-changed:
+	default:
+		t.Error("who waits is not told of the end of the election")
+	}
+	second := r.begin(now) // no second election
+	r.refuse(now)
+	r.end(now, second, ignore)
+	r.end(now, &call, bad)
+	r.wantDecision(r.read(now).Until, circuit.Elect)
+}
+
+func TestOneMayNotProbe(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		meanwhile func(*rig, time.Duration)
+		until     time.Duration // from now
+		want      circuit.Decision
+		refusal   circuit.Refusal
+	}{
+		{"until the others' time is up", nil, second, circuit.Refused, circuit.Refusal{State: circuit.Open, RetryAfter: second}},
+		{"and that is now", nil, 0, circuit.Refused, circuit.Refusal{State: circuit.HalfOpen}},
+		{"but it has closed", func(r *rig, now time.Duration) { r.AdoptClosed(&r.by, now); r.ForceClosed(&r.by, now) }, second, circuit.Admitted, circuit.Refusal{}},
+		{"and it is forced open", func(r *rig, now time.Duration) { r.ForceOpen(&r.by, now) }, second, circuit.Refused, circuit.Refusal{State: circuit.Open}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, now := opened(t, elect)
+			r.wantDecision(now, circuit.Elect)
+			if test.meanwhile != nil {
+				test.meanwhile(r, now)
+			}
+			refused := r.read(now).Totals.Refused
+			_, refusal, got := r.Elected(&r.by, now, false, now+test.until)
+			refusal.Detail = ""
+			if got != test.want || refusal != test.refusal {
+				t.Fatalf("the decision is %v, %+v, want %v, %+v", got, refusal, test.want, test.refusal)
+			}
+			if got == circuit.Refused {
+				refused++
+			}
+			if got := r.read(now).Totals.Refused; got != refused {
+				t.Errorf("%d are refused in total, want %d", got, refused)
+			}
+		})
+	}
+}
+
+func TestElectedTooLate(t *testing.T) {
+	r, now := opened(t, elect)
+	r.wantDecision(now, circuit.Elect)
+	r.AdoptOpen(&r.by, now, now+time.Minute)
+	if _, refusal, got := r.Elected(&r.by, now, true, 0); got != circuit.Refused || refusal.RetryAfter != time.Minute {
+		t.Errorf("the decision is %v, %+v, want refused for 1m0s", got, refusal)
+	}
+}
+
+func TestAdoptOpen(t *testing.T) {
+	r := newRig(t, defaults())
+	r.AdoptOpen(&r.by, second, 10*second)
+	want := circuit.Event{To: circuit.Open, At: second, Reason: circuit.Shared, OpenFor: 9 * second}
+	if diff := cmp.Diff(want, r.lastEvent()); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+	for _, until := range []time.Duration{10 * second, 20 * second, 5 * second} {
+		r.AdoptOpen(&r.by, second, until)
+		if got := r.read(second).Until; got != until {
+			t.Errorf("open until %v, want %v", got, until)
+		}
+	}
+	if len(r.events) != 1 {
+		t.Errorf("to be told again is a change: %+v", r.events)
+	}
+	if got := r.refuse(second).Detail; got == "" {
+		t.Error("the refusal does not say why")
+	}
+}
+
+func TestAdoptOpenBesidesItsOwnReasons(t *testing.T) {
+	r, own := opened(t, func(*circuit.Config) {})
+	for _, test := range []struct{ until, want time.Duration }{{own - second, own}, {own + second, own + second}, {0, own}} {
+		_, _, changed, _ := r.Ready(&r.by, 0, true)
+		r.AdoptOpen(&r.by, 0, test.until)
+		if got := r.read(0).Until; got != test.want {
+			t.Errorf("told of %v it is open until %v, want %v", test.until, got, test.want)
+		}
+		select {
+		case <-changed:
+		default:
+			t.Error("who waits is not told of the new time")
+		}
+	}
+}
+
+func TestWhatCountsForMoreThanOthers(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		before func(*rig, time.Duration)
+		opens  bool // by others
+		closes bool
+	}{
+		{"open", func(*rig, time.Duration) {}, false, true},
+		{"a probe in flight", func(r *rig, now time.Duration) { r.begin(now) }, false, false},
+		{"a probe that said nothing", func(r *rig, now time.Duration) { r.send(now, ignore) }, true, true},
+		{"forced open", func(r *rig, now time.Duration) { r.ForceOpen(&r.by, now) }, false, false},
+		{"forced closed", func(r *rig, now time.Duration) { r.ForceClosed(&r.by, now) }, false, false},
+		{"closed", func(r *rig, now time.Duration) { r.Reset(&r.by, now) }, true, false},
+		{"evicted", func(r *rig, now time.Duration) { r.Reset(&r.by, now); r.Evict(now) }, false, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, adopt := range []struct {
+				want bool
+				do   func(*rig, time.Duration)
+			}{
+				{test.opens, func(r *rig, now time.Duration) { r.AdoptOpen(&r.by, now, now+second) }},
+				{test.closes, func(r *rig, now time.Duration) { r.AdoptClosed(&r.by, now) }},
+			} {
+				r, now := opened(t, func(*circuit.Config) {})
+				test.before(r, now)
+				n := len(r.events)
+				adopt.do(r, now)
+				if got := len(r.events) > n; got != adopt.want {
+					t.Errorf("others change it: %v, want %v: %+v", got, adopt.want, r.events[n:])
+				}
+			}
+		})
+	}
+}
+
+func TestAdoptClosedRamps(t *testing.T) {
+	r, now := opened(t, func(c *circuit.Config) { c.Ramp, c.Rand = second, func() float64 { return 1 } })
+	r.AdoptClosed(&r.by, now)
+	want := circuit.Event{From: circuit.Open, At: now, Reason: circuit.Shared}
+	if diff := cmp.Diff(want, r.lastEvent()); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+	r.refuse(now)
+}
+
+func TestRelease(t *testing.T) {
+	r, now := opened(t, elect)
+	if r.Release() {
+		t.Error("an open circuit had the right to probe")
+	}
+	r.wantDecision(now, circuit.Elect)
+	call, _, _ := r.Elected(&r.by, now, true, 0)
+	if r.Release() {
+		t.Error("the right is taken from a probe in flight")
+	}
+	r.end(now, &call, ignore)
+	if !r.Release() {
+		t.Error("a probe without a verdict keeps the right")
+	}
+	if r.Release() {
+		t.Error("the right is given up twice")
+	}
+	r.wantDecision(now, circuit.Elect)
+}
