@@ -1,0 +1,172 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+// oneWinner lets a hundred create a record, and then a hundred swap it.
+func oneWinner(t *trial) {
+	key := t.key("record")
+	created := t.race(key, 0)
+	t.race(key, created.Version)
+}
+
+func (t *trial) race(key string, old uint64) breakerhttp.Item {
+	t.Helper()
+	const n = 100
+	type result struct {
+		cur     breakerhttp.Item
+		swapped bool
+		err     error
+	}
+	var results [n]result
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			r := &results[i]
+			r.cur, r.swapped, r.err = t.store.CompareAndSwap(t.Context(), key, old, fmt.Appendf(nil, "%d of version %d", i, old), long)
+		})
+	}
+	close(start)
+	wg.Wait()
+
+	winners, stored := 0, t.load1(key)
+	for i, r := range results {
+		if r.err != nil {
+			t.Fatalf("CompareAndSwap(%q, version %d), one of %d at once: %v", key, old, n, r.err)
+		}
+		if r.swapped {
+			winners++
+		}
+		if !same(r.cur, stored) {
+			t.Errorf("CompareAndSwap(%q, version %d), number %d of %d at once, swapped %v and returned %s, want the winner's: %s",
+				key, old, i, n, r.swapped, show(r.cur), show(stored))
+		}
+	}
+	if winners != 1 {
+		t.Fatalf("%d of %d CompareAndSwap(%q, version %d) at once won, want 1", winners, n, key, old)
+	}
+	return stored
+}
+
+// contextEnds wants an error soon, of both methods and whatever ended the
+// context, and a store that works as before afterwards.
+func contextEnds(t *trial) {
+	key := t.key("record")
+	item := t.write(key, 0, "value", long)
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	for _, ctx := range []context.Context{cancelled, late} {
+		t.promptly(ctx, "Load", func() error {
+			_, err := t.store.Load(ctx, []string{key})
+			return err
+		})
+		t.promptly(ctx, "CompareAndSwap", func() error {
+			// Its version is stale, so that nothing is written in any case.
+			_, _, err := t.store.CompareAndSwap(ctx, key, item.Version+1, []byte("late"), long)
+			return err
+		})
+	}
+	t.stored(key, item)
+}
+
+// promptly wants an error from call, whose context is done, and soon.
+func (t *trial) promptly(ctx context.Context, what string, call func() error) {
+	t.Helper()
+	start, done := time.Now(), make(chan error, 1)
+	go func() { done <- call() }()
+	select {
+	case err := <-done:
+		if took := time.Since(start); took > prompt {
+			t.Errorf("%s took %v to return after its context had ended (%v), want at most %v", what, took, ctx.Err(), prompt)
+		}
+		if err == nil {
+			t.Errorf("%s returned no error although its context had ended (%v)", what, ctx.Err())
+		}
+	case <-time.After(answer):
+		t.Fatalf("%s has not returned within %v although its context had ended (%v)", what, answer, ctx.Err())
+	}
+}
+
+// errorMeansUnknown ends contexts in the middle of swaps. After an error either
+// of the two values may be stored; without one, the answer holds. A swap that
+// says it lost to its own value has been sent twice.
+func errorMeansUnknown(t *trial) {
+	key := t.key("record")
+	cur := t.write(key, 0, "0", long)
+	maybe := map[string]bool{"0": true} // what may be stored: a late swap can land after the Load that follows it
+	for i := range 40 {
+		value := fmt.Sprint(i + 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*50*time.Microsecond)
+		next, swapped, err := t.store.CompareAndSwap(ctx, key, cur.Version, []byte(value), long)
+		cancel()
+		if err != nil && swapped {
+			t.Fatalf("CompareAndSwap(%q, version %d) swapped and returned the error %v, want one or the other", key, cur.Version, err)
+		}
+		if err == nil && !swapped && string(next.Value) == value {
+			t.Fatalf("CompareAndSwap(%q, version %d) lost to its own value: %s", key, cur.Version, show(next))
+		}
+		if err != nil {
+			next = t.load1(key)
+		}
+		if err != nil || swapped {
+			maybe[value] = true
+		}
+		if !maybe[string(next.Value)] || next.Version < cur.Version {
+			t.Fatalf("after a swap of %s to %q (swapped %v, error %v) the record is %s, want one of the two", show(cur), value, swapped, err, show(next))
+		}
+		cur = next
+	}
+}
+
+// watches writes until a hint arrives, because only the store knows when its
+// Watch has begun.
+func watches(t *trial) {
+	watcher, ok := t.store.(breakerhttp.Watcher)
+	if !ok {
+		t.Skip("not a breakerhttp.Watcher")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	const pending = 1000
+	hints, ended := make(chan string, pending), make(chan error, 1)
+	go func() {
+		ended <- watcher.Watch(ctx, func(key string) {
+			select {
+			case hints <- key:
+			default:
+			}
+		})
+	}()
+	key := t.key("https://{api}.example.com:8443/ü")
+	var cur breakerhttp.Item
+	t.eventually(fmt.Sprintf("Watch to call changed(%q), which is being written", key), func() bool {
+		cur = t.write(key, cur.Version, "value", long)
+		select {
+		case err := <-ended:
+			t.Fatalf("Watch returned %v before its context ended", err)
+		case hint := <-hints:
+			return hint == key
+		default:
+		}
+		return false
+	})
+	cancel()
+	t.promptly(ctx, "Watch", func() error {
+		err := <-ended
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Watch returned %v after its context was cancelled, want the context's error", err)
+		}
+		return err
+	})
+}

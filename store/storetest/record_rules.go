@@ -1,0 +1,163 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+// same leaves Age out, which no two reads have in common.
+func same(a, b breakerhttp.Item) bool {
+	return a.Version == b.Version && bytes.Equal(a.Value, b.Value)
+}
+
+func show(item breakerhttp.Item) string {
+	return fmt.Sprintf("{Value: %s, Version: %d}", brief(string(item.Value)), item.Version)
+}
+
+func brief(value string) string {
+	if len(value) > 64 {
+		return fmt.Sprintf("%.64q… (%d bytes)", value, len(value))
+	}
+	return fmt.Sprintf("%q", value)
+}
+
+func absent(t *trial) {
+	key := t.key("absent")
+	t.stored(key, breakerhttp.Item{})
+	t.lose(key, 7, breakerhttp.Item{})
+	t.stored(key, breakerhttp.Item{})
+}
+
+func createOnce(t *trial) {
+	key := t.key("record")
+	first := t.write(key, 0, "first", long)
+	t.stored(key, first)
+	t.lose(key, 0, first)
+	t.stored(key, first)
+}
+
+func staleVersionLoses(t *trial) {
+	key := t.key("record")
+	first := t.write(key, 0, "first", long)
+	second := t.write(key, first.Version, "second", long)
+	for _, old := range []uint64{0, first.Version, first.Version - 1, second.Version + 1} {
+		t.lose(key, old, second)
+	}
+	t.stored(key, second)
+}
+
+// versionsRise also stands for a store that lost its records: what is created
+// afterwards must not have the versions of before, or a process that was away
+// takes the new record for the one it knew.
+func versionsRise(t *trial) {
+	key := t.key("early")
+	cur := t.write(key, 0, "0", long)
+	for i := range 3 {
+		next := t.write(key, cur.Version, fmt.Sprint(i+1), long)
+		if next.Version < cur.Version {
+			t.Fatalf("CompareAndSwap made version %d of version %d, want a higher one", next.Version, cur.Version)
+		}
+		cur = next
+	}
+	start := time.Now()
+	for i := 0; ; i++ {
+		late := t.write(t.key(fmt.Sprint("late", i)), 0, "0", long)
+		if late.Version > cur.Version {
+			return
+		}
+		if time.Since(start) > coarse {
+			t.Fatalf("a record created %v after version %d of another starts at version %d, want a higher one: versions start at the store's clock in milliseconds",
+				coarse, cur.Version, late.Version)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// readsSeeWrites has one writer, and readers who must never see a record go back
+// or a value with another's version.
+func readsSeeWrites(t *trial) {
+	key := t.key("record")
+	cur := t.write(key, 0, "0", long)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	const readers = 4
+	seen := make(chan error, readers)
+	for range readers {
+		go func() { seen <- t.follow(ctx, key) }()
+	}
+	for i := range 50 {
+		next := t.write(key, cur.Version, fmt.Sprint(i+1), long)
+		t.stored(key, next)
+		cur = next
+	}
+	stop()
+	for range readers {
+		if err := <-seen; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// follow reads key until ctx is done and says what was wrong with what it saw.
+func (t *trial) follow(ctx context.Context, key string) error {
+	var last breakerhttp.Item
+	for ctx.Err() == nil {
+		items, err := t.store.Load(t.Context(), []string{key})
+		if err != nil || len(items) != 1 {
+			return fmt.Errorf("Load(%q) during writes: %d items, error %v", key, len(items), err)
+		}
+		switch cur := items[0]; {
+		case cur.Version < last.Version:
+			return fmt.Errorf("Load(%q) = %s after %s, want no older one", key, show(cur), show(last))
+		case cur.Version == last.Version && !same(cur, last):
+			return fmt.Errorf("Load(%q) = %s and %s, want one value a version", key, show(last), show(cur))
+		default:
+			last = cur
+		}
+	}
+	return nil
+}
+
+func binaryValues(t *trial) {
+	var all [256]byte
+	for i := range all {
+		all[i] = byte(i)
+	}
+	for name, value := range map[string]string{
+		"every byte": string(all[:]),
+		"zeros":      "\x00\x00",
+		"no UTF-8":   "\xff\xfe\xc0\x80",
+		"newlines":   "\r\n+OK\r\n",
+		"JSON":       `{"s":1,"st":"open","d":60000}`,
+		"4 KB":       strings.Repeat(string(all[:]), 16),
+	} {
+		key := t.key(name)
+		item := t.write(key, 0, value, long)
+		t.stored(key, item)
+		t.lose(key, 0, item)
+	}
+}
+
+// valuesAreCopied changes every slice that it gave or got.
+func valuesAreCopied(t *trial) {
+	key := t.key("record")
+	value := []byte("value")
+	cur, swapped, err := t.store.CompareAndSwap(t.Context(), key, 0, value, long)
+	if err != nil || !swapped {
+		t.Fatalf("CompareAndSwap(%q, version 0) = swapped %v, error %v, want it to win", key, swapped, err)
+	}
+	want := breakerhttp.Item{Value: []byte("value"), Version: cur.Version}
+	clear(value)
+	t.stored(key, want)
+	clear(cur.Value)
+	t.stored(key, want)
+	clear(t.load1(key).Value)
+	t.stored(key, want)
+	clear(t.lose(key, 0, want).Value)
+	t.stored(key, want)
+}

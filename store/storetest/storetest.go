@@ -1,0 +1,162 @@
+// Package storetest tests a [breakerhttp.Store] against the rules that sharing
+// circuits relies on, and has one in memory.
+//
+// A store's own test is one call:
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) breakerhttp.Store {
+//			return mystore.New(dial(t))
+//		})
+//	}
+package storetest
+
+import (
+	"context"
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+const (
+	long   = time.Hour              // a ttl that no test outlives
+	short  = 100 * time.Millisecond // one that every test outlives
+	coarse = 2 * time.Second        // what a store's clock may be off
+	prompt = 200 * time.Millisecond // what a store may take to notice the end of a context
+	answer = 10 * time.Second       // what a store may take to answer, or to become what it has to
+)
+
+var rules = []struct {
+	name  string
+	check func(*trial)
+}{
+	{"Absent", absent},
+	{"CreateOnce", createOnce},
+	{"StaleVersionLoses", staleVersionLoses},
+	{"VersionsRise", versionsRise},
+	{"ReadsSeeWrites", readsSeeWrites},
+	{"BinaryValues", binaryValues},
+	{"ValuesAreCopied", valuesAreCopied},
+	{"Order", order},
+	{"ManyKeys", manyKeys},
+	{"KeysAreExact", keysAreExact},
+	{"Age", age},
+	{"Expiry", expiry},
+	{"TTLRenewed", ttlRenewed},
+	{"OneWinner", oneWinner},
+	{"ContextEnds", contextEnds},
+	{"ErrorMeansUnknown", errorMeansUnknown},
+	{"Watch", watches},
+}
+
+// Run tests the stores that open returns, one subtest a rule, each with a store
+// of its own. The stores may reach the same records, also those of earlier runs:
+// every run uses new keys. It leaves its records to expire within an hour. A
+// store that is a [breakerhttp.Watcher] is tested as one.
+//
+// The stores have to be reachable and idle. Run waits for records to age and
+// to expire, which takes some 4 seconds in all.
+func Run(t *testing.T, open func(t *testing.T) breakerhttp.Store) {
+	for _, rule := range rules {
+		t.Run(rule.name, func(t *testing.T) {
+			rule.check(newTrial(t, open(t)))
+		})
+	}
+}
+
+// A trial is one rule's test of one store.
+type trial struct {
+	*testing.T
+	store  breakerhttp.Store
+	prefix string
+}
+
+func newTrial(t *testing.T, store breakerhttp.Store) *trial {
+	return &trial{T: t, store: store, prefix: "storetest-" + rand.Text()}
+}
+
+// key returns a key that no other trial uses.
+func (t *trial) key(name string) string { return t.prefix + "/" + name }
+
+// load returns one item a key.
+func (t *trial) load(keys ...string) []breakerhttp.Item {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), answer)
+	defer cancel()
+	items, err := t.store.Load(ctx, keys)
+	if err != nil {
+		t.Fatalf("Load of %d keys: %v", len(keys), err)
+	}
+	if len(items) != len(keys) {
+		t.Fatalf("Load of %d keys returned %d items, want one a key", len(keys), len(items))
+	}
+	return items
+}
+
+// load1 returns the item of one key.
+func (t *trial) load1(key string) breakerhttp.Item {
+	t.Helper()
+	return t.load(key)[0]
+}
+
+// swap calls CompareAndSwap, which may win or lose.
+func (t *trial) swap(key string, old uint64, value string, ttl time.Duration) (breakerhttp.Item, bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), answer)
+	defer cancel()
+	cur, swapped, err := t.store.CompareAndSwap(ctx, key, old, []byte(value), ttl)
+	if err != nil {
+		t.Fatalf("CompareAndSwap(%q, version %d): %v", key, old, err)
+	}
+	return cur, swapped
+}
+
+// write does a swap that has to win, and returns what is stored then.
+func (t *trial) write(key string, old uint64, value string, ttl time.Duration) breakerhttp.Item {
+	t.Helper()
+	cur, swapped := t.swap(key, old, value, ttl)
+	if !swapped {
+		t.Fatalf("CompareAndSwap(%q, version %d) lost to %s, want it to win: nobody else writes", key, old, show(cur))
+	}
+	if cur.Version == 0 || cur.Version == old {
+		t.Fatalf("CompareAndSwap(%q, version %d) won and returned version %d, want a new one", key, old, cur.Version)
+	}
+	if string(cur.Value) != value {
+		t.Fatalf("CompareAndSwap(%q) won and returned %s, want the value %s", key, show(cur), brief(value))
+	}
+	return cur
+}
+
+// lose does a swap that has to lose, and to return want.
+func (t *trial) lose(key string, old uint64, want breakerhttp.Item) breakerhttp.Item {
+	t.Helper()
+	cur, swapped := t.swap(key, old, "the loser's", long)
+	if swapped {
+		t.Fatalf("CompareAndSwap(%q, version %d) won, want it to lose: the record's version is %d", key, old, want.Version)
+	}
+	if !same(cur, want) {
+		t.Fatalf("CompareAndSwap(%q, version %d) lost and returned %s, want what is stored: %s", key, old, show(cur), show(want))
+	}
+	return cur
+}
+
+// stored checks that key's record is want.
+func (t *trial) stored(key string, want breakerhttp.Item) {
+	t.Helper()
+	if got := t.load1(key); !same(got, want) {
+		t.Fatalf("Load(%q) = %s, want %s", key, show(got), show(want))
+	}
+}
+
+// eventually calls met until it returns true.
+func (t *trial) eventually(want string, met func() bool) {
+	t.Helper()
+	start := time.Now()
+	for !met() {
+		if waited := time.Since(start); waited > answer {
+			t.Fatalf("after %v still waiting for %s", waited.Round(time.Millisecond), want)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,78 @@
+package storetest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+// age allows the store's clock a resolution of seconds and reaches it by
+// waiting: a store that always says zero, or counts in another unit, never does.
+func age(t *trial) {
+	key := t.key("record")
+	start := time.Now()
+	item := t.write(key, 0, "old", long)
+	young := func(what string, got time.Duration) {
+		t.Helper()
+		if got < 0 || got >= coarse {
+			t.Fatalf("%s a record just written has Age %v, want 0 and less than %v", what, got, coarse)
+		}
+	}
+	young("CompareAndSwap:", item.Age)
+	young("Load:", t.load1(key).Age)
+
+	t.eventually(fmt.Sprintf("Load to return an Age of %v or more, of a record first written then", coarse), func() bool {
+		got := t.load1(key).Age
+		if limit := time.Since(start) + coarse; got < 0 || got > limit {
+			t.Fatalf("Load: Age %v, want between 0 and %v, as long ago as the record may have been written", got, limit)
+		}
+		return got >= coarse
+	})
+	if got := t.lose(key, 0, item).Age; got < coarse/2 {
+		t.Errorf("CompareAndSwap lost and returned Age %v, want at least %v: the record's own", got, coarse/2)
+	}
+
+	item = t.write(key, item.Version, "new", long)
+	young("CompareAndSwap: after a swap", item.Age)
+	young("Load: after a swap", t.load1(key).Age)
+}
+
+// expiry sees a record expire. It is absent then, but a swap still has to know
+// its version, or two processes could create it at once: one that read it
+// before it expired, and one after.
+func expiry(t *trial) {
+	key := t.key("record")
+	first := t.write(key, 0, "first", short)
+	t.waitExpired(key)
+	expired := breakerhttp.Item{Version: first.Version}
+	t.stored(key, expired)
+	t.lose(key, 0, expired)
+	t.lose(key, first.Version+1, expired)
+	second := t.write(key, first.Version, "second", long)
+	if second.Version < first.Version {
+		t.Errorf("CompareAndSwap of an expired record made version %d of version %d, want a higher one", second.Version, first.Version)
+	}
+	t.stored(key, second)
+}
+
+// ttlRenewed has a swap prolong a record's life, and another one shorten it.
+func ttlRenewed(t *trial) {
+	prolonged, shortened := t.key("prolonged"), t.key("shortened")
+	item := t.write(prolonged, 0, "short", short)
+	item = t.write(prolonged, item.Version, "long", long)
+	other := t.write(shortened, 0, "long", long)
+	t.write(shortened, other.Version, "short", short)
+	t.waitExpired(shortened)
+
+	// What expires only now would have been due, to the second.
+	time.Sleep(time.Second)
+	t.stored(prolonged, item)
+}
+
+func (t *trial) waitExpired(key string) {
+	t.Helper()
+	t.eventually(fmt.Sprintf("Load to return an empty Value, of a record with a ttl of %v", short), func() bool {
+		return len(t.load1(key).Value) == 0
+	})
+}
