@@ -1,0 +1,232 @@
+package redisstore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/breakerhttp/breakerhttp/store/redisstore"
+)
+
+// prompt is what a method may take to notice that its context is done.
+const prompt = 200 * time.Millisecond
+
+// quiet drops what the client logs about the connections that these tests cut.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+func TestMain(m *testing.M) {
+	redis.SetLogger(quiet{})
+	m.Run()
+}
+
+func TestServerKilled(t *testing.T) {
+	server := startServer(t)
+	s := redisstore.New(connect(t, &redis.Options{Addr: server.addr, DialerRetries: 1}))
+	before := swap(t, s, "key", 0, "before", time.Hour)
+	server.kill()
+	for range 3 {
+		start := time.Now()
+		if items, err := s.Load(t.Context(), []string{"key"}); err == nil {
+			t.Errorf("Load from a dead server = %v, want an error", items)
+		}
+		if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", before.Version, nil, time.Hour); err == nil {
+			t.Errorf("CompareAndSwap on a dead server = %v, swapped %v, want an error", cur, swapped)
+		}
+		if took := time.Since(start); took > prompt {
+			t.Errorf("a dead server cost %v, want at most %v: nothing is to be retried", took, prompt)
+		}
+	}
+	startServerAt(t, server.addr)
+	if got := load(t, s, "key"); got.Version != 0 {
+		t.Errorf("Load from a new server: version %d, want 0", got.Version)
+	}
+	if after := swap(t, s, "key", 0, "after", time.Hour); after.Version <= before.Version {
+		t.Errorf("version %d on the new server, want one higher than %d", after.Version, before.Version)
+	}
+}
+
+// The black holes are a host that answers nothing and a network that does not
+// even refuse; both for a client that ignores contexts.
+func TestBlackHole(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for name, dial := range map[string]func(release <-chan struct{}) func(context.Context, string, string) (net.Conn, error){
+		"no answer": func(<-chan struct{}) func(context.Context, string, string) (net.Conn, error) { return nil },
+		"no connection": func(release <-chan struct{}) func(context.Context, string, string) (net.Conn, error) {
+			return func(context.Context, string, string) (net.Conn, error) {
+				<-release
+				return nil, errors.New("no route")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			goroutines := runtime.NumGoroutine()
+			release := make(chan struct{})
+			client := redis.NewClient(&redis.Options{Addr: l.Addr().String(), Dialer: dial(release), DialerRetries: 1, DialTimeout: time.Second, ReadTimeout: time.Second})
+			s := redisstore.New(client)
+			calls := map[string]func(context.Context) error{
+				"Load": func(ctx context.Context) error {
+					_, err := s.Load(ctx, []string{"key"})
+					return err
+				},
+				"CompareAndSwap": func(ctx context.Context) error {
+					_, _, err := s.CompareAndSwap(ctx, "key", 0, nil, time.Hour)
+					return err
+				},
+				"Watch": func(ctx context.Context) error { return s.Watch(ctx, func(string) {}) },
+			}
+			for method, call := range calls {
+				start := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%s: error %v, want %v", method, err, context.DeadlineExceeded)
+				}
+				cancel()
+				ctx, cancel = context.WithCancel(t.Context())
+				time.AfterFunc(50*time.Millisecond, cancel)
+				if err := call(ctx); !errors.Is(err, context.Canceled) {
+					t.Errorf("%s: error %v, want %v", method, err, context.Canceled)
+				}
+				if took := time.Since(start); took > 100*time.Millisecond+prompt {
+					t.Errorf("%s ended twice after 50ms took %v, want at most %v more", method, took, prompt)
+				}
+			}
+			close(release)
+			client.Close()
+			eventually(t, "the goroutines that waited for the client to end", func() error {
+				if n := runtime.NumGoroutine(); n > goroutines {
+					return errors.New(stacks())
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// A swap whose answer got lost has been made. To send it again, as the client
+// does with other commands, would find the version gone and report it as lost.
+func TestAnswerLost(t *testing.T) {
+	for name, method := range map[string]string{"the script": "evalsha", "its source": "eval\r"} {
+		t.Run(name, func(t *testing.T) {
+			server := startServer(t)
+			p := startProxy(t, server.addr)
+			direct := connect(t, &redis.Options{Addr: server.addr})
+			s := redisstore.New(connect(t, &redis.Options{Addr: p.addr}))
+			if method == "evalsha" {
+				load(t, s, "key") // so that the server knows the script
+			}
+			p.cut.Store(&method)
+			if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", 0, []byte("mine"), time.Hour); err == nil {
+				t.Errorf("CompareAndSwap = %q, swapped %v, want an error: nobody knows", cur.Value, swapped)
+			}
+			if got := load(t, redisstore.New(direct), "key"); string(got.Value) != "mine" {
+				t.Errorf("Load after the lost answer: %q, want %q", got.Value, "mine")
+			}
+			if got := p.seen.Load(); got != 1 {
+				t.Errorf("the swap was sent %d times, want once", got)
+			}
+			// What failed has left nothing behind.
+			cur := load(t, s, "key")
+			swap(t, s, "key", cur.Version, "next", time.Hour)
+		})
+	}
+}
+
+func TestReadNotRetried(t *testing.T) {
+	server := startServer(t)
+	p := startProxy(t, server.addr)
+	s := redisstore.New(connect(t, &redis.Options{Addr: p.addr}))
+	load(t, s, "key")
+	method := "evalsha"
+	p.cut.Store(&method)
+	if items, err := s.Load(t.Context(), []string{"key"}); err == nil {
+		t.Errorf("Load = %v, want an error", items)
+	}
+	if got := p.seen.Load(); got != 1 {
+		t.Errorf("the read was sent %d times, want once", got)
+	}
+}
+
+// A proxy passes everything on to a server until it sees the command that cut
+// names: the connection that brought the first one is closed in place of its
+// answer.
+type proxy struct {
+	addr string
+	cut  atomic.Pointer[string]
+	seen atomic.Int64 // times that the command to cut was sent
+}
+
+func startProxy(t *testing.T, addr string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	p := &proxy{addr: l.Addr().String()}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(client, addr)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) serve(client net.Conn, addr string) {
+	defer client.Close()
+	server, err := net.Dial("tcp", addr)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	var drop atomic.Bool
+	go func() {
+		defer server.Close()
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := client.Read(buf)
+			if err != nil {
+				return
+			}
+			if cut := p.cut.Load(); cut != nil && bytes.Contains(buf[:n], []byte(*cut)) {
+				drop.Store(p.seen.Add(1) == 1)
+			}
+			if _, err := server.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buf)
+		if err != nil || drop.Load() {
+			return
+		}
+		if _, err := client.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// stacks names the goroutines there are, for a message.
+func stacks() string {
+	buf := make([]byte, 1<<20)
+	return strings.TrimSpace(string(buf[:runtime.Stack(buf, true)]))
+}

@@ -1,0 +1,198 @@
+package redisstore_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/breakerhttp/breakerhttp/store/redisstore"
+)
+
+// A write in one process is a hint in another, on whichever node either is.
+func TestWatchAcrossCluster(t *testing.T) {
+	addrs := startCluster(t)
+	var stores []*redisstore.Store
+	for range 2 {
+		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
+		t.Cleanup(func() { client.Close() })
+		stores = append(stores, redisstore.New(client))
+	}
+	hints := make(chan string, 100)
+	go func() { _ = stores[0].Watch(t.Context(), func(key string) { hints <- key }) }()
+	for i := range 10 {
+		key := fmt.Sprint("key", i)
+		var version uint64
+		eventually(t, "a hint of "+key, func() error {
+			version = swap(t, stores[1], key, version, "value", time.Hour).Version
+			select {
+			case got := <-hints:
+				if got == key {
+					return nil
+				}
+			case <-time.After(10 * time.Millisecond):
+			}
+			return errors.New("none")
+		})
+	}
+}
+
+// startWatch returns once Watch has had its first hint, and calls hinted with it.
+func startWatch(ctx context.Context, t *testing.T, s *redisstore.Store, hinted func()) (ended chan error) {
+	t.Helper()
+	var once sync.Once
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- s.Watch(ctx, func(string) {
+			once.Do(func() {
+				close(begun)
+				hinted()
+			})
+		})
+	}()
+	version := load(t, s, "key").Version
+	eventually(t, "Watch to begin", func() error {
+		version = swap(t, s, "key", version, "value", time.Hour).Version
+		select {
+		case <-begun:
+			return nil
+		case <-time.After(10 * time.Millisecond):
+			return errors.New("no hint")
+		}
+	})
+	return ended
+}
+
+// A Watch that has ended leaves neither a goroutine nor a connection, and says
+// why it ended, also if it was busy with a hint then.
+func TestWatchLeavesNothing(t *testing.T) {
+	server := startServer(t)
+	client := connect(t, &redis.Options{Addr: server.addr})
+	s := redisstore.New(client)
+	load(t, s, "key")
+	goroutines := runtime.NumGoroutine()
+	for range 10 {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := startWatch(ctx, t, s, func() {
+			cancel()
+			eventually(t, "the subscription to end", func() error { return unsubscribed(client) })
+		})
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Watch returned %v, want %v", err, context.Canceled)
+		}
+	}
+	eventually(t, "the goroutines of Watch to end", func() error {
+		if n := runtime.NumGoroutine(); n > goroutines {
+			return fmt.Errorf("%d more than before:\n%s", n-goroutines, stacks())
+		}
+		return nil
+	})
+}
+
+// The client connects again of its own accord; Watch has to return all the same,
+// because hints were lost meanwhile, and to leave no connection.
+func TestWatchEndsWithConnection(t *testing.T) {
+	server := startServer(t)
+	client := connect(t, &redis.Options{Addr: server.addr})
+	ended := startWatch(t.Context(), t, redisstore.New(client), func() {})
+	if err := client.ClientKillByFilter(t.Context(), "type", "pubsub").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("Watch returned no error although its connection was closed")
+	}
+	eventually(t, "the subscription to end", func() error { return unsubscribed(client) })
+}
+
+// unsubscribed is an error while anybody listens for hints.
+func unsubscribed(client *redis.Client) error {
+	n, err := client.PubSubNumSub(context.Background(), "breakerhttp").Result()
+	if err == nil && n["breakerhttp"] > 0 {
+		err = fmt.Errorf("%d subscribers", n["breakerhttp"])
+	}
+	return err
+}
+
+func TestWatchEndsWithServer(t *testing.T) {
+	server := startServer(t)
+	s := redisstore.New(connect(t, &redis.Options{Addr: server.addr}))
+	ended := startWatch(t.Context(), t, s, func() {})
+	server.kill()
+	select {
+	case err := <-ended:
+		if err == nil || errors.Is(err, context.Canceled) {
+			t.Errorf("Watch of a dead server: error %v, want the connection's", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Watch of a dead server has not ended within 10s")
+	}
+}
+
+// A server that stays connected and falls silent is noticed after a minute, and
+// one that has nothing to tell is kept.
+func TestWatchSilence(t *testing.T) {
+	for name, test := range map[string]struct {
+		alive time.Duration
+		want  time.Duration
+	}{
+		"dead from the start": {0, time.Minute},
+		"dead after an hour":  {time.Hour, time.Hour + time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				client := redis.NewClient(&redis.Options{
+					Addr: "127.0.0.1:6379", Protocol: 2, DisableIdentity: true, DialerRetries: 1,
+					Dialer: func(context.Context, string, string) (net.Conn, error) {
+						if time.Since(start) > test.alive+30*time.Second {
+							return nil, errors.New("no route")
+						}
+						client, server := net.Pipe()
+						go pong(server, start.Add(test.alive))
+						return client, nil
+					},
+				})
+				defer client.Close()
+				err := redisstore.New(client).Watch(t.Context(), func(string) {})
+				if took := time.Since(start); err == nil || took < test.want-30*time.Second || took > test.want {
+					t.Errorf("Watch returned %v after %v, want an error after %v", err, took, test.want)
+				}
+			})
+		})
+	}
+}
+
+// pong is a server that takes a subscription and answers pings until a time, and
+// nothing from then on.
+func pong(conn net.Conn, until time.Time) {
+	defer conn.Close()
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		n, _ := strconv.Atoi(strings.TrimPrefix(lines.Text(), "*"))
+		var words []string
+		for range n {
+			lines.Scan() // the length
+			lines.Scan()
+			words = append(words, lines.Text())
+		}
+		switch {
+		case words[0] == "subscribe":
+			fmt.Fprintf(conn, "*3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n", len(words[1]), words[1])
+		case words[0] == "ping" && time.Now().Before(until):
+			fmt.Fprint(conn, "*2\r\n$4\r\npong\r\n$0\r\n\r\n")
+		case words[0] == "ping":
+		default:
+			fmt.Fprint(conn, "-ERR unknown command\r\n")
+		}
+	}
+}
