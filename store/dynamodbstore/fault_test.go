@@ -1,0 +1,209 @@
+package dynamodbstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/breakerhttp/breakerhttp/store/dynamodbstore"
+)
+
+// prompt is what a method may take to notice that its context is done, or that
+// nobody is there.
+const prompt = 200 * time.Millisecond
+
+func TestServerKilled(t *testing.T) {
+	server := startDynalite(t)
+	client := connect(server.endpoint)
+	s := dynamodbstore.New(client, newTable(t, client))
+	if err := s.CreateTable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := swap(t, s, "key", 0, "before", time.Hour)
+	server.kill()
+	for range 3 {
+		start := time.Now()
+		if items, err := s.Load(t.Context(), []string{"key"}); err == nil {
+			t.Errorf("Load from a dead server = %v, want an error", items)
+		}
+		if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", before.Version, nil, time.Hour); err == nil {
+			t.Errorf("CompareAndSwap on a dead server = %v, swapped %v, want an error", cur, swapped)
+		}
+		if took := time.Since(start); took > prompt {
+			t.Errorf("a dead server cost %v, want at most %v: nothing is to be retried", took, prompt)
+		}
+	}
+	startDynaliteAt(t, strings.TrimPrefix(server.endpoint, "http://"))
+	if err := s.CreateTable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", before.Version, []byte("late"), time.Hour); swapped || cur.Version != 0 || err != nil {
+		t.Errorf("swap on a version of the table before = %v, swapped %v, error %v, want it to lose to nothing", cur, swapped, err)
+	}
+	if after := swap(t, s, "key", 0, "after", time.Hour); after.Version <= before.Version {
+		t.Errorf("version %d in the new table, want one higher than %d", after.Version, before.Version)
+	}
+}
+
+func TestBlackHole(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // connects, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := dynamodbstore.New(connect("http://"+l.Addr().String()), "table")
+	for method, call := range map[string]func(context.Context) error{
+		"Load": func(ctx context.Context) error {
+			_, err := s.Load(ctx, []string{"key"})
+			return err
+		},
+		"CompareAndSwap": func(ctx context.Context) error {
+			_, _, err := s.CompareAndSwap(ctx, "key", 0, nil, time.Hour)
+			return err
+		},
+	} {
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: error %v, want %v", method, err, context.DeadlineExceeded)
+		}
+		cancel()
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		if err := call(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: error %v, want %v", method, err, context.Canceled)
+		}
+		if took := time.Since(start); took > 100*time.Millisecond+prompt {
+			t.Errorf("%s ended twice after 50ms took %v, want at most %v more", method, took, prompt)
+		}
+	}
+}
+
+// Whatever fails is sent once, also by a client that retries.
+func TestNothingRetried(t *testing.T) {
+	for name, fail := range map[string]http.HandlerFunc{
+		"throttled": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, `{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}`)
+		},
+		"unavailable": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"garbage":     func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"cut off":     func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sent atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if sent.Add(1) == 1 {
+					fmt.Fprint(w, `{}`) // and so the time is known
+					return
+				}
+				fail(w, r)
+			}))
+			defer server.Close()
+			s := dynamodbstore.New(connect(server.URL, func(o *dynamodb.Options) {
+				o.Retryer = retry.AddWithMaxAttempts(retry.NewStandard(), 4)
+				o.RetryMaxAttempts = 4
+			}), "table")
+			load(t, s, "key")
+			if items, err := s.Load(t.Context(), []string{"key"}); err == nil {
+				t.Errorf("Load = %v, want an error", items)
+			}
+			if got := sent.Swap(1) - 1; got != 1 {
+				t.Errorf("Load sent %d requests, want 1", got)
+			}
+			if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", 1, nil, time.Hour); err == nil {
+				t.Errorf("CompareAndSwap = %v, swapped %v, want an error", cur, swapped)
+			}
+			if got := sent.Load() - 1; got != 1 {
+				t.Errorf("CompareAndSwap sent %d requests, want 1", got)
+			}
+		})
+	}
+}
+
+// Only a consistent read sees the swap that has just been made.
+func TestReadsAreConsistent(t *testing.T) {
+	var sent string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		sent = string(body)
+		fmt.Fprint(w, `{"Responses":{"table":[]}}`)
+	}))
+	defer server.Close()
+	load(t, dynamodbstore.New(connect(server.URL), "table"), "key")
+	if !strings.Contains(sent, `"ConsistentRead":true`) {
+		t.Errorf("Load sent %s, want ConsistentRead", sent)
+	}
+}
+
+func TestUnprocessedKeys(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, `{"Responses":{"table":[]},"UnprocessedKeys":{"table":{"Keys":[{"key":{"S":"b"}}]}}}`)
+	}))
+	defer server.Close()
+	items, err := dynamodbstore.New(connect(server.URL), "table").Load(t.Context(), []string{"a", "b"})
+	if err == nil || !strings.Contains(err.Error(), "1 of 2 keys") {
+		t.Errorf("Load = %v, error %v, want one that says 1 of 2 keys were not processed", items, err)
+	}
+}
+
+// A swap whose answer got lost has been made. To send it again would find the
+// version gone and report it as lost.
+func TestAnswerLost(t *testing.T) {
+	server := startDynalite(t)
+	client := connect(server.endpoint)
+	table := newTable(t, client)
+	direct := dynamodbstore.New(client, table)
+	if err := direct.CreateTable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var sent atomic.Int64
+	endpoint := startProxy(t, server.endpoint, func(answer *http.Response) error {
+		if strings.HasSuffix(answer.Request.Header.Get("X-Amz-Target"), ".UpdateItem") && sent.Add(1) == 1 {
+			return errors.New("cut")
+		}
+		return nil
+	})
+	s := dynamodbstore.New(connect(endpoint), table)
+	if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", 0, []byte("mine"), time.Hour); err == nil {
+		t.Errorf("CompareAndSwap = %q, swapped %v, want an error: nobody knows", cur.Value, swapped)
+	}
+	if got := load(t, direct, "key"); string(got.Value) != "mine" {
+		t.Errorf("Load after the lost answer: %q, want %q", got.Value, "mine")
+	}
+	if got := sent.Load(); got != 1 {
+		t.Errorf("the swap was sent %d times, want once", got)
+	}
+	cur := load(t, s, "key")
+	swap(t, s, "key", cur.Version, "next", time.Hour)
+}
+
+// startProxy passes requests on to endpoint and the answers back through change,
+// whose error cuts the connection.
+func startProxy(t *testing.T, endpoint string, change func(*http.Response) error) string {
+	t.Helper()
+	target, err := url.Parse(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ModifyResponse: change,
+		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	})
+	t.Cleanup(proxy.Close)
+	return proxy.URL
+}

@@ -1,0 +1,59 @@
+package dynamodbstore
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+// clean makes a key one that DynamoDB takes for a string.
+func clean(key string) string { return strings.ToValidUTF8(key, "\uFFFD") }
+
+func itemKey(key string) map[string]types.AttributeValue {
+	return map[string]types.AttributeValue{"key": &types.AttributeValueMemberS{Value: key}}
+}
+
+func number[N int64 | uint64](n N) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: fmt.Sprint(n)}
+}
+
+// expiry is t as DynamoDB wants it, in whole seconds, and never before t.
+func expiry(t time.Time) int64 { return t.Add(time.Second - 1).Unix() }
+
+// parse returns the item that a row of the table is, as of now.
+func parse(row map[string]types.AttributeValue, now time.Time) (string, breakerhttp.Item, error) {
+	key, _ := row["key"].(*types.AttributeValueMemberS)
+	if key == nil {
+		return "", breakerhttp.Item{}, errors.New("no key")
+	}
+	value, _ := row["value"].(*types.AttributeValueMemberB)
+	if value == nil {
+		return key.Value, breakerhttp.Item{}, errors.New("no binary value")
+	}
+	var numbers [3]uint64
+	for i, name := range []string{"version", "written", "expires"} {
+		n, _ := row[name].(*types.AttributeValueMemberN)
+		if n == nil {
+			return key.Value, breakerhttp.Item{}, fmt.Errorf("no number %s", name)
+		}
+		var err error
+		if numbers[i], err = strconv.ParseUint(n.Value, 10, 63); err != nil {
+			return key.Value, breakerhttp.Item{}, fmt.Errorf("%s is %q, want a whole number", name, n.Value)
+		}
+	}
+	item := breakerhttp.Item{
+		Version: numbers[0],
+		Age:     max(0, now.Sub(time.UnixMilli(int64(numbers[1])))), // another machine may be a little ahead
+	}
+	// DynamoDB deletes an expired item only days later.
+	if now.Before(time.Unix(int64(numbers[2]), 0)) {
+		item.Value = value.Value
+	}
+	return key.Value, item, nil
+}
