@@ -91,14 +91,13 @@ func watchRequestBody(req *http.Request) (*http.Request, *requestBody) {
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
-	switch {
-	case b.length > 0 && b.read > b.length:
-		b.fault.Store(true)
-	case err == io.EOF:
-		if b.length > 0 && b.read < b.length {
-			b.fault.Store(true)
-		}
-	case err != nil && !b.closed.Load(): // base closes the body when the host has failed
+	if b.closed.Load() {
+		return n, err // base closes the body when the host has failed
+	}
+	broken := err != nil && err != io.EOF
+	short := err == io.EOF && b.read < b.length
+	long := b.length > 0 && b.read > b.length
+	if broken || short || long {
 		b.fault.Store(true)
 	}
 	return n, err

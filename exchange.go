@@ -144,7 +144,10 @@ func (x *exchange) reportVerdict(watched bool) bool {
 
 // judge classifies what base has returned.
 func (x *exchange) judge() circuit.Verdict {
-	a := Attempt{Request: x.req, Response: x.resp, Err: x.err, expired: x.expired, bodyFault: x.bodyFault}
+	a := Attempt{Request: x.req, Err: x.err, expired: x.expired, bodyFault: x.bodyFault}
+	if x.err == nil {
+		a.Response = x.resp
+	}
 	outcome, errorType := judge(&a)
 	if x.t.classifier != nil {
 		a.Duration = x.t.now() - x.began
@@ -157,8 +160,8 @@ func (x *exchange) judge() circuit.Verdict {
 	if outcome == Failure {
 		v.ErrorType = errorType
 		v.Detail = describe(&a, errorType)
-		if x.resp != nil {
-			v.RetryAfter = retryAfter(x.resp.Header, time.Now())
+		if a.Response != nil {
+			v.RetryAfter = retryAfter(a.Response.Header, time.Now())
 		}
 	}
 	return v

@@ -17,7 +17,10 @@ func malformed(req *http.Request) bool {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return true
 	}
-	if req.Method != "" && !isToken(req.Method) {
+	if req.Method != "" && !isToken(req.Method) || strings.ContainsFunc(u.RequestURI(), isControl) {
+		return true
+	}
+	if req.ContentLength != 0 && req.Body == nil {
 		return true
 	}
 	if port := u.Port(); port != "" {
@@ -34,7 +37,7 @@ func malformedHeader(h http.Header) bool {
 			return true
 		}
 		for _, v := range values {
-			if strings.ContainsFunc(v, isControl) {
+			if strings.ContainsFunc(v, func(r rune) bool { return r != '\t' && isControl(r) }) {
 				return true
 			}
 		}
@@ -49,6 +52,6 @@ func isToken(s string) bool {
 	})
 }
 
-// isControl reports characters that a field value must not have: RFC 9110,
-// section 5.5.
-func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+// isControl reports characters that neither a request line nor, but for the tab,
+// a field value may have: RFC 9112, section 3, and RFC 9110, section 5.5.
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
