@@ -3,10 +3,8 @@
 package breakerhttp_test
 
 import (
-	"context"
 	"net"
 	"net/http"
-	"os"
 	"syscall"
 	"testing"
 
@@ -26,7 +24,6 @@ func TestShortage(t *testing.T) {
 			elsewhere := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} // RFC 5737
 			base.DialContext = (&net.Dialer{LocalAddr: elsewhere}).DialContext
 		})},
-		{"no buffers to write", at(serving(faultserver.Stall), writing(syscall.ENOBUFS))},
 		{"no sockets for a proxy", at(named("a.test"), failing("socket", syscall.EMFILE), throughProxy(faultserver.Refusing))},
 	}
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
@@ -67,23 +64,4 @@ func TestNoFileDescriptors(t *testing.T) {
 	if diff := cmp.Diff(tally{"failure connect": 1}, got); diff != "" {
 		t.Errorf("with descriptors: counted (-want +got):\n%s", diff)
 	}
-}
-
-// writing makes writes to the connection fail with errno.
-func writing(errno syscall.Errno) setting {
-	return func(_ testing.TB, base *http.Transport) {
-		base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-			return &unwritable{conn, errno}, err
-		}
-	}
-}
-
-type unwritable struct {
-	net.Conn
-	errno syscall.Errno
-}
-
-func (u *unwritable) Write([]byte) (int, error) {
-	return 0, &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", u.errno)}
 }
