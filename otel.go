@@ -60,10 +60,10 @@ type series struct {
 	metrics   *metrics
 	index     int // in metrics.all
 	common    []attribute.KeyValue
-	announced atomic.Int32                // of steps
-	status    [3]metric.MeasurementOption // by State
-	outcomes  [3]metric.MeasurementOption // success, ignored, refused
-	past      circuit.Totals              // of evicted circuits; under metrics.mu
+	announced atomic.Int32              // of steps
+	status    [3][]metric.ObserveOption // by State
+	outcomes  [3][]metric.ObserveOption // success, ignored, refused
+	past      circuit.Totals            // of evicted circuits; under metrics.mu
 }
 
 // newMetrics makes the instruments of t. Their callback holds t weakly: a
@@ -139,10 +139,10 @@ func (m *metrics) newSeries(common ...attribute.KeyValue) {
 	s := &series{metrics: m, index: len(m.all), common: common}
 	m.all = append(m.all, s)
 	for state := range s.status {
-		s.status[state] = s.with(stateKey.String(State(state).String()))
+		s.status[state] = []metric.ObserveOption{s.with(stateKey.String(State(state).String()))}
 	}
 	for i, outcome := range []string{"success", "ignored", "refused"} {
-		s.outcomes[i] = s.with(outcomeKey.String(outcome))
+		s.outcomes[i] = []metric.ObserveOption{s.with(outcomeKey.String(outcome))}
 	}
 }
 
@@ -246,14 +246,14 @@ func (sum *observation) report(o metric.Observer) {
 	m := sum.metrics
 	if sum.states != [3]int64{} { // it has circuits now
 		for state, n := range sum.states {
-			o.ObserveInt64(m.status, n, sum.status[state])
+			o.ObserveInt64(m.status, n, sum.status[state]...)
 		}
 	}
 	if sum.announced.Load() == 0 {
 		return // the series of the other circuits, while there are none
 	}
 	for i, n := range []uint64{sum.totals.Success, sum.totals.Ignored, sum.totals.Refused} {
-		o.ObserveInt64(m.requests, int64(n), sum.outcomes[i])
+		o.ObserveInt64(m.requests, int64(n), sum.outcomes[i]...)
 	}
 	for _, f := range sum.totals.Failures {
 		o.ObserveInt64(m.requests, int64(f.Count), sum.with(outcomeKey.String("failure"), errorTypeKey.String(f.Type)))
