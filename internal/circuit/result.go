@@ -171,7 +171,7 @@ func (c *Circuit) metRule(now time.Duration) (reason, detail string) {
 		return "", ""
 	}
 	sum := c.window.Sum(now)
-	if sum.Requests == 0 || sum.Requests < c.cfg.MinRequests {
+	if sum.Requests < c.cfg.MinRequests {
 		return "", ""
 	}
 	met := func(part int, ratio float64) bool {

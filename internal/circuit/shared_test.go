@@ -31,7 +31,7 @@ func TestOneRequestAsksWhetherItMayProbe(t *testing.T) {
 	if ready {
 		t.Error("meanwhile it is ready")
 	}
-	call, _, decision := r.Elected(&r.by, now, true, 0)
+	call, _, decision := r.Elected(&r.by, now, true, now+second)
 	if decision != circuit.Admitted {
 		t.Fatalf("the elected one gets %v, want admitted", decision)
 	}
@@ -40,11 +40,33 @@ func TestOneRequestAsksWhetherItMayProbe(t *testing.T) {
 	default:
 		t.Error("who waits is not told of the end of the election")
 	}
-	second := r.begin(now) // no second election
+	other := r.begin(now + second - 1) // no second election
 	r.refuse(now)
-	r.end(now, second, ignore)
-	r.end(now, &call, bad)
-	r.wantDecision(r.read(now).Until, circuit.Elect)
+	r.end(now, other, ok)
+	r.wantDecision(now+second, circuit.Elect) // but then
+	r.Elected(&r.by, now+second, true, now+time.Hour)
+	r.end(now+second, &call, bad)
+	r.wantDecision(r.read(now+second).Until, circuit.Elect) // not by the right to an earlier probe
+}
+
+func TestARightThatIsOverIsNone(t *testing.T) {
+	r, now := opened(t, elect)
+	r.wantDecision(now, circuit.Elect)
+	_, refusal, got := r.Elected(&r.by, now, true, now)
+	if got != circuit.Refused || refusal.State != circuit.HalfOpen {
+		t.Errorf("the decision is %v, %+v, want refused, half-open", got, refusal)
+	}
+	r.wantDecision(now, circuit.Elect)
+}
+
+func TestElectedOfAnEvictedCircuit(t *testing.T) {
+	r, now := opened(t, elect)
+	r.wantDecision(now, circuit.Elect)
+	r.Reset(&r.by, now)
+	r.Evict(now)
+	if _, _, got := r.Elected(&r.by, now, true, now+second); got != circuit.Gone {
+		t.Errorf("the decision is %v, want gone", got)
+	}
 }
 
 func TestOneMayNotProbe(t *testing.T) {
@@ -57,7 +79,7 @@ func TestOneMayNotProbe(t *testing.T) {
 	}{
 		{"until the others' time is up", nil, second, circuit.Refused, circuit.Refusal{State: circuit.Open, RetryAfter: second}},
 		{"and that is now", nil, 0, circuit.Refused, circuit.Refusal{State: circuit.HalfOpen}},
-		{"but it has closed", func(r *rig, now time.Duration) { r.AdoptClosed(&r.by, now); r.ForceClosed(&r.by, now) }, second, circuit.Admitted, circuit.Refusal{}},
+		{"but it has closed", func(r *rig, now time.Duration) { r.AdoptClosed(&r.by, now) }, second, circuit.Admitted, circuit.Refusal{}},
 		{"and it is forced open", func(r *rig, now time.Duration) { r.ForceOpen(&r.by, now) }, second, circuit.Refused, circuit.Refusal{State: circuit.Open}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -86,7 +108,7 @@ func TestElectedTooLate(t *testing.T) {
 	r, now := opened(t, elect)
 	r.wantDecision(now, circuit.Elect)
 	r.AdoptOpen(&r.by, now, now+time.Minute)
-	if _, refusal, got := r.Elected(&r.by, now, true, 0); got != circuit.Refused || refusal.RetryAfter != time.Minute {
+	if _, refusal, got := r.Elected(&r.by, now, true, now+second); got != circuit.Refused || refusal.RetryAfter != time.Minute {
 		t.Errorf("the decision is %v, %+v, want refused for 1m0s", got, refusal)
 	}
 }
@@ -173,22 +195,17 @@ func TestAdoptClosedRamps(t *testing.T) {
 	r.refuse(now)
 }
 
-func TestRelease(t *testing.T) {
-	r, now := opened(t, elect)
-	if r.Release() {
-		t.Error("an open circuit had the right to probe")
-	}
+func TestAProbeWithoutAVerdictReleasesTheRight(t *testing.T) {
+	r, now := opened(t, func(c *circuit.Config) { elect(c); c.Probes = 2 })
 	r.wantDecision(now, circuit.Elect)
-	call, _, _ := r.Elected(&r.by, now, true, 0)
-	if r.Release() {
+	call, _, _ := r.Elected(&r.by, now, true, now+time.Hour)
+	r.end(now, r.begin(now), ignore)
+	if r.by.Released {
 		t.Error("the right is taken from a probe in flight")
 	}
 	r.end(now, &call, ignore)
-	if !r.Release() {
+	if !r.by.Released {
 		t.Error("a probe without a verdict keeps the right")
-	}
-	if r.Release() {
-		t.Error("the right is given up twice")
 	}
 	r.wantDecision(now, circuit.Elect)
 }

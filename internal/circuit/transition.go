@@ -34,7 +34,6 @@ func (c *Circuit) force(by *Cause, now time.Duration, to State, detail string) (
 	}
 	first = !c.forced
 	c.forced = true
-	c.wake()
 	return first, true
 }
 
@@ -86,10 +85,9 @@ func (c *Circuit) open(by *Cause, at time.Duration, reason, detail string, retry
 	c.own = c.until
 }
 
-// grown is the open time after the failed probes so far.
+// grown is the open time after the failed probes so far, without a bound.
 func (c *Circuit) grown() time.Duration {
-	d := seconds(float64(c.cfg.OpenFor) * math.Pow(c.cfg.OpenGrowth, float64(c.level)))
-	return min(d, c.cfg.MaxOpenFor)
+	return seconds(float64(c.cfg.OpenFor) * math.Pow(c.cfg.OpenGrowth, float64(c.level)))
 }
 
 func (c *Circuit) close(by *Cause, at time.Duration, reason, detail string) {

@@ -115,6 +115,16 @@ func TestBucketsDropOutOneAtATime(t *testing.T) {
 	}
 }
 
+func TestAFailureLooksAtTheTime(t *testing.T) {
+	for now, want := range map[time.Duration]bool{10*time.Second - 1: true, 10 * time.Second: false} {
+		w := window.New(10 * time.Second)
+		bucket := w.Add(0, window.Counts{Requests: 1})
+		if got := w.Fail(now, bucket); got != want {
+			t.Errorf("at %v a failure of a request at 0 counts: %v, want %v", now, got, want)
+		}
+	}
+}
+
 // TestTimeThatGoesBack is what concurrent callers do: each took the time before
 // it got the lock.
 func TestTimeThatGoesBack(t *testing.T) {
