@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,7 +134,8 @@ func FuzzHostPattern(f *testing.F) {
 		if _, err := breakerhttp.New(nil, breakerhttp.WithHostPolicy(pattern, opens), breakerhttp.WithHostPolicy(pattern, opens)); err == nil {
 			t.Errorf("%q is taken twice", pattern)
 		}
-		for _, url := range []string{pattern, "http://" + pattern, "http://sub" + pattern[min(1, len(pattern)):]} {
+		written := strings.ReplaceAll(pattern, "%", "%25") // RFC 6874: the zone of an address, in a URL
+		for _, url := range []string{written, "http://" + written, "http://sub" + written[min(1, len(written)):]} {
 			if req, err := http.NewRequest(http.MethodGet, url, nil); err == nil && breakerhttp.HostKey(req) != "" {
 				_, _ = tr.RoundTrip(req)
 			}
