@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -201,4 +202,5 @@ func TestConcurrentCollection(t *testing.T) {
 	senders.Wait()
 	close(done)
 	readers.Wait()
+	runtime.KeepAlive(tr)
 }

@@ -3,13 +3,18 @@ package breakerhttp_test
 import (
 	"context"
 	"maps"
+	"net/http"
+	"runtime"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"pgregory.net/rapid"
+
+	"github.com/breakerhttp/breakerhttp"
 )
 
 const scopeName = "github.com/breakerhttp/breakerhttp"
@@ -21,6 +26,16 @@ const atA = "server.address=a.test,server.port=80"
 func newMeter(opts ...sdkmetric.Option) (*sdkmetric.ManualReader, *sdkmetric.MeterProvider) {
 	reader := sdkmetric.NewManualReader()
 	return reader, sdkmetric.NewMeterProvider(append(opts, sdkmetric.WithReader(reader))...)
+}
+
+// newMetered returns a Transport that lives as long as the test, and what reads
+// its metrics: once it is garbage, it has none.
+func newMetered(t *testing.T, base http.RoundTripper, opts ...breakerhttp.Option) (*breakerhttp.Transport, *sdkmetric.ManualReader) {
+	t.Helper()
+	reader, mp := newMeter()
+	tr := newTransport(t, base, append(opts, breakerhttp.WithMeterProvider(mp))...)
+	t.Cleanup(func() { runtime.KeepAlive(tr) })
+	return tr, reader
 }
 
 // collect returns the package's own metrics.

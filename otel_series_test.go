@@ -36,8 +36,7 @@ func transitionsOf(address string, opened, tried, closed, reopened int64) points
 
 // TestMaxMetricKeys: circuits beyond the bound are added up.
 func TestMaxMetricKeys(t *testing.T) {
-	reader, mp := newMeter()
-	tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp), breakerhttp.WithMaxMetricKeys(1))
+	tr, reader := newMetered(t, respondByPath(), breakerhttp.WithMaxMetricKeys(1))
 	wantPoints(t, "without a circuit", collectPoints(t, reader), points{"untracked ": 0})
 
 	_, _ = get(tr, "http://own.test/200")
@@ -64,8 +63,7 @@ func TestMaxMetricKeys(t *testing.T) {
 // TestEvictedSeries: the totals of an evicted circuit stay, its status goes, and
 // its key finds its series again.
 func TestEvictedSeries(t *testing.T) {
-	reader, mp := newMeter()
-	tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp),
+	tr, reader := newMetered(t, respondByPath(),
 		breakerhttp.WithMaxMetricKeys(1), breakerhttp.WithMaxCircuits(1))
 	visit := func(host string) {
 		t.Helper()
@@ -92,10 +90,9 @@ func TestEvictedSeries(t *testing.T) {
 
 // TestLateFailureOfEvictedCircuit: it is not lost.
 func TestLateFailureOfEvictedCircuit(t *testing.T) {
-	reader, mp := newMeter()
-	tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+	tr, reader := newMetered(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Body: io.NopCloser(errorReader{errors.New("cut")}), Request: req}, nil
-	}), breakerhttp.WithMeterProvider(mp), breakerhttp.WithMaxCircuits(1))
+	}), breakerhttp.WithMaxCircuits(1))
 	send := func(url string) *http.Response {
 		req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
 		resp, err := tr.RoundTrip(req)
@@ -117,8 +114,7 @@ func TestLateFailureOfEvictedCircuit(t *testing.T) {
 
 // TestUntracked: where there is no room for a circuit, that is counted.
 func TestUntracked(t *testing.T) {
-	reader, mp := newMeter()
-	tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp), breakerhttp.WithMaxCircuits(1))
+	tr, reader := newMetered(t, respondByPath(), breakerhttp.WithMaxCircuits(1))
 	for range 5 {
 		_, _ = get(tr, "http://a.test/503")
 	}
@@ -132,8 +128,7 @@ func TestUntracked(t *testing.T) {
 
 // TestOneAddress: two origins may have the same one. Then the gauge counts.
 func TestOneAddress(t *testing.T) {
-	reader, mp := newMeter()
-	tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp), breakerhttp.WithMaxMetricKeys(2))
+	tr, reader := newMetered(t, respondByPath(), breakerhttp.WithMaxMetricKeys(2))
 	_, _ = get(tr, "https://a.test:80/200")
 	_, _ = get(tr, "http://b.test/200")
 	wantPoints(t, "status", collectPoints(t, reader).of("status"),
@@ -142,8 +137,7 @@ func TestOneAddress(t *testing.T) {
 	wantPoints(t, "the series are full", collectPoints(t, reader).of("status"),
 		statusOf(atA, 1, 0, 0).and(statusOf(port80("b.test"), 1, 0, 0)).and(statusOf(other, 0, 1, 0)))
 
-	reader, mp = newMeter()
-	tr = newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp))
+	tr, reader = newMetered(t, respondByPath())
 	_, _ = get(tr, "https://a.test:80/200")
 	_, _ = get(tr, "http://a.test/200")
 	tr.ForceOpen("http://a.test")
@@ -165,8 +159,7 @@ func neverFalls(t rapid.TB, last, now points) {
 // series, and none of them falls when circuits come and go.
 func TestErrorTypes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		reader, mp := newMeter()
-		tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp), breakerhttp.WithMaxMetricKeys(1),
+		tr, reader := newMetered(t, respondByPath(), breakerhttp.WithMaxMetricKeys(1),
 			breakerhttp.WithMaxCircuits(4), breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 1 << 30, Window: time.Second}))
 		var last points
 		for i := range 60 {
@@ -202,8 +195,7 @@ func TestErrorTypes(t *testing.T) {
 // TestSDKLimit: by default, the SDK's 2000 sets of attributes an instrument are
 // enough; and where they are not, it adds up the same ones each time.
 func TestSDKLimit(t *testing.T) {
-	reader, mp := newMeter()
-	tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp))
+	tr, reader := newMetered(t, respondByPath())
 	for i := range 700 {
 		_, _ = get(tr, fmt.Sprintf("http://host%d.test/200", i))
 	}
@@ -221,7 +213,7 @@ func TestSDKLimit(t *testing.T) {
 	wantPoints(t, "the others", got.of("status").matching(other), statusOf(other, 200, 0, 0))
 	wantPoints(t, "the others", got.of("transitions").matching(other), transitionsOf(other, 0, 0, 0, 0))
 
-	reader, mp = newMeter(sdkmetric.WithCardinalityLimit(50))
+	reader, mp := newMeter(sdkmetric.WithCardinalityLimit(50))
 	tr = newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp), breakerhttp.WithMaxMetricKeys(30))
 	var last points
 	for range 20 {

@@ -60,8 +60,7 @@ func metricsOf(address []attribute.KeyValue, state string, transitions, requests
 // TestMetrics follows one circuit round, and compares all there is at each stop.
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		reader, mp := newMeter()
-		tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp), breakerhttp.WithName("payments"))
+		tr, reader := newMetered(t, respondByPath(), breakerhttp.WithName("payments"))
 		address := []attribute.KeyValue{
 			attribute.String("circuit_breaker.name", "payments"),
 			attribute.String("server.address", "a.test"),
@@ -140,29 +139,26 @@ func TestMetricAddresses(t *testing.T) {
 		{key: "https://a.test/", want: "key=https://a.test/"},
 		{key: "tenant 7", want: "key=tenant 7"},
 	} {
-		reader, mp := newMeter()
-		opts := []breakerhttp.Option{breakerhttp.WithMeterProvider(mp)}
+		var opts []breakerhttp.Option
 		url := tt.url
 		if tt.key != "" {
 			opts, url = append(opts, custom), "http://b.test/"
 		}
-		tr := newTransport(t, respond(200), opts...)
+		tr, reader := newMetered(t, respond(200), opts...)
 		req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
 		req.Header.Set("Key", tt.key)
 		_, _ = do(tr, req)
 		want := statusOf(tt.want, 1, 0, 0).and(requestsOf(tt.want, 1, 0, 0))
 		wantPoints(t, tt.url+tt.key, collectPoints(t, reader).of("status", "requests"), want)
-		runtime.KeepAlive(tr)
 	}
 }
 
 // TestLateFailureMetrics: a body that fails is counted on top of the success.
 func TestLateFailureMetrics(t *testing.T) {
-	reader, mp := newMeter()
-	tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+	tr, reader := newMetered(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
 		body := io.MultiReader(strings.NewReader("half"), errorReader{errors.New("cut")})
 		return &http.Response{StatusCode: 200, Body: io.NopCloser(body), Request: req}, nil
-	}), breakerhttp.WithMeterProvider(mp))
+	}))
 	for range 6 { // the fifth opens
 		_, _ = get(tr, "http://a.test/")
 	}
