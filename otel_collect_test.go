@@ -2,6 +2,7 @@ package breakerhttp_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -50,6 +51,24 @@ func TestSuccessCallsNothing(t *testing.T) {
 			t.Errorf("%s: once open: got %d calls, want 3", name, got)
 		}
 	}
+}
+
+// TestCollectionAllocations: the Transport's own part of a collection allocates
+// nothing for a circuit without failures.
+func TestCollectionAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	_, mp := newMeter()
+	s := &spy{MeterProvider: mp}
+	tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(s), breakerhttp.WithMaxMetricKeys(50))
+	for i := range 100 {
+		_, _ = get(tr, fmt.Sprintf("http://host%d.test/200", i))
+	}
+	if n := testing.AllocsPerRun(10, func() { _ = s.callback(context.Background(), noop.Observer{}) }); n > 20 {
+		t.Errorf("got %v allocations for 100 circuits, want at most 20 in all", n)
+	}
+	runtime.KeepAlive(tr)
 }
 
 // TestDroppedTransport: who drops a Transport drops its series.

@@ -82,7 +82,7 @@ func collectPoints(t rapid.TB, reader sdkmetric.Reader) points {
 			var attrs []string
 			for i := p.Attributes.Iter(); i.Next(); {
 				if kv := i.Attribute(); kv.Key != "circuit_breaker.name" {
-					attrs = append(attrs, strings.TrimPrefix(string(kv.Key), "circuit_breaker.")+"="+kv.Value.Emit())
+					attrs = append(attrs, strings.TrimPrefix(string(kv.Key), "circuit_breaker.")+"="+kv.Value.String())
 				}
 			}
 			got[series(strings.TrimPrefix(m.Name, "circuit_breaker."), attrs...)] = p.Value
