@@ -35,15 +35,18 @@ func TestServerKilled(t *testing.T) {
 	before := swap(t, s, "key", 0, "before", time.Hour)
 	server.kill()
 	for range 3 {
-		start := time.Now()
-		if items, err := s.Load(t.Context(), []string{"key"}); err == nil {
-			t.Errorf("Load from a dead server = %v, want an error", items)
+		// Nothing is retried, and so both are soon over.
+		if err := within(t, prompt, "Load from a dead server", func() error {
+			_, err := s.Load(t.Context(), []string{"key"})
+			return err
+		}); err == nil {
+			t.Error("Load from a dead server returned no error")
 		}
-		if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", before.Version, nil, time.Hour); err == nil {
-			t.Errorf("CompareAndSwap on a dead server = %v, swapped %v, want an error", cur, swapped)
-		}
-		if took := time.Since(start); took > prompt {
-			t.Errorf("a dead server cost %v, want at most %v: nothing is to be retried", took, prompt)
+		if err := within(t, prompt, "CompareAndSwap on a dead server", func() error {
+			_, _, err := s.CompareAndSwap(t.Context(), "key", before.Version, nil, time.Hour)
+			return err
+		}); err == nil {
+			t.Error("CompareAndSwap on a dead server returned no error")
 		}
 	}
 	startDynaliteAt(t, strings.TrimPrefix(server.endpoint, "http://"))
@@ -75,19 +78,15 @@ func TestBlackHole(t *testing.T) {
 			return err
 		},
 	} {
-		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := within(t, 50*time.Millisecond+prompt, method, func() error { return call(ctx) }); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: error %v, want %v", method, err, context.DeadlineExceeded)
 		}
 		cancel()
 		ctx, cancel = context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
-		if err := call(ctx); !errors.Is(err, context.Canceled) {
+		if err := within(t, 50*time.Millisecond+prompt, method, func() error { return call(ctx) }); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: error %v, want %v", method, err, context.Canceled)
-		}
-		if took := time.Since(start); took > 100*time.Millisecond+prompt {
-			t.Errorf("%s ended twice after 50ms took %v, want at most %v more", method, took, prompt)
 		}
 	}
 }
@@ -206,4 +205,24 @@ func startProxy(t *testing.T, endpoint string, change func(*http.Response) error
 	})
 	t.Cleanup(proxy.Close)
 	return proxy.URL
+}
+
+// within returns call's error, and wants it within limit: by a timer and not by
+// the clock, so that a machine too busy to run this test at all does not fail it.
+func within(t *testing.T, limit time.Duration, what string, call func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(limit):
+	}
+	select {
+	case err := <-done:
+		return err
+	default:
+		t.Errorf("%s has not returned after %v", what, limit)
+		return <-done
+	}
 }

@@ -92,6 +92,7 @@ func startCluster(t *testing.T) []string {
 
 func connect(t *testing.T, opt *redis.Options) *redis.Client {
 	t.Helper()
+	opt.ReadTimeout = 15 * time.Second // for busy machines
 	client := redis.NewClient(opt)
 	t.Cleanup(func() { client.Close() })
 	return client

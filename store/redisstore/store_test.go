@@ -164,8 +164,8 @@ func TestForeignKey(t *testing.T) {
 			mini.FlushAll()
 			plant()
 			before := mini.Dump()
-			if items, err := s.Load(t.Context(), []string{"key"}); err == nil {
-				t.Errorf("Load = %v, want an error", items)
+			if items, err := s.Load(t.Context(), []string{"other", "key"}); err == nil || !strings.Contains(err.Error(), `"key"`) {
+				t.Errorf("Load = %v, error %v, want one that names the key", items, err)
 			}
 			if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", 0, []byte("mine"), time.Hour); err == nil {
 				t.Errorf("CompareAndSwap = %v, swapped %v, want an error", cur, swapped)

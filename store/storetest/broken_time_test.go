@@ -16,13 +16,13 @@ var brokenTimes = []mistake{
 	{"Age", "age is in another unit", "still waiting for Load to return an Age", func(b *broken) {
 		b.items(func(_ string, item *breakerhttp.Item) { item.Age /= time.Microsecond })
 	}},
-	{"Age", "age is since 1970", "has Age", func(b *broken) {
+	{"Age", "age is since 1970", "want between 0 and", func(b *broken) {
 		b.items(func(_ string, item *breakerhttp.Item) { item.Age = time.Duration(time.Now().UnixNano()) })
 	}},
-	{"Age", "age is negative", "has Age", func(b *broken) {
+	{"Age", "age is negative", "want between 0 and", func(b *broken) {
 		b.items(func(_ string, item *breakerhttp.Item) { item.Age -= time.Minute })
 	}},
-	{"Age", "a record is as old as its creation", "after a swap", func(b *broken) {
+	{"Age", "a record is as old as its creation", "Load of a record swapped since", func(b *broken) {
 		created := make(map[string]time.Time)
 		b.items(func(key string, item *breakerhttp.Item) {
 			if _, ok := created[key]; !ok {

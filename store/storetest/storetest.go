@@ -22,7 +22,7 @@ import (
 const (
 	long   = time.Hour              // a ttl that no test outlives
 	short  = 100 * time.Millisecond // one that every test outlives
-	coarse = 2 * time.Second        // what a store's clock may be off
+	coarse = 2 * time.Second        // an age that a clock of whole seconds can tell from none
 	prompt = 200 * time.Millisecond // what a store may take to notice the end of a context
 	answer = 10 * time.Second       // what a store may take to answer, or to become what it has to
 )
