@@ -36,8 +36,10 @@ func (x *exchange) admit() *OpenError {
 		if x.host == nil {
 			return nil
 		}
-		x.host.refresh(x.req.Context())
-		if x.call, x.admitted = x.host.circuit.Enter(); x.admitted {
+		if x.t.sharing != nil {
+			x.host.refresh(x.req.Context())
+		}
+		if x.admitted = x.host.circuit.Enter(&x.call); x.admitted {
 			return nil
 		}
 		mayProbe := x.t.mayProbe(x.host, x.req)
@@ -118,7 +120,7 @@ func (x *exchange) send() {
 // further: the body can still take it back.
 func (x *exchange) report() {
 	watched := canFailLate(x.req, x.resp)
-	if !x.good() || !x.host.circuit.Succeed(x.call, !watched) {
+	if !x.good() || !x.host.circuit.Succeed(&x.call, !watched) {
 		watched = x.reportVerdict(watched) && watched
 	}
 	if watched {

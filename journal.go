@@ -53,6 +53,9 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 		j.next = (j.next + 1) % journalSize
 	}
 	if j.hook != nil {
+		if h.hooks == nil {
+			h.hooks = new(hookQueue)
+		}
 		h.hooks.waiting = append(h.hooks.waiting, hookCall{ctx, tr})
 	}
 }
@@ -62,7 +65,7 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 func (h *host) tell(by *circuit.Cause) {
 	if events := h.reported(by); len(events) > 0 {
 		h.publish(by.Context, events)
-		h.t.journal.callHook(&h.hooks)
+		h.t.journal.callHook(h.hooks)
 	}
 }
 
@@ -72,7 +75,7 @@ func (h *host) notice(by *circuit.Cause) {
 		if ctx := by.Context; h.member != nil {
 			h.t.sharing.fleet.Go(func() { h.publish(ctx, events) })
 		}
-		h.t.journal.callHook(&h.hooks)
+		h.t.journal.callHook(h.hooks)
 	}
 }
 
@@ -109,7 +112,7 @@ func (j *journal) callHook(q *hookQueue) {
 func (j *journal) take(q *hookQueue) (call hookCall, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if q.running || len(q.waiting) == 0 {
+	if q == nil || q.running || len(q.waiting) == 0 {
 		return hookCall{}, false
 	}
 	call = q.waiting[0]

@@ -37,12 +37,12 @@ type Transport struct {
 
 // A host is a key with its circuit.
 type host struct {
+	circuit circuit.Circuit
 	t       *Transport
 	key     string
-	circuit circuit.Circuit
 	series  *series
 	member  *fleet.Member // nil without a store
-	hooks   hookQueue
+	hooks   *hookQueue // nil before the first transition for a hook
 }
 
 // New returns a Transport that sends admitted requests through base, or through
@@ -140,7 +140,7 @@ func (t *Transport) find(req *http.Request) *host {
 		return nil // the base's to refuse
 	}
 	if t.key == nil {
-		if h, ok := t.findCanonical(req.URL); ok {
+		if h, ok := t.hosts.Get(canonical(req.URL)); ok {
 			return h
 		}
 	}
@@ -159,17 +159,17 @@ func (t *Transport) find(req *http.Request) *host {
 	return h
 }
 
-// findCanonical finds the host of a URL that is written as its key is, without
-// a string built. Only canonical hosts are kept, or callers could multiply them
-// by case.
-func (t *Transport) findCanonical(u *url.URL) (*host, bool) {
+// canonical is the place of a URL that is written as its key is, found without a
+// string built. For any other URL it is a place where nothing is: only canonical
+// hosts are kept, or callers could multiply them by case.
+func canonical(u *url.URL) keyed.Key {
 	switch u.Scheme {
 	case "https":
-		return t.hosts.Get(keyed.Key{Space: httpsSpace, Name: u.Host})
+		return keyed.Key{Space: httpsSpace, Name: u.Host}
 	case "http":
-		return t.hosts.Get(keyed.Key{Space: httpSpace, Name: u.Host})
+		return keyed.Key{Space: httpSpace, Name: u.Host}
 	}
-	return nil, false
+	return keyed.Key{}
 }
 
 func (t *Transport) keyOf(req *http.Request) string {

@@ -122,9 +122,12 @@ type Cause struct {
 
 // A Circuit must be made by [New]. Its methods may be called concurrently.
 type Circuit struct {
+	// What a request to a closed circuit looks at comes first, side by side.
+	gen   atomic.Pointer[generation]
+	first generation // most circuits never have another one
+
 	cfg *Config
 	rec Recorder
-	gen atomic.Pointer[generation]
 
 	mu          sync.Mutex
 	since       time.Duration  // the state was entered
@@ -199,33 +202,33 @@ func (c *Circuit) Init(cfg *Config, rec Recorder, now time.Duration) {
 	if cfg.windowed() {
 		c.window = window.New(cfg.Window)
 	}
-	c.gen.Store(c.newGeneration(Closed))
+	c.start(&c.first, Closed)
 }
 
-func (c *Circuit) newGeneration(s State) *generation {
-	g := &generation{state: s, plain: s == Closed && c.window == nil}
+// start makes g the current generation.
+func (c *Circuit) start(g *generation, s State) {
+	g.state = s
+	g.plain = s == Closed && c.window == nil
 	g.free.Store(s == Closed && c.ramped == 0 && !c.cfg.timed())
-	return g
+	c.gen.Store(g)
 }
 
 // State returns the state without regard to the time: an open circuit whose
 // time is up is open until it admits its first probe.
 func (c *Circuit) State() State { return c.gen.Load().state }
 
-// Enter admits a request without a lock or the time, if the circuit is closed
-// and its policy allows that. Otherwise ask [Circuit.Admit].
-func (c *Circuit) Enter() (Call, bool) {
-	g := c.gen.Load()
-	if g.free.Load() && g.started.add() {
-		return Call{Receipt: Receipt{gen: g}}, true
-	}
-	return Call{}, false
+// Enter admits a request as call, which must be new, without a lock or the time,
+// if the circuit is closed and its policy allows that. Otherwise ask
+// [Circuit.Admit].
+func (c *Circuit) Enter(call *Call) bool {
+	call.gen = c.gen.Load()
+	return call.gen.free.Load() && call.gen.started.add()
 }
 
 // Succeed counts a success without a lock or the time, if the circuit's policy
 // allows that. Otherwise tell [Circuit.Done]. A whole response has no body that
 // could still fail, and so breaks a run of failures.
-func (c *Circuit) Succeed(call Call, whole bool) bool {
+func (c *Circuit) Succeed(call *Call, whole bool) bool {
 	g := call.gen
 	return g.plain && (!whole || g.run.Load() == 0) && g.succeeded.add()
 }

@@ -65,7 +65,7 @@ func TestNoAdmissionWhileForcedOpen(t *testing.T) {
 				for !stop.Load() {
 					before := forced.Load()
 					call, decision, entered := circuit.Call{}, circuit.Admitted, false
-					if call, entered = tr.Enter(); !entered {
+					if entered = tr.Enter(&call); !entered {
 						call, _, decision = tr.Admit(&by, tr.now(), true)
 					}
 					if decision != circuit.Admitted {
@@ -74,7 +74,7 @@ func TestNoAdmissionWhileForcedOpen(t *testing.T) {
 					if forced.Load() == before && before%2 == 1 {
 						t.Errorf("a request was admitted while the circuit was forced open")
 					}
-					if !tr.Succeed(call, true) {
+					if !tr.Succeed(&call, true) {
 						tr.Done(&by, tr.now(), &call, circuit.Verdict{Outcome: ok})
 					}
 				}
@@ -103,7 +103,7 @@ func TestNoVerdictOfAnOlderGeneration(t *testing.T) {
 				if i == 0 {
 					r.Reset(&by, 0)
 				}
-				if i%2 == 1 || !r.Succeed(*calls[i], false) {
+				if i%2 == 1 || !r.Succeed(calls[i], false) {
 					r.Done(&by, 0, calls[i], circuit.Verdict{Outcome: []circuit.Outcome{ok, bad}[i%2], ErrorType: "500"})
 				}
 			})
@@ -132,7 +132,7 @@ func TestNobodyEntersAnEvictedCircuit(t *testing.T) {
 				return
 			}
 			for range 20 {
-				if call, entered := c.Enter(); entered && c.Succeed(call, true) {
+				if call := new(circuit.Call); c.Enter(call) && c.Succeed(call, true) {
 					succeeded.Add(1)
 				}
 			}

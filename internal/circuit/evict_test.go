@@ -61,7 +61,7 @@ func TestEvict(t *testing.T) {
 			if _, _, got := r.Admit(&r.by, now, true); got != circuit.Gone {
 				t.Errorf("then the decision is %v, want gone", got)
 			}
-			if _, entered := r.Enter(); entered {
+			if r.Enter(new(circuit.Call)) {
 				t.Errorf("then it still admits")
 			}
 		})
@@ -98,7 +98,7 @@ func TestUsedChangesWithEachUse(t *testing.T) {
 		}
 		r.send(0, ok)
 		after := r.Used()
-		if _, entered := r.Enter(); !entered || before == after || after == r.Used() {
+		if !r.Enter(new(circuit.Call)) || before == after || after == r.Used() {
 			t.Errorf("two requests do not count as use: %d, %d, %d", before, after, r.Used())
 		}
 	}

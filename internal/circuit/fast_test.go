@@ -17,8 +17,8 @@ func TestAGoodRequestCostsNeitherLockNorMemory(t *testing.T) {
 			return
 		}
 		allocs := testing.AllocsPerRun(100, func() {
-			call, entered := locked.Enter()
-			if !entered || !locked.Succeed(call, true) {
+			var call circuit.Call
+			if !locked.Enter(&call) || !locked.Succeed(&call, true) {
 				t.Error("a good request needs the lock")
 			}
 		})
@@ -68,13 +68,14 @@ func TestWhatNeedsTheTime(t *testing.T) {
 			if test.before != nil {
 				now = test.before(r)
 			}
-			begin := func() circuit.Call {
-				call, entered := r.Enter()
+			begin := func() *circuit.Call {
+				call := new(circuit.Call)
+				entered := r.Enter(call)
 				if entered != test.enter {
 					t.Errorf("Enter admits: %v, want %v", entered, test.enter)
 				}
 				if !entered {
-					call = *r.begin(now)
+					call = r.begin(now)
 				}
 				return call
 			}

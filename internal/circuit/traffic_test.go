@@ -96,7 +96,7 @@ func (tr *traffic) use(seed uint64, requests int) (n tally) {
 		case roll < 6 && requests > 0 && len(pending) < 4:
 			requests--
 			call, decision, entered := circuit.Call{}, circuit.Admitted, false
-			if call, entered = tr.Enter(); !entered {
+			if entered = tr.Enter(&call); !entered {
 				call, _, decision = tr.Admit(&by, tr.now(), roll > 0)
 			}
 			if decision != circuit.Admitted {
@@ -138,7 +138,7 @@ func (tr *traffic) use(seed uint64, requests int) (n tally) {
 func (tr *traffic) finish(by *circuit.Cause, random *rand.Rand, call *circuit.Call) (outcome circuit.Outcome, counts bool) {
 	outcome = []circuit.Outcome{ok, ok, ok, bad, bad, ignore}[random.IntN(6)]
 	v := circuit.Verdict{Outcome: outcome, ErrorType: "500"}
-	counts = outcome == ok && tr.Succeed(*call, v.Whole) || tr.Done(by, tr.now(), call, v)
+	counts = outcome == ok && tr.Succeed(call, v.Whole) || tr.Done(by, tr.now(), call, v)
 	return outcome, counts
 }
 

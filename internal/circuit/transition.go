@@ -126,7 +126,7 @@ func (c *Circuit) renew(s State, at time.Duration) {
 	}
 	c.waiting.clear()
 	c.since = at
-	c.gen.Store(c.newGeneration(s))
+	c.start(new(generation), s)
 	c.wake()
 }
 

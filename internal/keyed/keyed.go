@@ -32,31 +32,27 @@ type Value interface {
 // the functions given to them.
 type Map[V Value] struct {
 	bound int
-	index [Spaces]sync.Map // name → V
+	index [Spaces]index[V]
 
-	mu     sync.Mutex
-	slots  []slot[V]
-	hand   int // the slot to look at next
-	pinned int // values that do not count towards the bound
-	skip   int // newcomers to turn away before looking for room again
-}
-
-type slot[V Value] struct {
-	key  Key
-	v    V
-	used uint64 // as the hand saw it last
+	mu      sync.Mutex
+	entries []*entry[V]
+	hand    int // the entry to look at next
+	pinned  int // values that do not count towards the bound
+	skip    int // newcomers to turn away before looking for room again
 }
 
 // New returns a Map that holds at most bound values, and those pinned.
-func New[V Value](bound int) *Map[V] { return &Map[V]{bound: bound} }
+func New[V Value](bound int) *Map[V] {
+	m := &Map[V]{bound: bound}
+	for i := range m.index {
+		m.index[i].init()
+	}
+	return m
+}
 
 // Get returns the value of a key. It takes no lock.
 func (m *Map[V]) Get(k Key) (v V, ok bool) {
-	found, ok := m.index[k.Space].Load(k.Name)
-	if !ok {
-		return v, false
-	}
-	return found.(V), true
+	return m.index[k.Space].find(k.Name)
 }
 
 // Add returns the value of a key, made by create if there is none. If the map is
@@ -108,16 +104,17 @@ func (m *Map[V]) Locked(f func(all []V)) {
 }
 
 func (m *Map[V]) all() []V {
-	all := make([]V, len(m.slots))
-	for i := range m.slots {
-		all[i] = m.slots[i].v
+	all := make([]V, len(m.entries))
+	for i, e := range m.entries {
+		all[i] = e.v
 	}
 	return all
 }
 
 func (m *Map[V]) insert(k Key, v V) V {
-	m.slots = append(m.slots, slot[V]{key: k, v: v})
-	m.index[k.Space].Store(k.Name, v)
+	e := &entry[V]{key: k, v: v}
+	m.entries = append(m.entries, e)
+	m.index[k.Space].insert(e)
 	return v
 }
 
@@ -125,13 +122,13 @@ func (m *Map[V]) insert(k Key, v V) V {
 // was in vain, it does not look again for each newcomer: who brings ever new
 // keys must not make them dear.
 func (m *Map[V]) makeRoom(now time.Duration) bool {
-	for len(m.slots)-m.pinned >= m.bound {
+	for len(m.entries)-m.pinned >= m.bound {
 		if m.skip > 0 {
 			m.skip--
 			return false
 		}
 		if !m.evictOne(now) {
-			m.skip = len(m.slots) / 64
+			m.skip = len(m.entries) / 64
 			return false
 		}
 	}
@@ -141,12 +138,12 @@ func (m *Map[V]) makeRoom(now time.Duration) bool {
 // evictOne goes round like the hand of a clock: a value that was used since it
 // came by gets a second chance.
 func (m *Map[V]) evictOne(now time.Duration) bool {
-	for range 2 * len(m.slots) {
-		m.hand %= len(m.slots)
-		s := &m.slots[m.hand]
-		if used := s.v.Used(); used != s.used {
-			s.used = used
-		} else if s.v.Evict(now) {
+	for range 2 * len(m.entries) {
+		m.hand %= len(m.entries)
+		e := m.entries[m.hand]
+		if used := e.v.Used(); used != e.used {
+			e.used = used
+		} else if e.v.Evict(now) {
 			m.remove(m.hand)
 			return true
 		}
@@ -156,10 +153,10 @@ func (m *Map[V]) evictOne(now time.Duration) bool {
 }
 
 func (m *Map[V]) remove(i int) {
-	k := m.slots[i].key
-	m.index[k.Space].Delete(k.Name)
-	last := len(m.slots) - 1
-	m.slots[i] = m.slots[last]
-	m.slots[last] = slot[V]{}
-	m.slots = m.slots[:last]
+	e := m.entries[i]
+	m.index[e.key.Space].remove(e)
+	last := len(m.entries) - 1
+	m.entries[i] = m.entries[last]
+	m.entries[last] = nil
+	m.entries = m.entries[:last]
 }

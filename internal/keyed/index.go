@@ -1,0 +1,89 @@
+package keyed
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"sync/atomic"
+)
+
+// An index finds entries by name. To find takes no lock, and may be done while
+// another goroutine inserts or removes; those must not be done concurrently.
+//
+// It is a hash table with linear probing, at most half full. Nothing ever moves
+// within a table, or a search that is under way could miss it: a mark stays where
+// an entry was removed, and a table full of entries and marks is replaced.
+type index[V any] struct {
+	seed  maphash.Seed
+	table atomic.Pointer[table[V]]
+	mark  entry[V]
+	n     int // entries
+	taken int // slots with an entry or a mark
+}
+
+// A table has a power of two of slots. Those never taken are nil.
+type table[V any] []atomic.Pointer[entry[V]]
+
+type entry[V any] struct {
+	key  Key
+	v    V
+	used uint64 // as the hand of the Map saw it last
+}
+
+const fewestSlots = 8
+
+func (x *index[V]) init() {
+	x.seed = maphash.MakeSeed()
+	t := make(table[V], fewestSlots)
+	x.table.Store(&t)
+}
+
+// find returns the value of a name.
+func (x *index[V]) find(name string) (v V, ok bool) {
+	t := *x.table.Load()
+	for i := maphash.String(x.seed, name); ; i++ {
+		switch e := t[i&uint64(len(t)-1)].Load(); {
+		case e == nil:
+			return v, false
+		case e.key.Name == name && e != &x.mark:
+			return e.v, true
+		}
+	}
+}
+
+// insert adds an entry whose name is not there.
+func (x *index[V]) insert(e *entry[V]) {
+	if t := *x.table.Load(); 2*x.taken >= len(t) {
+		x.replace(t)
+	}
+	x.slot(*x.table.Load(), e.key.Name, nil).Store(e)
+	x.n++
+	x.taken++
+}
+
+// remove takes an entry out.
+func (x *index[V]) remove(e *entry[V]) {
+	x.slot(*x.table.Load(), e.key.Name, e).Store(&x.mark)
+	x.n--
+}
+
+// slot is where a search for a name comes upon e, which may be nil.
+func (x *index[V]) slot(t table[V], name string, e *entry[V]) *atomic.Pointer[entry[V]] {
+	for i := maphash.String(x.seed, name); ; i++ {
+		if s := &t[i&uint64(len(t)-1)]; s.Load() == e {
+			return s
+		}
+	}
+}
+
+// replace leaves the marks behind, and room for half as many entries again: the
+// work is not to be done over and over.
+func (x *index[V]) replace(old table[V]) {
+	t := make(table[V], max(fewestSlots, 1<<bits.Len(uint(3*x.n))))
+	for i := range old {
+		if e := old[i].Load(); e != nil && e != &x.mark {
+			x.slot(t, e.key.Name, nil).Store(e)
+		}
+	}
+	x.taken = x.n
+	x.table.Store(&t)
+}
