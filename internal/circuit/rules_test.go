@@ -111,6 +111,16 @@ func (r *rig) wantCounts(now time.Duration, want circuit.Counts) {
 	}
 }
 
+// wantTold checks that one who waits for Ready is told to ask again.
+func (r *rig) wantTold(changed <-chan struct{}) {
+	r.Helper()
+	select {
+	case <-changed:
+	default:
+		r.Error("who waits is not told of a change")
+	}
+}
+
 // lastEvent returns the latest event without its detail.
 func (r *rig) lastEvent() circuit.Event {
 	r.Helper()

@@ -35,16 +35,14 @@ func TestOneRequestAsksWhetherItMayProbe(t *testing.T) {
 	if decision != circuit.Admitted {
 		t.Fatalf("the elected one gets %v, want admitted", decision)
 	}
-	select {
-	case <-changed:
-	default:
-		t.Error("who waits is not told of the end of the election")
-	}
+	r.wantTold(changed)
 	other := r.begin(now + second - 1) // no second election
 	r.refuse(now)
 	r.end(now, other, ok)
 	r.wantDecision(now+second, circuit.Elect) // but then
+	_, _, changed, _ = r.Ready(&r.by, now+second, true)
 	r.Elected(&r.by, now+second, true, now+time.Hour)
+	r.wantTold(changed)
 	r.end(now+second, &call, bad)
 	r.wantDecision(r.read(now+second).Until, circuit.Elect) // not by the right to an earlier probe
 }
@@ -142,11 +140,16 @@ func TestAdoptOpenBesidesItsOwnReasons(t *testing.T) {
 		if got := r.read(0).Until; got != test.want {
 			t.Errorf("told of %v it is open until %v, want %v", test.until, got, test.want)
 		}
-		select {
-		case <-changed:
-		default:
-			t.Error("who waits is not told of the new time")
-		}
+		r.wantTold(changed)
+	}
+}
+
+func TestReasonsOfAnEarlierOpeningAreForgotten(t *testing.T) {
+	r, own := opened(t, func(*circuit.Config) {})
+	r.Reset(&r.by, 0)
+	r.AdoptOpen(&r.by, 0, second)
+	if got := r.read(0).Until; got != second {
+		t.Errorf("open until %v, want 1s (%v was before)", got, own)
 	}
 }
 
