@@ -127,7 +127,7 @@ func (mc *machine) begin(t *rapid.T) {
 	var got circuit.Decision
 	entered := false
 	if rapid.Bool().Draw(t, "try without a lock") {
-		call, entered = mc.circuit.Enter()
+		entered = mc.circuit.Enter(&call)
 	}
 	if !entered {
 		mc.act(func(by *circuit.Cause) { call, refusal, got = mc.circuit.Admit(by, mc.now, mayProbe) })
@@ -177,7 +177,7 @@ func (mc *machine) send(t *rapid.T) {
 func (mc *machine) answer(t *rapid.T, x *exchange) {
 	v := mc.drawVerdict(t)
 	want := mc.model.finish(mc.now, x.request, v)
-	if v.Outcome != circuit.Success || !rapid.Bool().Draw(t, "try without a lock") || !mc.circuit.Succeed(x.call, v.Whole) {
+	if v.Outcome != circuit.Success || !rapid.Bool().Draw(t, "try without a lock") || !mc.circuit.Succeed(&x.call, v.Whole) {
 		if got := mc.tell(x, v); got != want {
 			t.Fatalf("at %v the verdict counts: %v, want %v", mc.now, got, want)
 		}
