@@ -42,7 +42,7 @@ type host struct {
 	key     string
 	series  *series
 	member  *fleet.Member // nil without a store
-	hooks   *hookQueue // nil before the first transition for a hook
+	hooks   *hookQueue    // nil before the first transition for a hook
 }
 
 // New returns a Transport that sends admitted requests through base, or through
