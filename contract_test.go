@@ -1,0 +1,171 @@
+package breakerhttp_test
+
+import (
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+// contractChecks is the number of sequences in an ordinary run.
+const contractChecks = "200"
+
+// TestContract does whatever can be done to a few hosts, and compares what the
+// Transport says and does with the model: a number of sequences, the same in
+// each run; or, for as long as BREAKERHTTP_MODEL says, ever new ones.
+func TestContract(t *testing.T) {
+	for name, value := range map[string]string{"rapid.checks": contractChecks, "rapid.steps": "60", "rapid.seed": "1"} {
+		f := flag.Lookup(name)
+		old := f.Value.String()
+		if old != f.DefValue {
+			continue // given on the command line
+		}
+		_ = f.Value.Set(value)
+		t.Cleanup(func() { _ = f.Value.Set(old) })
+	}
+	sequences := 0
+	run := func() {
+		rapid.Check(t, func(t *rapid.T) {
+			sequences++
+			rapid.SyncTest(t, againstContract)
+		})
+	}
+	long := os.Getenv("BREAKERHTTP_MODEL")
+	if long == "" {
+		run()
+		return
+	}
+	d, err := time.ParseDuration(long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := time.Now().UnixNano()
+	for end := time.Now().Add(d); time.Now().Before(end); first += 1 << 32 { // beyond the seeds of one run
+		_ = flag.Set("rapid.seed", fmt.Sprint(first))
+		run()
+	}
+	t.Logf("%d sequences", sequences)
+}
+
+func againstContract(t *rapid.T) {
+	mc := newContractMachine(t)
+	defer mc.end()
+	actions := map[string]func(*rapid.T){
+		"":             mc.check,
+		"begin":        func(t *rapid.T) { mc.begin(t) },
+		"body":         mc.endBody,
+		"cancel":       mc.cancel,
+		"finish":       mc.finish,
+		"finish again": mc.finish,
+		"look":         mc.look,
+		"mood":         func(t *rapid.T) { mc.mood = rapid.IntRange(0, 2).Draw(t, "mood") },
+		"pass":         mc.pass,
+		"pass again":   mc.pass,
+		"ready":        mc.waitReady,
+		"send":         mc.send,
+		"send again":   mc.send,
+		"send more":    mc.send,
+	}
+	if rapid.IntRange(0, 2).Draw(t, "meddle") == 2 {
+		actions["force"] = mc.force
+		actions["reset"] = mc.reset
+	}
+	t.Repeat(actions)
+	mc.look(t)
+}
+
+var contractPolicies = []breakerhttp.Policy{
+	{},
+	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, OpenGrowth: 2, MaxOpenFor: 30 * time.Second},
+	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, Probes: 2, ProbeSuccesses: 2, ProbeTimeout: 3 * time.Second},
+	{ConsecutiveFailures: -1, FailureRatio: 0.5, MinRequests: 3, OpenFor: 5 * time.Second, Window: 4 * time.Second},
+	{ConsecutiveFailures: -1, SlowRatio: 0.5, SlowAfter: time.Second, MinRequests: 2, OpenFor: time.Second},
+	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, Ramp: 10 * time.Second, Window: time.Second},
+	{
+		ConsecutiveFailures: 3, FailureRatio: 0.6, SlowRatio: 0.6, SlowAfter: 1500 * time.Millisecond, MinRequests: 3,
+		OpenFor: 2 * time.Second, OpenGrowth: 1.5, MaxOpenFor: 4 * time.Second, Probes: 3, ProbeSuccesses: 2, ProbeTimeout: time.Second, Ramp: 3 * time.Second,
+	},
+}
+
+// complete fills in the defaults, as documented.
+func complete(p breakerhttp.Policy) breakerhttp.Policy {
+	orElse := func(field *time.Duration, d time.Duration) {
+		if *field == 0 {
+			*field = d
+		}
+	}
+	if p.ConsecutiveFailures == 0 {
+		p.ConsecutiveFailures = 5
+	}
+	if p.MinRequests == 0 {
+		p.MinRequests = 20
+	}
+	if p.OpenGrowth == 0 {
+		p.OpenGrowth = 1
+	}
+	p.Probes, p.ProbeSuccesses = max(1, p.Probes), max(1, p.ProbeSuccesses)
+	orElse(&p.Window, 10*time.Second)
+	orElse(&p.OpenFor, time.Minute)
+	orElse(&p.MaxOpenFor, 5*time.Minute)
+	orElse(&p.ProbeTimeout, 30*time.Second)
+	return p
+}
+
+const fallbackStatus = 599
+
+func newContractMachine(t *rapid.T) *contractMachine {
+	mc := &contractMachine{
+		epoch:    time.Now(),
+		dryRun:   rapid.IntRange(0, 4).Draw(t, "dry run") == 4,
+		filtered: rapid.Bool().Draw(t, "filtered"),
+		fallback: rapid.Bool().Draw(t, "fallback"),
+		watchful: rapid.Bool().Draw(t, "watchful"),
+	}
+	for i := range rapid.IntRange(2, 4).Draw(t, "hosts") {
+		mc.keys = append(mc.keys, fmt.Sprintf("http://host%d.test", i))
+	}
+	all := rapid.SampledFrom(contractPolicies).Draw(t, "policy")
+	first := rapid.SampledFrom(contractPolicies).Draw(t, "policy of host0")
+	bound := rapid.IntRange(1, 4).Draw(t, "max circuits")
+	mc.model = contractModel{bound: bound, hosts: map[string]*modelHost{}, policyOf: func(key string) breakerhttp.Policy {
+		if key == mc.keys[0] {
+			return complete(first)
+		}
+		return complete(all)
+	}}
+	opts := []breakerhttp.Option{
+		breakerhttp.WithPolicy(all), breakerhttp.WithHostPolicy("host0.test", first), breakerhttp.WithMaxCircuits(bound),
+	}
+	if mc.dryRun {
+		opts = append(opts, breakerhttp.WithDryRun())
+	}
+	if mc.filtered {
+		opts = append(opts, breakerhttp.WithProbeFilter(mayProbe))
+	}
+	if mc.fallback {
+		opts = append(opts, breakerhttp.WithFallback(func(req *http.Request, refusal *breakerhttp.OpenError) (*http.Response, error) {
+			mc.answered = refusal
+			return respond(fallbackStatus)(req)
+		}))
+	}
+	tr, err := breakerhttp.New(roundTripFunc(scriptedBase), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mc.tr = tr
+	return mc
+}
+
+// end lets every goroutine go, also after a failure.
+func (mc *contractMachine) end() {
+	for _, x := range mc.trips {
+		close(x.do)
+		x.cancel()
+	}
+}
