@@ -64,6 +64,10 @@ bench: $(bin)/benchstat ## Measure against the peers
 bench-smoke: ## Run every benchmark once and check the allocations
 	$(if $(wildcard benchmarks/*_test.go),go -C benchmarks test -bench=. -benchtime=1x .)
 
+.PHONY: mutate
+mutate: ## Break the rules one at a time, and show that a test fails for each
+	go run ./scripts/mutate
+
 .PHONY: clean
 clean: ## Remove what the targets built
 	rm -rf build

@@ -70,8 +70,8 @@ func (t *Transport) mayProbe(h *host, req *http.Request) bool {
 
 // refuse answers in place of the host; in a dry run it only reports.
 func (x *exchange) refuse(refusal *OpenError) (*http.Response, error) {
-	x.host.refused(x.req, refusal)
 	x.host.tell(&x.by)
+	x.host.refused(x.req, refusal)
 	if x.t.dryRun {
 		x.over = true
 		return x.t.base.RoundTrip(x.req)

@@ -111,7 +111,10 @@ func WithProbeFilter(f func(*http.Request) bool) Option {
 // context of the request that caused it. Calls for one circuit come one at a
 // time and in order; calls for different circuits may run concurrently. No lock
 // is held, and the hook may use the Transport. The request that caused a
-// transition, or another one of the same circuit, waits for the hook.
+// transition, or another one of the same circuit, waits for the hook. A read that
+// notices a hung probe or a slow request calls it too, with a background context;
+// so may a collection of metrics, from which the hook must neither flush metrics
+// nor make instruments.
 func WithTransitionHook(f func(context.Context, Transition)) Option {
 	return option("WithTransitionHook", f == nil, func(c *config) { c.hook = f })
 }

@@ -7,6 +7,7 @@
 #   REDIS_SERVER  redis-server or valkey-server
 #   DYNALITE      dynalite, which speaks DynamoDB's API and runs on node; not
 #                 needed if DYNAMODB_ENDPOINT is set
+#   CHROMIUM      chromium or google-chrome
 #
 # What is set already is kept, what is not found is installed where this machine
 # lets us. The tests of what is missing then skip, and a list of it ends the
@@ -27,7 +28,8 @@ install_quietly() {
 	"$@" >"build/install-$name.log" 2>&1 || tail -n 5 "build/install-$name.log" >&2
 }
 
-install_redis() { apt-get update && apt-get install -y --no-install-recommends redis-server; }
+can_install() { has apt-get && [ "$(id -u)" = 0 ]; }
+install_package() { apt-get update && apt-get install -y --no-install-recommends "$1"; }
 
 install_dynalite() {
 	rm -rf build/dynalite
@@ -37,11 +39,19 @@ install_dynalite() {
 }
 
 if [ -z "${REDIS_SERVER:-}" ]; then
-	if ! has redis-server && ! has valkey-server && has apt-get && [ "$(id -u)" = 0 ]; then
-		install_quietly redis-server install_redis
+	if ! has redis-server && ! has valkey-server && can_install; then
+		install_quietly redis-server install_package redis-server
 	fi
 	REDIS_SERVER=$(command -v redis-server || command -v valkey-server) ||
 		lack "redis-server (a package of most systems; or name the program in REDIS_SERVER)"
+fi
+
+if [ -z "${CHROMIUM:-}" ]; then
+	if ! has chromium && ! has google-chrome && can_install; then
+		install_quietly chromium install_package chromium
+	fi
+	CHROMIUM=$(command -v chromium || command -v google-chrome) ||
+		lack "chromium (a package of most systems; or name the program in CHROMIUM)"
 fi
 
 dynalite_lock=store/dynamodbstore/testdata/dynalite/package-lock.json
@@ -61,7 +71,7 @@ if [ "$(go env CGO_ENABLED)" != 1 ]; then
 	lack "the race detector (needs a C compiler)"
 fi
 
-export REDIS_SERVER DYNALITE
+export REDIS_SERVER DYNALITE CHROMIUM
 if [ "${CI:-}" = true ]; then
 	if [ -n "$missing" ]; then
 		printf 'This machine lacks:\n%b' "$missing" >&2

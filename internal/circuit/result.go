@@ -102,15 +102,18 @@ func (c *Circuit) Ended(r Receipt) {
 }
 
 // Late tells that a call that had succeeded has failed after all, in its body.
-// It returns false if the circuit has been evicted meanwhile.
+// It returns false, and counts nothing, if the circuit has been evicted meanwhile.
 func (c *Circuit) Late(by *Cause, now time.Duration, r Receipt, v Verdict) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.settle(by, now)
+	if c.evicted {
+		return false // its totals have been handed on
+	}
 	c.past.count(v)
 	g := r.heir()
-	if g != c.gen.Load() || c.evicted {
-		return !c.evicted
+	if g != c.gen.Load() {
+		return true
 	}
 	if c.window != nil && g.state == Closed {
 		c.window.Fail(now, r.bucket)
