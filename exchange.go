@@ -42,7 +42,7 @@ func (x *exchange) admit() *OpenError {
 		if x.admitted = x.host.circuit.Enter(&x.call); x.admitted {
 			return nil
 		}
-		mayProbe := x.t.mayProbe(x.host, x.req)
+		mayProbe := x.t.mayProbe(x.req)
 		x.by.Context = x.req.Context()
 		call, r, decision := x.host.circuit.Admit(&x.by, x.t.now(), mayProbe)
 		if decision == circuit.Elect {
@@ -59,13 +59,10 @@ func (x *exchange) admit() *OpenError {
 	}
 }
 
-// mayProbe asks the user's filter, without a lock, where it matters: a circuit
-// that is closed now has no probe to give.
-func (t *Transport) mayProbe(h *host, req *http.Request) bool {
-	if t.probeFilter == nil {
-		return true
-	}
-	return h.circuit.State() != circuit.Closed && t.probeFilter(req)
+// mayProbe asks the user's filter, which must not be done under a lock: before
+// it is known whether a probe is wanted.
+func (t *Transport) mayProbe(req *http.Request) bool {
+	return t.probeFilter == nil || t.probeFilter(req)
 }
 
 // refuse answers in place of the host; in a dry run it only reports.

@@ -247,38 +247,3 @@ func TestDryRun(t *testing.T) {
 		t.Errorf("got %d hits, %v, %+v; want 12, open, %+v", hits, s.State, s.Totals, want)
 	}
 }
-
-func TestProbeFilter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tr := newTransport(t, respond(200), breakerhttp.WithProbeFilter(func(req *http.Request) bool { return req.Method == http.MethodGet }),
-			breakerhttp.WithClassifier(func(a breakerhttp.Attempt) breakerhttp.Outcome {
-				if a.Request.Header.Get("Fail") != "" {
-					return breakerhttp.Failure
-				}
-				return breakerhttp.DefaultClassifier(a)
-			}))
-		send := func(method string, fail bool) error {
-			req, _ := http.NewRequestWithContext(context.Background(), method, host, nil)
-			if fail {
-				req.Header.Set("Fail", "1")
-			}
-			_, err := tr.RoundTrip(req)
-			return err
-		}
-		for range 5 {
-			if err := send(http.MethodPost, true); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(time.Minute)
-		if r := wantRefused(t, send(http.MethodPost, false)); r.State != breakerhttp.StateHalfOpen || r.RetryAfter != 0 {
-			t.Errorf("got %+v, want half-open without RetryAfter", r)
-		}
-		if err := send(http.MethodGet, false); err != nil {
-			t.Errorf("probe: %v", err)
-		}
-		if err := send(http.MethodPost, false); err != nil {
-			t.Errorf("after the probe: %v", err)
-		}
-	})
-}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,11 +135,13 @@ func FuzzHostPattern(f *testing.F) {
 		if _, err := breakerhttp.New(nil, breakerhttp.WithHostPolicy(pattern, opens), breakerhttp.WithHostPolicy(pattern, opens)); err == nil {
 			t.Errorf("%q is taken twice", pattern)
 		}
-		written := strings.ReplaceAll(pattern, "%", "%25") // RFC 6874: the zone of an address, in a URL
-		for _, url := range []string{written, "http://" + written, "http://sub" + written[min(1, len(written)):]} {
-			if req, err := http.NewRequest(http.MethodGet, url, nil); err == nil && breakerhttp.HostKey(req) != "" {
-				_, _ = tr.RoundTrip(req)
-			}
+		scheme, name, ok := strings.Cut(strings.TrimSuffix(pattern, "/"), "://")
+		if !ok {
+			scheme, name = "http", scheme
+		}
+		for _, name := range []string{name, "sub" + name[min(1, len(name)):]} { // of a wildcard, too
+			req := &http.Request{URL: &url.URL{Scheme: scheme, Host: name}, Header: http.Header{}}
+			_, _ = tr.RoundTrip(req)
 		}
 		for s := range tr.Snapshots() {
 			if s.State == breakerhttp.StateOpen {

@@ -24,7 +24,7 @@ func (t *Transport) WaitReady(req *http.Request) error {
 	}
 	ctx := req.Context()
 	for {
-		mayProbe := t.mayProbe(h, req)
+		mayProbe := t.mayProbe(req)
 		by := circuit.Cause{Context: ctx}
 		now := t.now()
 		r, wake, changed, ok := h.circuit.Ready(&by, now, mayProbe)
