@@ -64,6 +64,11 @@ bench: $(bin)/benchstat ## Measure against the peers
 bench-smoke: ## Run every benchmark once and check the allocations
 	$(if $(wildcard benchmarks/*_test.go),go -C benchmarks test -bench=. -benchtime=1x .)
 
+.PHONY: soak
+soak: ## Play the model of the Transport, and torture it over real sockets, for long
+	BREAKERHTTP_MODEL=10m go test $(race) -run=TestContract -timeout=20m -v .
+	BREAKERHTTP_TORTURE=5m go test $(race) -run=TestTorture -timeout=20m -v .
+
 .PHONY: mutate
 mutate: ## Break the rules one at a time, and show that a test fails for each
 	go run ./scripts/mutate
