@@ -21,10 +21,15 @@ func byPath(w http.ResponseWriter, req *http.Request) {
 	switch req.URL.Path {
 	case "/ok":
 		_, _ = io.WriteString(w, "the whole body")
+	case "/204":
+		w.WriteHeader(http.StatusNoContent)
 	case "/503":
 		w.WriteHeader(http.StatusServiceUnavailable)
 	case "/stall":
 		hangInBody(w, req)
+	case "/late":
+		time.Sleep(45 * time.Second) // longer than a probe may take, by default
+		fallthrough
 	case "/truncate":
 		_, _ = io.WriteString(w, "part")
 		_ = http.NewResponseController(w).Flush()
@@ -162,27 +167,37 @@ func TestBodyEnds(t *testing.T) {
 			}
 			_ = r.Body.Close()
 		}, 5, tally{"failure body": 1}},
+		{"there is none", "/204", func(r *http.Response, _ context.CancelFunc) {
+			if r.Body != http.NoBody { // net/http has another one for HTTP/2
+				_ = r.Body.Close()
+			}
+		}, 0, nil},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			eachProtocol(t, func(t *testing.T, srv *pipetest.Server) {
-				option, collect := newTally(t)
-				policy := breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 6})
-				tr := newTransport(t, srv.Transport, option, policy)
-				failFourTimes(t, tr, srv.URL)
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				defer cancel()
-				resp := fetch(t, tr, ctx, srv.URL+tt.path)
-				defer resp.Body.Close()
-				tt.end(resp, cancel)
-				wantRun(t, tr, srv.URL, tt.run)
-				want := tally{"success": 1, "failure 503": 4}
-				for what, n := range tt.want {
-					want[what] = n
-				}
-				if diff := cmp.Diff(want, collect()); diff != "" {
-					t.Errorf("counted (-want +got):\n%s", diff)
-				}
+		// With a window, a success is counted in another way.
+		for name, ratio := range map[string]float64{"plain": 0, "windowed": 1} {
+			t.Run(tt.name+"/"+name, func(t *testing.T) {
+				eachProtocol(t, func(t *testing.T, srv *pipetest.Server) {
+					option, collect := newTally(t)
+					tr := newTransport(t, srv.Transport, option, breakerhttp.WithPolicy(breakerhttp.Policy{
+						ConsecutiveFailures: 6,
+						FailureRatio:        ratio,
+					}))
+					failFourTimes(t, tr, srv.URL)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					resp := fetch(t, tr, ctx, srv.URL+tt.path)
+					defer resp.Body.Close()
+					tt.end(resp, cancel)
+					wantRun(t, tr, srv.URL, tt.run)
+					want := tally{"success": 1, "failure 503": 4}
+					for what, n := range tt.want {
+						want[what] = n
+					}
+					if diff := cmp.Diff(want, collect()); diff != "" {
+						t.Errorf("counted (-want +got):\n%s", diff)
+					}
+				})
 			})
-		})
+		}
 	}
 }

@@ -138,6 +138,38 @@ func TestCloseDuringRead(t *testing.T) {
 	}
 }
 
+// A pairedBody ends a Read by Close, which returns only after it.
+type pairedBody struct{ closed, read chan struct{} }
+
+func (b *pairedBody) Read([]byte) (int, error) {
+	<-b.closed
+	return 0, errOwn
+}
+
+func (b *pairedBody) Close() error {
+	close(b.closed)
+	<-b.read
+	return nil
+}
+
+// TestReadEndedByClose: a Read that fails by the Close of another goroutine has
+// failed after it, though it returns before.
+func TestReadEndedByClose(t *testing.T) {
+	body := &pairedBody{make(chan struct{}), make(chan struct{})}
+	option, collect := newTally(t)
+	resp := fetch(t, newTransport(t, roundTripFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: body}, nil
+	}), option), t.Context(), "http://a.test")
+	go func() {
+		defer close(body.read)
+		_, _ = resp.Body.Read(make([]byte, 1))
+	}()
+	_ = resp.Body.Close()
+	if diff := cmp.Diff(tally{"success": 1}, collect()); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+}
+
 // TestLateFailureOfProbe: what a probe's body takes back is in the closed
 // circuit that it led to, or, before that, the probe.
 func TestLateFailureOfProbe(t *testing.T) {
@@ -170,6 +202,28 @@ func TestLateFailureOfProbe(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBodyOfLateProbe: a probe that has been given up has failed, whatever it
+// answers then, and however that ends.
+func TestBodyOfLateProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := pipetest.NewServer(t, http.HandlerFunc(byPath))
+		option, collect := newTally(t)
+		tr := newTransport(t, srv.Transport, option)
+		failFourTimes(t, tr, srv.URL)
+		_ = fetch(t, tr, t.Context(), srv.URL+"/503").Body.Close()
+		time.Sleep(time.Minute)
+		resp := fetch(t, tr, t.Context(), srv.URL+"/late")
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+			t.Error("a truncated body has ended well")
+		}
+		wantState(t, tr, srv.URL, breakerhttp.StateOpen)
+		if diff := cmp.Diff(tally{"failure 503": 5, "failure timeout": 1}, collect()); diff != "" {
+			t.Errorf("counted (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // TestLateFailureInWindow: a late failure turns a counted success into a

@@ -148,6 +148,9 @@ func TestPanic(t *testing.T) {
 					if diff := cmp.Diff(want, collect().minus(before)); diff != "" {
 						t.Errorf("counted (-want +got):\n%s", diff)
 					}
+					if got, want := s.hooks, len(tr.Transitions()); got != want {
+						t.Errorf("the hook saw %d transitions, want %d", got, want)
+					}
 					if tt.body == "request" && !s.request.closed.Load() {
 						t.Error("the request's body was not closed")
 					}

@@ -65,6 +65,12 @@ func TestContextFirst(t *testing.T) {
 		{"deadline passes, base calls it cancelled", deadline(during), context.Canceled, tally{"failure timeout": 1}},
 		{"deadline had passed", deadline(before), context.DeadlineExceeded, tally{"ignored": 1}},
 		{"deadline had passed, refused", deadline(before), errRefused, tally{"ignored": 1}},
+		{"deadline had passed, its timer is late", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return lateContext{ctx, time.Now()}, func() {}
+		}, errRefused, tally{"ignored": 1}},
+		{"deadline passes, its timer is late", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return lateContext{ctx, time.Now().Add(during)}, func() {}
+		}, errRefused, tally{"failure timeout": 1}},
 		{"deadline with a cause", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeoutCause(ctx, during, errOwn)
 		}, errOwn, tally{"failure timeout": 1}},
@@ -106,6 +112,14 @@ func TestContextFirst(t *testing.T) {
 	}
 }
 
+// A lateContext does not end at its deadline.
+type lateContext struct {
+	context.Context
+	deadline time.Time
+}
+
+func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
 type contextFunc func(context.Context) (context.Context, context.CancelFunc)
 
 // TestTypePrecedence: where an error is of many types, the first row counts.
@@ -124,6 +138,7 @@ func TestTypePrecedence(t *testing.T) {
 		{"timeout of a proxy", proxyconnect(&net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}), tally{"failure timeout": 1}},
 		{"DNS of a proxy", proxyconnect(&net.OpError{Op: "dial", Net: "tcp", Err: dns}), tally{"failure dns": 1}},
 		{"proxy before dial", proxyconnect(errRefused), tally{"failure proxy": 1}},
+		{"a timeout of base's own", context.DeadlineExceeded, tally{"failure timeout": 1}},
 		{"wrapped by a base", fmt.Errorf("base: %w", errRefused), tally{"failure connect": 1}},
 		{"text tells nothing", errors.New("dial tcp: lookup a.test: no such host; context canceled; i/o timeout"), tally{"failure connection": 1}},
 		{"EOF", io.EOF, tally{"failure connection": 1}},
