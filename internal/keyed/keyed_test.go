@@ -2,6 +2,7 @@ package keyed_test
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -117,6 +118,23 @@ func TestTheBound(t *testing.T) {
 	s.Locked(func(values []*thing) { all = values })
 	if diff := cmp.Diff(len(s.All()), len(all)); diff != "" {
 		t.Errorf("number of values (-All +Locked):\n%s", diff)
+	}
+}
+
+// TestNewcomersLeaveNothingBehind sends what someone who chooses the keys may.
+func TestNewcomersLeaveNothingBehind(t *testing.T) {
+	const bound, newcomers = 16, 50_000
+	s := newShelf(t, bound)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range newcomers {
+		s.add(fmt.Sprint(i))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if got := int64(after.HeapAlloc) - int64(before.HeapAlloc); got > 500_000 {
+		t.Errorf("%d newcomers, of whom %d are kept, take %d bytes, want some thousands", newcomers, len(s.All()), got)
 	}
 }
 
