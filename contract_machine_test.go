@@ -223,8 +223,11 @@ func (mc *contractMachine) waitReady(t *rapid.T) {
 	err := mc.tr.WaitReady(req.WithContext(ctx))
 	var want error
 	at, tie := now, false
-	if h != nil && !mc.dryRun && deadline > now {
-		want, at, tie = mc.model.waitReady(h, now, deadline, mc.probes(req))
+	if h != nil && !mc.dryRun {
+		mc.model.notice(h, now)
+		if deadline > now {
+			want, at, tie = mc.model.waitReady(h, now, deadline, mc.probes(req))
+		}
 		mc.sameTransitions(t)
 	}
 	if deadline <= now {
