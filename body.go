@@ -44,7 +44,7 @@ func (b *responseBody) Close() error {
 
 func (b *responseBody) end(err error) {
 	switch {
-	case err == io.EOF:
+	case err == io.EOF: //nolint:errorlint // the io.Reader contract: EOF itself
 		b.host.circuit.Ended(b.receipt)
 	case timedOut(b.req):
 		b.host.failLate(b.req, b.receipt, errorTypeTimeout)
