@@ -95,15 +95,15 @@ func (m *contractModel) unforced() (n int) {
 
 // waitReady says what WaitReady returns for a context with this deadline, when,
 // and whether it may as well return nil, for it is ready just then.
-func (m *contractModel) waitReady(h *modelHost, now, deadline time.Duration, mayProbe bool) (err error, at time.Duration, tie bool) {
+func (m *contractModel) waitReady(h *modelHost, now, deadline time.Duration, mayProbe bool) (at time.Duration, tie bool, err error) {
 	for {
 		m.notice(h, now)
 		refusal, byChance := h.admissible(now, mayProbe)
 		switch {
 		case refusal == nil || byChance:
-			return nil, now, false
+			return now, false, nil
 		case refusal.RetryAfter > 0 && deadline < now+refusal.RetryAfter:
-			return refusal, now, false
+			return now, false, refusal
 		}
 		next := now + refusal.RetryAfter
 		if next == now {
@@ -115,7 +115,7 @@ func (m *contractModel) waitReady(h *modelHost, now, deadline time.Duration, may
 			}
 		}
 		if next >= deadline {
-			return context.DeadlineExceeded, deadline, next == deadline && refusal.RetryAfter > 0
+			return deadline, next == deadline && refusal.RetryAfter > 0, context.DeadlineExceeded
 		}
 		now = next
 	}

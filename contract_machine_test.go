@@ -226,7 +226,7 @@ func (mc *contractMachine) waitReady(t *rapid.T) {
 	if h != nil && !mc.dryRun {
 		mc.model.notice(h, now)
 		if deadline > now {
-			want, at, tie = mc.model.waitReady(h, now, deadline, mc.probes(req))
+			at, tie, want = mc.model.waitReady(h, now, deadline, mc.probes(req))
 		}
 		mc.sameTransitions(t)
 	}
