@@ -228,8 +228,7 @@ func (x *exchange) elect() (call circuit.Call, r circuit.Refusal, d circuit.Deci
 		}
 	}()
 	h.tell(&x.by) // a probe that timed out speaks before the next asks
-	ballot, at := h.member.Elect(ctx)
-	mayProbe, until = ballot != fleet.Stay, at
+	mayProbe, until = h.member.Elect(ctx)
 	return call, r, d
 }
 

@@ -123,10 +123,10 @@ func (m *Member) schedule(now time.Duration) {
 // halfRefresh is the time between reads while somebody probes, or should.
 func (m *Member) halfRefresh() time.Duration { return min(2*time.Second, m.policy.OpenFor/4) }
 
-// left is what is left at now of the record's open time or lease. A lease that
-// this process had and has given up is over.
+// left is what is left at now of the record's open time or lease. A process need
+// not wait for a lease of its own: it asks once it has given that up.
 func (m *Member) left(now time.Duration) time.Duration {
-	if m.rec.State == Half && m.rec.Owner == m.fleet.id && m.lease.version == 0 {
+	if m.rec.State == Half && m.rec.Owner == m.fleet.id {
 		return 0
 	}
 	return max(0, m.rec.duration()-m.ageAt(now))

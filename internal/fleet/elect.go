@@ -7,37 +7,37 @@ import (
 )
 
 // A lease is the right to probe for all. Its version is what fences it: whoever
-// takes it over writes another.
+// takes it over writes another. One that has an end but no version is in doubt.
 type lease struct {
-	version uint64 // 0 means none
+	version uint64
 	until   time.Duration
 }
 
-// A Ballot is the result of an election.
-type Ballot uint8
+// A role is what the record lets a process do whose open time is over.
+type role uint8
 
 const (
-	Alone Ballot = iota // probe, for this process alone
-	Lease               // probe, for all
-	Stay                // another does, or the time is not over
+	loner     role = iota // probe, for itself
+	candidate             // probe for all, if it gets the lease
+	onlooker              // wait: another probes, or the time is not over
 )
 
 // Elect asks whether this process may probe, its open time being over. It may,
 // or may not, until then. It takes at most ReadTimeout and WriteTimeout.
-func (m *Member) Elect(ctx context.Context) (b Ballot, until time.Duration) {
+func (m *Member) Elect(ctx context.Context) (mayProbe bool, until time.Duration) {
 	alone := m.now() + m.leaseTime()
 	if !m.load(context.WithoutCancel(ctx)) {
-		return Alone, alone
+		return true, alone
 	}
 	m.mu.Lock()
-	b, until = m.standing()
+	r, until := m.role()
 	w := m.write(m.leased())
 	m.mu.Unlock()
-	switch b {
-	case Alone:
-		return Alone, alone
-	case Stay:
-		return Stay, until
+	switch r {
+	case loner:
+		return true, alone
+	case onlooker:
+		return false, until
 	}
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
@@ -47,41 +47,41 @@ func (m *Member) Elect(ctx context.Context) (b Ballot, until time.Duration) {
 	case lost:
 		return m.outrun(w.old, winner)
 	case doubtful:
-		return Alone, alone
+		return true, alone
 	}
-	return Lease, w.lease
+	return true, w.lease
 }
 
 // outrun is for a candidate that lost to another.
-func (m *Member) outrun(old uint64, winner Item) (b Ballot, until time.Duration) {
+func (m *Member) outrun(old uint64, winner Item) (mayProbe bool, until time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
-	b, until = m.standing()
+	r, until := m.role()
 	switch {
-	case b == Alone || winner.Version <= old: // or nobody has won: the store is out of order
-		return Alone, now + m.leaseTime()
-	case b == Lease:
-		return Stay, now + spread(m.halfRefresh()) // not twice in one request
+	case r == loner || winner.Version <= old: // or nobody has won: the store is out of order
+		return true, now + m.leaseTime()
+	case r == candidate:
+		return false, now + spread(m.halfRefresh()) // not twice in one request
 	}
-	return b, until
+	return false, until
 }
 
-// standing says what the record lets this process do.
-func (m *Member) standing() (b Ballot, until time.Duration) {
+// role returns the role of this process, and how long an onlooker has to wait.
+func (m *Member) role() (r role, until time.Duration) {
 	now := m.now()
 	if m.rec.State != Open && m.rec.State != Half {
-		return Alone, 0
+		return loner, 0
 	}
 	if left := m.left(now); left > 0 {
-		return Stay, now + left
+		return onlooker, now + left
 	}
 	failed := m.failed(now)
 	if i := slices.IndexFunc(failed, func(v vote) bool { return v.ID == m.fleet.id }); i >= 0 {
 		again := m.openTime(m.rec.Opens) - failed[i].age()
-		return Stay, now + min(again, spread(m.halfRefresh()))
+		return onlooker, now + min(again, spread(m.halfRefresh()))
 	}
-	return Lease, 0
+	return candidate, 0
 }
 
 // failed are the processes whose probe has failed in this round.
@@ -138,7 +138,7 @@ func (m *Member) failedRound() record {
 	}
 	g := m.rec.Opens
 	if m.openTime(g) < m.policy.MaxOpenFor {
-		g = min(max(1, g)+1, maxOpens)
+		g = min(g+1, maxOpens)
 	}
 	return record{State: Open, Opens: g, Millis: m.openTime(g).Milliseconds()}
 }

@@ -150,7 +150,8 @@ func (f *Fleet) refresh(ctx context.Context, m *Member, now time.Duration) {
 		m.queued = true
 		f.queue = append(f.queue, m)
 	}
-	m.due.Store(int64(now + f.cfg.ReadTimeout)) // until it is over, requests need not ask
+	over := int64(now + f.cfg.ReadTimeout) // until then, requests need not ask
+	m.due.Store(over)
 	if f.flying {
 		return
 	}
@@ -159,17 +160,17 @@ func (f *Fleet) refresh(ctx context.Context, m *Member, now time.Duration) {
 	f.queue = nil
 	for _, m := range members {
 		m.queued = false
+		m.due.Store(over)
 	}
-	go f.fly(context.WithoutCancel(ctx), members, now)
+	go f.fly(context.WithoutCancel(ctx), members)
 }
 
-func (f *Fleet) fly(ctx context.Context, members []*Member, now time.Duration) {
+func (f *Fleet) fly(ctx context.Context, members []*Member) {
 	keys := make([]string, len(members))
 	for i, m := range members {
 		keys[i] = m.key
 		m.mu.Lock()
 		m.again = false
-		m.due.Store(int64(now + f.cfg.ReadTimeout))
 		m.mu.Unlock()
 	}
 	items, err := f.load(ctx, keys)
@@ -234,9 +235,7 @@ func (m *Member) hasten() {
 
 // Hint reads the record now, for another process has written it.
 func (m *Member) Hint(ctx context.Context) {
-	if m.fleet.guard.allows(m.now()) {
-		m.load(context.WithoutCancel(ctx))
-	}
+	m.load(context.WithoutCancel(ctx))
 }
 
 // Reset makes the record as it is unheard, until there is a newer one. Nothing

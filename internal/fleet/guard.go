@@ -33,7 +33,7 @@ func (g *guard) report(now time.Duration, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if ok {
-		g.errors, g.pause, g.until = 0, 0, 0
+		g.errors, g.pause = 0, 0
 		return
 	}
 	g.errors++

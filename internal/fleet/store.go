@@ -73,9 +73,6 @@ func call[T any](ctx context.Context, f *Fleet, operation string, do func() (T, 
 	if !f.guard.allows(f.cfg.Now()) {
 		return a.value, errGuarded
 	}
-	if err := ctx.Err(); err != nil {
-		return a.value, err // earlier calls have used up the time
-	}
 	answers := make(chan answer, 1)
 	go func() {
 		a := answer{err: fmt.Errorf("breakerhttp: store: %s ended without an answer", operation)} // as Goexit does
@@ -90,11 +87,7 @@ func call[T any](ctx context.Context, f *Fleet, operation string, do func() (T, 
 	select {
 	case a = <-answers:
 	case <-ctx.Done():
-		select {
-		case a = <-answers: // it was both
-		default:
-			a.err = fmt.Errorf("breakerhttp: store: %s: %w", operation, ctx.Err())
-		}
+		a.err = fmt.Errorf("breakerhttp: store: %s: %w", operation, ctx.Err())
 	}
 	f.guard.report(f.cfg.Now(), a.err == nil)
 	if a.err != nil {

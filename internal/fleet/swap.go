@@ -36,21 +36,20 @@ func (m *Member) swap(ctx context.Context, w write) (winner Item, end ending) {
 		m.reset, m.ignored, w.lease = m.now(), s.cur.Version, 0
 	}
 	m.lease = lease{}
-	if w.lease > 0 {
-		m.lease = lease{s.cur.Version, w.lease}
-	}
 	switch {
 	case err != nil:
-		m.lease.version = 0 // in doubt
+		m.lease.until = w.lease
 		m.doubt()
 		return Item{}, doubtful
 	case !s.swapped:
 		if s.cur.Version < w.old {
 			m.version = s.cur.Version // odd, but what the store says now counts
 		}
-		m.lease = lease{}
 		m.learn(ctx, s.cur)
 		return s.cur, lost
+	}
+	if w.lease > 0 {
+		m.lease = lease{s.cur.Version, w.lease}
 	}
 	m.take(s.cur)
 	return s.cur, won

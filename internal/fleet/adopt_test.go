@@ -1,0 +1,251 @@
+package fleet
+
+import (
+	"math"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestDeadline: a circuit is open until d − Age after the record was received,
+// but for no less than nothing and no more than the limit.
+func TestDeadline(t *testing.T) {
+	const year = `31536000000`
+	for name, c := range map[string]struct {
+		value string
+		age   time.Duration
+		want  time.Duration
+		errs  string
+	}{
+		"fresh":            {`{"s":1,"st":"open","d":60000}`, 0, time.Minute, "[]"},
+		"aged":             {`{"s":1,"st":"open","d":60000}`, 20 * time.Second, 40 * time.Second, "[]"},
+		"over":             {`{"s":1,"st":"open","d":60000}`, time.Hour, 0, "[]"},
+		"negative age":     {`{"s":1,"st":"open","d":60000}`, -time.Hour, time.Minute, "[]"},
+		"least age":        {`{"s":1,"st":"open","d":60000}`, math.MinInt64, time.Minute, "[]"},
+		"greatest age":     {`{"s":1,"st":"open","d":60000}`, math.MaxInt64, 0, "[]"},
+		"a year":           {`{"s":1,"st":"open","d":` + year + `}`, 0, 330 * time.Second, "[record]"}, // MaxOpenFor × (1 + Jitter)
+		"a year, aged":     {`{"s":1,"st":"open","d":` + year + `}`, time.Minute, 270 * time.Second, "[record]"},
+		"for ever":         {`{"s":1,"st":"open","d":9223372036854775807}`, 0, 330 * time.Second, "[record]"},
+		"lease":            {`{"s":1,"st":"half","d":31000}`, time.Second, 30 * time.Second, "[]"},
+		"lease for a year": {`{"s":1,"st":"half","d":` + year + `}`, 0, 5 * time.Minute, "[record]"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newProcess(t, newFakeStore(), func(_ *Config, policy *Policy) { policy.Jitter = 0.1 })
+			time.Sleep(time.Hour)
+			p.adopt(t.Context(), Item{Value: []byte(c.value), Version: 7, Age: c.age})
+			if got := p.circuit.until - time.Hour; !p.circuit.opened || got != c.want {
+				t.Errorf("%s: open %v for %v, want %v", name, p.circuit.opened, got, c.want)
+			}
+			p.wantErrors(c.errs)
+			time.Sleep(c.want + time.Second)
+			if r, _ := p.role(); r != candidate {
+				t.Errorf("%s: got role %v when the time is over, want candidate", name, r)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		long := func(_ *Config, policy *Policy) { policy.MaxOpenFor, policy.ProbeTimeout = time.Second, math.MaxInt64 }
+		p := newProcess(t, newFakeStore(), long)
+		p.adopt(t.Context(), Item{Value: p.leased().encode(), Version: 7})
+		if want := longest + time.Second; p.circuit.until != want-want%time.Millisecond {
+			t.Errorf("the longest lease ends at %v, want %v", p.circuit.until, want)
+		}
+		p.wantErrors("[]")
+	})
+}
+
+// TestFollow: closed and suspect clear an open circuit if they come after open or
+// half, and only then; absent clears nothing.
+func TestFollow(t *testing.T) {
+	const (
+		open    = `{"s":1,"st":"open","d":60000}`
+		half    = `{"s":1,"st":"half","d":31000}`
+		closed  = `{"s":1,"st":"closed","d":0}`
+		suspect = `{"s":1,"st":"suspect","d":60000}`
+		poison  = `{"s":1,"st":"ajar","d":60000}`
+		foreign = `{"s":2}`
+	)
+	for name, c := range map[string]struct {
+		values []string
+		open   bool
+	}{
+		"open":                        {[]string{open}, true},
+		"half":                        {[]string{half}, true},
+		"closed after open":           {[]string{open, closed}, false},
+		"suspect after open":          {[]string{open, suspect}, false},
+		"closed after half":           {[]string{half, closed}, false},
+		"suspect after half":          {[]string{half, suspect}, false},
+		"closed":                      {[]string{closed}, true},
+		"suspect":                     {[]string{suspect}, true},
+		"closed after suspect":        {[]string{suspect, closed}, true},
+		"absent after open":           {[]string{open, ""}, true},
+		"poison after open":           {[]string{open, poison}, true},
+		"foreign after open":          {[]string{open, foreign}, true},
+		"closed after a flush":        {[]string{open, "", closed}, false},
+		"suspect after a flush":       {[]string{open, "", suspect}, true},
+		"closed, once it was cleared": {[]string{open, closed, closed}, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newProcess(t, newFakeStore())
+			for i, value := range c.values {
+				if i == len(c.values)-1 {
+					p.circuit.opened = c.values[i] != open && c.values[i] != half // by its own rules, or as it was
+				}
+				item := Item{Value: []byte(value), Version: uint64(i + 1)}
+				if value == "" {
+					item.Version = 0
+				}
+				p.adopt(t.Context(), item)
+			}
+			if p.circuit.opened != c.open {
+				t.Errorf("%s: the circuit is open: %v, want %v", name, p.circuit.opened, c.open)
+			}
+		})
+	}
+}
+
+// TestStaleReplica: a lower version than is known changes nothing.
+func TestStaleReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newFakeStore())
+		p.adopt(t.Context(), Item{Value: []byte(`{"s":1,"st":"open","d":60000}`), Version: 8})
+		p.adopt(t.Context(), Item{Value: []byte(`{"s":1,"st":"closed","d":0}`), Version: 7})
+		p.wantCircuit(true, time.Minute)
+		time.Sleep(2 * time.Minute)
+		if p.adopt(t.Context(), Item{Version: 7}); p.Due(p.now()) {
+			t.Error("it is due again at once")
+		}
+		p.adopt(t.Context(), Item{Value: []byte(`{"s":1,"st":"closed","d":0}`), Version: 9})
+		p.wantCircuit(false, 0)
+	})
+}
+
+// TestReset: what was written before a Reset is not heard and not written over,
+// also if it has not been read yet; what comes after is.
+func TestReset(t *testing.T) {
+	const (
+		open    = `{"s":1,"st":"open","d":60000,"o":"a","g":1}`
+		suspect = `{"s":1,"st":"suspect","d":60000,"o":"a","g":0,"v":[{"i":"a","a":0}]}`
+	)
+	for name, value := range map[string]string{"open": open, "suspect": suspect} {
+		for _, known := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				p := newProcess(t, s)
+				p.request()
+				s.put(value)
+				time.Sleep(time.Second)
+				if known {
+					p.Hint(t.Context())
+				}
+				p.Reset()
+				p.circuit.opened = false
+				time.Sleep(time.Second)
+				p.Tripped(t.Context(), time.Minute)
+				p.Hint(t.Context())
+				p.Tripped(t.Context(), time.Minute)
+				p.Hint(t.Context())
+				if got := s.value(); got != value || p.circuit.opened {
+					t.Errorf("%s, known %v: after a Reset the circuit is open: %v, and the record %s", name, known, p.circuit.opened, got)
+				}
+				if r, _ := p.elect(); r != loner {
+					t.Errorf("%s, known %v: after a Reset got role %v, want loner", name, known, r)
+				}
+				s.put(open)
+				p.Hint(t.Context())
+				p.wantCircuit(true, p.now()+time.Minute)
+			})
+		}
+	}
+}
+
+// TestResetOtherwise: a Reset hears a record whose age is rounded down no more
+// than another, lets an absent one be written, and gives up a lease.
+func TestResetOtherwise(t *testing.T) {
+	const open = `{"s":1,"st":"open","d":60000,"o":"a","g":1}`
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newFakeStore())
+		p.adopt(t.Context(), Item{Value: []byte(open), Version: 7, Age: time.Second})
+		p.Reset()
+		p.circuit.opened = false
+		time.Sleep(time.Second)
+		p.adopt(t.Context(), Item{Value: []byte(open), Version: 7, Age: 0})
+		p.wantCircuit(false, 0)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newFakeStore())
+		p.request()
+		p.Reset()
+		p.Hint(t.Context())
+		p.Tripped(t.Context(), time.Minute)
+		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p := leaseholder(t, newFakeStore(), open[:len(open)-1]+`,"d":0}`)
+		p.Reset()
+		p.Probed(t.Context(), true, 0)
+		p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
+	})
+}
+
+// TestResetDuringSwap: what was being written when a Reset came is not heard
+// either, and no lease comes of it.
+func TestResetDuringSwap(t *testing.T) {
+	for name, ambiguous := range map[string]bool{"won": false, "ambiguous": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				s.put(`{"s":1,"st":"open","d":0,"o":"a","g":1}`)
+				var ticks atomic.Int64 // a clock never says the same time twice
+				p := newProcess(t, s)
+				now := p.fleet.cfg.Now
+				p.fleet.cfg.Now = func() time.Duration { return now() + time.Duration(ticks.Add(1)) }
+				p.request()
+				s.latency = 10 * time.Millisecond
+				if ambiguous {
+					s.loseAnswers()
+				}
+				time.AfterFunc(15*time.Millisecond, func() {
+					p.Reset()
+					p.circuit.AdoptClosed(t.Context())
+				})
+				if r, _ := p.elect(); r == candidate {
+					t.Error("got a lease after a Reset")
+				}
+				p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
+				p.Probed(t.Context(), true, 0)
+				p.Hint(t.Context())
+				p.wantCircuit(false, 0)
+				p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
+			})
+		})
+	}
+}
+
+// TestPoison: what cannot be understood is as absent, is reported, and gives
+// way to a vote; an unknown schema is never written over.
+func TestPoison(t *testing.T) {
+	for value, kept := range map[string]bool{
+		`}`:                                 false,
+		`{"s":1,"st":"ajar","d":60000}`:     false,
+		`{"st":"open","d":60000}`:           false,
+		`{"s":2,"st":"open","until":"May"}`: true,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			s.put(value)
+			p := newProcess(t, s)
+			p.request()
+			p.wantErrors("[record]")
+			p.wantCircuit(false, 0)
+			if r, _ := p.elect(); r != loner {
+				t.Errorf("%s: got role %v, want loner", value, r)
+			}
+			p.Tripped(t.Context(), time.Minute)
+			if got := s.value(); (got == value) != kept {
+				t.Errorf("%s became %s", value, got)
+			}
+		})
+	}
+}

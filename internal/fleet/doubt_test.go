@@ -1,0 +1,155 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestAmbiguousLease: a lease that was not answered is found by the next read,
+// if need be by that of the verdict, and used if it came through.
+func TestAmbiguousLease(t *testing.T) {
+	succeed := func(p *process) { p.Probed(p.t.Context(), true, 0) }
+	release := func(p *process) { p.Released(p.t.Context()) }
+	for name, c := range map[string]struct {
+		through bool
+		refresh bool
+		say     func(*process)
+		want    string
+	}{
+		"lost, then open": {false, false, func(p *process) {
+			p.store.put(`{"s":1,"st":"open","d":60000,"o":"b","g":1}`)
+			succeed(p)
+		}, `{"s":1,"st":"open","d":60000,"o":"b","g":1}`},
+		"success":             {true, false, succeed, `{"s":1,"st":"closed","d":0,"o":"me","g":1}`},
+		"success, read":       {true, true, succeed, `{"s":1,"st":"closed","d":0,"o":"me","g":1}`},
+		"release":             {true, false, release, `{"s":1,"st":"open","d":0,"o":"me","g":1}`},
+		"lost, success":       {false, false, succeed, `{"s":1,"st":"open","d":0,"o":"a","g":1}`},
+		"lost, success, read": {false, true, succeed, `{"s":1,"st":"open","d":0,"o":"a","g":1}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				s.put(`{"s":1,"st":"open","d":0,"o":"a","g":1}`)
+				p := newProcess(t, s)
+				p.request()
+				if s.misbehave(blackHole); c.through {
+					s.loseAnswers()
+				}
+				s.onLoad = nil
+				p.wantRole(loner, 31*time.Second)
+				s.misbehave(nil)
+				if c.refresh {
+					p.request()
+				}
+				time.Sleep(time.Second)
+				c.say(p)
+				p.wantRecord(c.want)
+			})
+		})
+	}
+}
+
+// TestAmbiguousWithoutStore: while the store cannot be read, what is in doubt is
+// neither used nor written over, and given up.
+func TestAmbiguousWithoutStore(t *testing.T) {
+	for name, ok := range map[string]bool{"success": true, "failure": false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			s.put(`{"s":1,"st":"open","d":0,"o":"a","g":1}`)
+			p := newProcess(t, s)
+			s.loseAnswers()
+			p.wantRole(loner, 31*time.Second)
+			s.onSwap = nil
+			s.onLoad = func(context.Context, []string) ([]Item, error, bool) { return nil, errors.New("down"), true }
+			p.Probed(t.Context(), ok, time.Minute)
+			p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
+			s.misbehave(nil)
+			p.circuit.opened = false
+			time.Sleep(16 * time.Second)
+			p.request()
+			synctest.Wait()
+			p.wantCircuit(true, p.now()) // it may ask at once
+			if p.lease != (lease{}) {
+				t.Errorf("%s: it holds a lease still", name)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // its end is counted from before it was asked for
+		s := newFakeStore()
+		s.put(`{"s":1,"st":"open","d":0,"o":"a","g":1}`)
+		p := newProcess(t, s)
+		s.latency = 40 * time.Millisecond
+		s.loseAnswers()
+		_, until := p.elect()
+		s.misbehave(nil)
+		p.request()
+		time.Sleep(until + s.latency - p.now()) // it was asked for after the first answer
+		p.Probed(t.Context(), true, 0)
+		p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
+	})
+	synctest.Test(t, func(t *testing.T) { // what a process finds may be an older lease of its own
+		s := newFakeStore()
+		p := leaseholder(t, s, `{"s":1,"st":"open","d":0,"o":"a","g":1}`)
+		time.Sleep(10 * time.Second)
+		s.misbehave(blackHole)
+		s.onLoad = nil
+		p.Probed(t.Context(), true, 0)
+		if r, until := p.elect(); r != loner || until < p.now()+30*time.Second {
+			t.Errorf("got role %v until %v", r, until)
+		}
+		s.misbehave(nil)
+		time.Sleep(25 * time.Second)
+		p.Probed(t.Context(), true, 0)
+		p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
+	})
+}
+
+// TestAmbiguousVerdict: a verdict that was lost leaves a lease of the process's
+// own, which it may take over at once.
+func TestAmbiguousVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`)
+		s.misbehave(blackHole)
+		p.Probed(t.Context(), true, 0)
+		s.misbehave(nil)
+		p.request()
+		time.Sleep(time.Millisecond)
+		p.wantCircuit(true, p.now()-time.Millisecond)
+		p.wantRole(candidate, p.now()+31*time.Second)
+	})
+}
+
+// TestLyingStore: a store that lies about versions keeps no process from probing
+// for longer than the record's limit.
+func TestLyingStore(t *testing.T) {
+	const over = `{"s":1,"st":"open","d":0,"g":1}`
+	for name, winner := range map[string]uint64{"the same version again": 7, "a lower version": 3, "none": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			s.onLoad = func(context.Context, []string) ([]Item, error, bool) {
+				return []Item{{Value: []byte(over), Version: 7}}, nil, true
+			}
+			s.onSwap = func(context.Context, func() (Item, bool)) (Item, bool, error) {
+				return Item{Value: []byte(over), Version: winner}, false, nil
+			}
+			p := newProcess(t, s)
+			if r, _ := p.elect(); r != loner {
+				t.Errorf("%s: got role %v, want loner", name, r)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // a version of the far future, once
+		s := newFakeStore()
+		p := newProcess(t, s)
+		p.adopt(t.Context(), Item{Value: []byte(over), Version: 1 << 62})
+		s.put(`{"s":1,"st":"closed","d":0,"g":1}`)
+		p.wantRole(loner, 31*time.Second)
+		s.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+		p.Hint(t.Context())
+		p.wantCircuit(true, time.Minute)
+	})
+}

@@ -1,0 +1,136 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestParse(t *testing.T) {
+	for value, want := range map[string]string{
+		``: "absent",
+		`{"s":1,"st":"closed","d":0,"o":"9f3c","g":2}`:                               "closed",
+		`{"s":1,"st":"suspect","d":60000,"o":"9f3c","g":0,"v":[{"i":"9f3c","a":5}]}`: "suspect",
+		`{"s":1,"st":"open","d":60000,"o":"9f3c","g":2,"f":[{"i":"9f3c","a":-5}]}`:   "open",
+		`{"s":1,"st":"half","d":31000,"o":"9f3c","g":2,"new":"field"}`:               "half",
+		`{"st":"open","d":60000}`:                                           "poison",
+		`{"s":0,"st":"open","d":60000}`:                                     "poison",
+		`{"s":-1,"st":"open","d":60000}`:                                    "poison",
+		`{"s":1,"st":"ajar","d":60000}`:                                     "poison",
+		`{"s":1,"d":60000}`:                                                 "poison",
+		`{"s":1,"st":"open","d":-1}`:                                        "poison",
+		`{"s":1,"st":"open","d":1,"g":-1}`:                                  "poison",
+		`{"s":1,"st":"open","d":1e30}`:                                      "poison",
+		`{"s":1,"st":"open","d":"60s"}`:                                     "poison",
+		`{"s":1,"st":"open","d":1,"f":[{"i":"somebody else","a":0}]}`:       "poison",
+		`{"s":1,"st":"open","d":1,"v":[{"i":"0123456789abcdef0","a":0}]}`:   "poison",
+		`{"s":1,"st":"open","d":1,"o":"` + strings.Repeat("x", 1000) + `"}`: "poison",
+		`[]`:                                   "poison",
+		`1`:                                    "poison",
+		`open`:                                 "poison",
+		"\x00\xff":                             "poison",
+		`{"s":2,"st":"x"}`:                     "foreign",
+		`{"s":2,"st":{"open":true},"d":"60s"}`: "foreign",
+		`{"s":9,"pad":"` + strings.Repeat("x", 5000) + `"}`: "foreign",
+	} {
+		r, err := parse([]byte(value))
+		got := string(r.State)
+		switch {
+		case r.foreign:
+			got = "foreign"
+		case errors.Is(err, errPoison):
+			got += "poison" // nothing else of it may be left
+		case got == "":
+			got = "absent"
+		}
+		if got != want || (err != nil) != (want == "poison" || want == "foreign") {
+			t.Errorf("%s is %s (%v), want %s", value, got, err, want)
+		}
+	}
+}
+
+// TestRecordSize: a record is at most 1 KB, whatever the policy.
+func TestRecordSize(t *testing.T) {
+	r := record{State: Suspect, Millis: longest.Milliseconds(), Owner: strings.Repeat("f", maxID), Opens: maxOpens}
+	for range 20 { // the greatest quorum
+		r.Votes = append(r.Votes, vote{strings.Repeat("f", maxID), longest.Milliseconds()})
+	}
+	if got := len(r.encode()); got > maxBytes {
+		t.Errorf("got %d bytes, want at most %d", got, maxBytes)
+	}
+}
+
+func TestYoung(t *testing.T) {
+	votes := []vote{{"a", 0}, {"b", 4000}, {"c", 5000}, {"d", -9000}, {"e", math.MaxInt64}}
+	got := young(votes, 5*time.Second, 10*time.Second)
+	if want := []vote{{"a", 5000}, {"b", 9000}, {"d", 5000}}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	got = with([]vote{{"a", 9000}, {"b", 5000}, {"c", 7000}}, "b", 2)
+	if want := []vote{{"b", 0}, {"c", 7000}}; !slices.Equal(got, want) {
+		t.Errorf("with b, two at most: got %v, want %v", got, want)
+	}
+}
+
+// FuzzRecord: whatever the store says, a member does not panic, does not open
+// its circuit for longer than its limit, writes a record that can be read, of at
+// most 1 KB, and writes none over one that it does not understand.
+func FuzzRecord(f *testing.F) {
+	f.Add([]byte(`{"s":1,"st":"open","d":60000,"o":"9f3c","g":2,"f":[{"i":"9f3c","a":1}]}`), uint64(1), int64(0))
+	f.Add([]byte(`{"s":1,"st":"suspect","d":60000,"o":"9f3c","g":2147483647,"v":[{"i":"a","a":0},{"i":"b","a":0}]}`), uint64(1), int64(time.Hour))
+	f.Add([]byte(`{"s":1,"st":"half","d":9223372036854775807,"o":"","g":9223372036854775807}`), uint64(math.MaxUint64), int64(math.MinInt64))
+	f.Add([]byte(`{"s":1,"st":"closed","g":3}`), uint64(7), int64(math.MaxInt64))
+	f.Add([]byte(`{"s":2,"st":1}`), uint64(7), int64(0))
+	f.Fuzz(func(t *testing.T, value []byte, version uint64, age int64) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newProcess(t, newFakeStore(), func(_ *Config, policy *Policy) { policy.OpenGrowth, policy.Jitter = 2, 0.5 })
+			p.adopt(context.Background(), Item{Value: value, Version: version, Age: time.Duration(age)})
+			if limit := p.limit(Half); p.circuit.until > limit+limit/2 {
+				t.Errorf("the circuit is open until %v", p.circuit.until)
+			}
+			if due := time.Duration(p.due.Load()); due < 0 || due > 2*p.limit(Half) {
+				t.Errorf("the record is read again at %v", due)
+			}
+			for name, next := range map[string]func() (record, bool){
+				"vote":     func() (record, bool) { return p.voted(time.Hour) },
+				"lease":    func() (record, bool) { r, _ := p.role(); return p.leased(), r == candidate },
+				"success":  func() (record, bool) { return p.recovered(), p.rec.State == Half },
+				"failure":  func() (record, bool) { return p.failedRound(), p.rec.State == Half },
+				"released": func() (record, bool) { return p.abandoned(), p.rec.State == Half },
+			} {
+				r, ok := next()
+				if !ok {
+					continue
+				}
+				r.Owner = p.fleet.id
+				if err := readable(r); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				if p.rec.foreign {
+					t.Errorf("%s: it would write over %q", name, value)
+				}
+			}
+		})
+	})
+}
+
+func readable(r record) error {
+	b := r.encode()
+	if len(b) > maxBytes {
+		return fmt.Errorf("%d bytes: %s", len(b), b)
+	}
+	back, err := parse(b)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, b)
+	}
+	if again := string(back.encode()); again != string(b) {
+		return fmt.Errorf("%s reads as %s", b, again)
+	}
+	return nil
+}

@@ -1,0 +1,272 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestFirstRead: the first request waits for the record, once; so do all that
+// come meanwhile, for one read, and none for longer than ReadTimeout.
+func TestFirstRead(t *testing.T) {
+	t.Run("concurrent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			s.latency = 20 * time.Millisecond
+			s.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+			p := newProcess(t, s)
+			var wg sync.WaitGroup
+			for range 50 {
+				wg.Go(func() {
+					if waited := p.request(); waited != 20*time.Millisecond || !p.circuit.isOpen() {
+						t.Errorf("waited for %v and found the circuit open: %v, want 20ms, true", waited, p.circuit.isOpen())
+					}
+				})
+			}
+			wg.Wait()
+			if got := s.loaded(); got != 1 {
+				t.Errorf("got %d reads, want 1", got)
+			}
+			if waited := p.request(); waited != 0 {
+				t.Errorf("the next request waited for %v", waited)
+			}
+		})
+	})
+	t.Run("black hole", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			s.misbehave(blackHole)
+			p := newProcess(t, s)
+			if waited := p.request(); waited != 50*time.Millisecond {
+				t.Errorf("waited for %v, want ReadTimeout", waited)
+			}
+			for range 100 {
+				if waited := p.request(); waited != 0 {
+					t.Fatalf("a later request waited for %v", waited)
+				}
+				time.Sleep(time.Second)
+			}
+		})
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			s.latency = 40 * time.Millisecond
+			p := newProcess(t, s)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			p.Refresh(ctx, p.now())
+			if waited := p.now(); waited != 10*time.Millisecond {
+				t.Errorf("waited for %v, want until its own end after 10ms", waited)
+			}
+			if waited := p.request(); waited != 30*time.Millisecond || s.loaded() != 1 {
+				t.Errorf("the next waited for %v in read %d, want 30ms in read 1", waited, s.loaded())
+			}
+		})
+	})
+}
+
+// TestRefresh: a closed record is read again after Refresh, give or take a half,
+// in the background.
+func TestRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newFakeStore())
+		at := p.reads(time.Hour)
+		shortest, longest := time.Hour, time.Duration(0)
+		for i := range at[1:] {
+			gap := at[i+1] - at[i]
+			shortest, longest = min(shortest, gap), max(longest, gap)
+		}
+		if shortest < 5*time.Second || shortest > 6*time.Second || longest > 15*time.Second+10*time.Millisecond || longest < 14*time.Second {
+			t.Errorf("the reads are %v to %v apart, want 5s to 15s", shortest, longest)
+		}
+	})
+}
+
+// TestIdle: after ten times Refresh without a request the next waits again, and
+// none before.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // an open record that is long is not an idle host
+		s := newFakeStore()
+		s.latency = time.Millisecond
+		s.put(`{"s":1,"st":"open","d":200000,"g":1}`)
+		p := newProcess(t, s)
+		p.request()
+		for p.now() < 210*time.Second {
+			if waited := p.request(); waited > 0 {
+				t.Fatalf("at %v a request waited for %v", p.now(), waited)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+	for idle, wait := range map[time.Duration]bool{90 * time.Second: false, 100 * time.Second: true, time.Hour: true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			s.latency = time.Millisecond
+			p := newProcess(t, s)
+			p.request()
+			time.Sleep(idle)
+			if waited := p.request(); (waited > 0) != wait {
+				t.Errorf("after %v the request waited for %v, want to wait: %v", idle, waited, wait)
+			}
+			time.Sleep(time.Second)
+		})
+	}
+}
+
+// TestFailureReads: a failure reads at once; those within a second of a read
+// make the next read due at the second's end.
+func TestFailureReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s)
+		p.request()
+		time.Sleep(2 * time.Second)
+		p.fail()
+		synctest.Wait()
+		if got := s.loaded(); got != 2 {
+			t.Fatalf("after a failure got %d reads, want 2", got)
+		}
+		time.Sleep(100 * time.Millisecond)
+		p.fail()
+		if at := p.reads(4 * time.Second); len(at) != 1 || at[0] < 3*time.Second || at[0] > 3020*time.Millisecond {
+			t.Errorf("after a failure within the second, reads at %v, want one at 3s", at)
+		}
+	})
+}
+
+// TestFailureDuringRead: a failure while the record is being read is not lost,
+// although what is read is from before it.
+func TestFailureDuringRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s)
+		p.request()
+		time.Sleep(2 * time.Second)
+		s.latency = 40 * time.Millisecond
+		p.fail()
+		time.Sleep(20 * time.Millisecond)
+		p.fail()
+		if at := p.reads(4 * time.Second); len(at) != 1 || at[0] < 3*time.Second || at[0] > 3100*time.Millisecond {
+			t.Errorf("reads at %v, want one a second later", at)
+		}
+	})
+}
+
+// TestOpenReads: an open record is not read before its time is up, not even
+// after a failure; from then on, and while somebody probes, at short intervals.
+func TestOpenReads(t *testing.T) {
+	for name, c := range map[string]struct {
+		value    string
+		openFor  time.Duration
+		from, to time.Duration // when the first read comes
+		gap      time.Duration // between the reads, on average
+	}{
+		"open":             {`{"s":1,"st":"open","d":60000,"g":1}`, time.Minute, 61 * time.Second, 63 * time.Second, 2 * time.Second},
+		"half":             {`{"s":1,"st":"half","d":31000,"g":1}`, time.Minute, time.Second, 3 * time.Second, 2 * time.Second},
+		"round":            {`{"s":1,"st":"open","d":0,"g":1}`, time.Minute, time.Second, 3 * time.Second, 2 * time.Second},
+		"half, soon":       {`{"s":1,"st":"half","d":31000,"g":1}`, 4 * time.Second, 500 * time.Millisecond, 1500 * time.Millisecond, time.Second},
+		"round, soon":      {`{"s":1,"st":"open","d":0,"g":1}`, 4 * time.Second, 500 * time.Millisecond, 1500 * time.Millisecond, time.Second},
+		"closed, for once": {`{"s":1,"st":"closed","d":0,"g":1}`, time.Minute, 5 * time.Second, 15 * time.Second, 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				s.put(c.value)
+				p := newProcess(t, s, func(_ *Config, policy *Policy) { policy.OpenFor = c.openFor })
+				p.request()
+				at := p.reads(10 * time.Minute)
+				if at[0] < c.from || at[0] > c.to+20*time.Millisecond {
+					t.Errorf("the first read came at %v, want %v to %v", at[0], c.from, c.to)
+				}
+				if gap := (at[len(at)-1] - at[0]) / time.Duration(len(at)-1); gap < c.gap*8/10 || gap > c.gap*12/10 {
+					t.Errorf("the reads are %v apart on average, want %v", gap, c.gap)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		s.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+		p := newProcess(t, s)
+		p.request()
+		time.Sleep(10 * time.Second)
+		p.fail()
+		if at := p.reads(49 * time.Second); len(at) > 0 {
+			t.Errorf("after a failure an open record is read at %v, before its time is up", at)
+		}
+	})
+}
+
+// TestBatch: there is one read at a time, and it is for all that are due.
+func TestBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		a := newProcess(t, s)
+		b := a.fleet.Member("b", testPolicy(), &fakeCircuit{})
+		c := a.fleet.Member("c", testPolicy(), &fakeCircuit{})
+		all := []*Member{a.Member, b, c}
+		request := func(m *Member) {
+			if now := a.now(); m.Due(now) {
+				m.Refresh(t.Context(), now)
+			}
+		}
+		for _, m := range all {
+			request(m)
+		}
+		time.Sleep(20 * time.Second)
+		s.mu.Lock()
+		s.latency, s.loads = 10*time.Millisecond, nil
+		s.mu.Unlock()
+		for range 3 { // the first takes off with a; b and c wait for it
+			for _, m := range all {
+				request(m)
+				if m.Due(a.now()) {
+					t.Errorf("%s is due while the read is under way", m.key)
+				}
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+		request(b) // takes c along
+		request(c)
+		time.Sleep(100 * time.Millisecond)
+		time.Sleep(20 * time.Second)
+		request(a.Member)
+		synctest.Wait()
+		s.mu.Lock()
+		if want := [][]string{{"ns/host"}, {"ns/b", "ns/c"}, {"ns/host"}}; !slices.EqualFunc(s.loads, want, slices.Equal) {
+			t.Errorf("got reads of %v, want %v", s.loads, want)
+		}
+		s.mu.Unlock()
+		time.Sleep(time.Second)
+		if a.Due(a.now()) {
+			t.Error("what was read is due still")
+		}
+	})
+}
+
+// Go is the fleet's.
+func (p *process) Go(do func()) { p.fleet.Go(do) }
+
+// TestHint: a hint reads at once, unless the store is to be left alone.
+func TestHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s)
+		p.request()
+		s.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+		p.Hint(t.Context())
+		p.wantCircuit(true, time.Minute)
+		s.misbehave(func(context.Context) error { return errors.New("down") })
+		for range 5 {
+			p.Hint(t.Context())
+		}
+		if p.wantErrors("[load load load]"); s.loaded() != 5 {
+			t.Errorf("got %d reads, want 5: none once the store is to be left alone", s.loaded())
+		}
+	})
+}

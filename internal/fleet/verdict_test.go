@@ -1,0 +1,159 @@
+package fleet
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestVerdict: what a probe makes of the record.
+func TestVerdict(t *testing.T) {
+	grow := func(_ *Config, policy *Policy) { policy.OpenGrowth = 2 }
+	synctest.Test(t, func(t *testing.T) {
+		p := leaseholder(t, newFakeStore(), `{"s":1,"st":"open","d":0,"g":9223372036854775807,"f":[{"i":"a","a":0}]}`)
+		p.Probed(t.Context(), false, time.Minute)
+		p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":2147483647}`)
+	})
+	for name, c := range map[string]struct {
+		value string
+		say   func(*process)
+		want  string
+	}{
+		"success": {
+			`{"s":1,"st":"open","d":0,"g":3,"f":[{"i":"a","a":0}]}`,
+			func(p *process) { p.Probed(p.t.Context(), true, 0) },
+			`{"s":1,"st":"closed","d":0,"o":"me","g":3}`,
+		},
+		"first failure": {
+			`{"s":1,"st":"open","d":0,"g":2}`,
+			func(p *process) { p.Probed(p.t.Context(), false, time.Minute) },
+			`{"s":1,"st":"open","d":0,"o":"me","g":2,"f":[{"i":"me","a":0}]}`,
+		},
+		"last failure": {
+			`{"s":1,"st":"open","d":0,"g":2,"f":[{"i":"a","a":0}]}`,
+			func(p *process) { p.Probed(p.t.Context(), false, time.Minute) },
+			`{"s":1,"st":"open","d":240000,"o":"me","g":3}`,
+		},
+		"failure after an old one": {
+			`{"s":1,"st":"open","d":0,"g":1,"f":[{"i":"a","a":59000}]}`,
+			func(p *process) { p.Probed(p.t.Context(), false, time.Minute) },
+			`{"s":1,"st":"open","d":0,"o":"me","g":1,"f":[{"i":"me","a":0}]}`,
+		},
+		"last failure, grown up": {
+			`{"s":1,"st":"open","d":0,"g":4,"f":[{"i":"a","a":0}]}`,
+			func(p *process) { p.Probed(p.t.Context(), false, time.Minute) },
+			`{"s":1,"st":"open","d":300000,"o":"me","g":4}`,
+		},
+		"ignored": {
+			`{"s":1,"st":"open","d":0,"g":2,"f":[{"i":"a","a":0}]}`,
+			func(p *process) { p.Released(p.t.Context()) },
+			`{"s":1,"st":"open","d":0,"o":"me","g":2,"f":[{"i":"a","a":5000}]}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				p := leaseholder(t, s, c.value, grow)
+				p.circuit.opened = false // it probes
+				time.Sleep(5 * time.Second)
+				p.request()
+				synctest.Wait()
+				c.say(p)
+				p.wantRecord(c.want)
+				p.wantCircuit(false, 0) // neither its own lease nor its own verdict moves it
+				if p.lease != (lease{}) {
+					t.Error("the lease is kept")
+				}
+			})
+		})
+	}
+}
+
+// TestRound: a process whose probe has failed leaves the next to others, for the
+// open time, and then may probe again as without a store.
+func TestRound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		a := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`)
+		a.Probed(t.Context(), false, time.Minute)
+		failed := a.now()
+		a.wantBarred()
+		b := newProcess(t, s)
+		b.wantRole(candidate, b.now()+31*time.Second)
+		b.Released(t.Context())
+		a.wantBarred()
+		time.Sleep(59500 * time.Millisecond)
+		if r, until := a.elect(); r != onlooker || until > failed+time.Minute {
+			t.Errorf("got role %v until %v, want onlooker until a minute after the failure at most", r, until)
+		}
+		time.Sleep(500 * time.Millisecond)
+		a.wantRole(candidate, a.now()+31*time.Second)
+		a.Probed(t.Context(), false, time.Minute)
+		b.wantRole(candidate, b.now()+31*time.Second)
+		b.Probed(t.Context(), false, time.Minute)
+		b.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":2}`)
+	})
+	synctest.Test(t, func(t *testing.T) { // with a greater quorum than processes, they take turns
+		s := newFakeStore()
+		three := func(cfg *Config, _ *Policy) { cfg.Quorum = 3 }
+		a := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`, three)
+		a.Probed(t.Context(), false, time.Minute)
+		b := newProcess(t, s, three)
+		b.wantRole(candidate, 31*time.Second)
+		b.Probed(t.Context(), false, time.Minute)
+		a.wantBarred()
+		b.wantBarred()
+		time.Sleep(time.Minute)
+		a.wantRole(candidate, a.now()+31*time.Second)
+		a.Probed(t.Context(), true, 0)
+		a.wantRecord(`{"s":1,"st":"closed","d":0,"o":"me","g":1}`)
+	})
+}
+
+// TestFencing: a verdict counts neither once the lease is over nor once another
+// has taken it over; then the process follows the winner, and that is no vote.
+func TestFencing(t *testing.T) {
+	for name, ok := range map[string]bool{"success": true, "failure": false} {
+		t.Run("expired, "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				p := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`)
+				time.Sleep(31 * time.Second)
+				p.Probed(t.Context(), ok, time.Minute)
+				p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
+				p.wantCircuit(true, p.now()) // and may ask at once
+				if p.lease != (lease{}) {
+					t.Error("the lease is kept")
+				}
+				p.wantRole(candidate, p.now()+31*time.Second)
+			})
+		})
+		for winner, value := range map[string]string{
+			"open":   `{"s":1,"st":"open","d":60000,"o":"a","g":2}`,
+			"half":   `{"s":1,"st":"half","d":31000,"o":"a","g":2}`,
+			"closed": `{"s":1,"st":"closed","d":0,"o":"a","g":2}`,
+		} {
+			for _, known := range []bool{true, false} {
+				t.Run("taken over, "+winner+", "+name, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						s := newFakeStore()
+						p := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`)
+						time.Sleep(time.Second) // its clock stands still while others' go on
+						s.put(value)
+						if known {
+							p.Hint(t.Context())
+						}
+						p.circuit.opened = !ok
+						p.Probed(t.Context(), ok, time.Minute)
+						if got := s.value(); got != value {
+							t.Errorf("the winner's record became %s", got)
+						}
+						if p.circuit.opened != (winner != "closed") {
+							t.Errorf("the circuit is open: %v, unlike the winner's record", p.circuit.opened)
+						}
+					})
+				})
+			}
+		}
+	}
+}

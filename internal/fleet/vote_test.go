@@ -1,0 +1,193 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestQuorum: votes younger than the open time open the record once there are
+// enough of different processes; fewer make it suspect.
+func TestQuorum(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		a, b, c := newProcess(t, s), newProcess(t, s), newProcess(t, s)
+		a.Tripped(t.Context(), time.Minute)
+		a.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
+		time.Sleep(10 * time.Second)
+		a.Tripped(t.Context(), time.Minute) // again: one voice still
+		a.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
+		time.Sleep(time.Minute)
+		b.Tripped(t.Context(), time.Minute) // too late
+		b.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
+		time.Sleep(59 * time.Second)
+		c.Tripped(t.Context(), time.Minute)
+		c.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":1}`)
+		if got, want := s.swaps[len(s.swaps)-1].ttl, 24*time.Hour+time.Minute; got != want {
+			t.Errorf("the record expires after %v, want %v", got, want)
+		}
+		for _, p := range []*process{a, b, c} {
+			p.wantCircuit(false, 0) // who has tripped is open already
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newFakeStore(), func(cfg *Config, _ *Policy) { cfg.Quorum = 1 })
+		p.Tripped(t.Context(), time.Minute)
+		p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":1}`)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		s.put(`{"s":1,"st":"suspect","d":60000,"o":"a","g":0,"v":[{"i":"a","a":30000}]}`)
+		p := newProcess(t, s, func(cfg *Config, _ *Policy) { cfg.Quorum = 3 })
+		time.Sleep(time.Second)
+		p.Tripped(t.Context(), time.Minute)
+		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0},{"i":"a","a":31000}]}`)
+	})
+}
+
+// TestTripTime: a record opens for as long as the circuit that completed the
+// quorum, or for its own grown time if that is longer; never beyond the limit.
+func TestTripTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		before  string
+		age     time.Duration
+		openFor time.Duration
+		want    string
+	}{
+		"Retry-After": {``, 0, 2 * time.Minute, `"d":120000,"o":"me","g":1`},
+		"for ever":    {``, 0, time.Hour, `"d":300000,"o":"me","g":1`},
+		"kept":        {`{"s":1,"st":"closed","d":0,"g":3}`, time.Minute, time.Minute, `"d":240000,"o":"me","g":3`},
+		"forgotten":   {`{"s":1,"st":"closed","d":0,"g":3}`, 10 * time.Minute, time.Minute, `"d":60000,"o":"me","g":1`},
+		"of old":      {`{"s":1,"st":"closed","d":0,"g":3}`, 1000 * time.Hour, time.Minute, `"d":60000,"o":"me","g":1`},
+		"suspect":     {`{"s":1,"st":"suspect","d":0,"g":2}`, 1000 * time.Hour, time.Minute, `"d":120000,"o":"me","g":2`},
+		"at most":     {`{"s":1,"st":"suspect","d":0,"g":2147483647}`, 0, time.Minute, `"d":300000,"o":"me","g":2147483647`},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			if c.before != "" {
+				s.put(c.before)
+			}
+			p := newProcess(t, s, func(cfg *Config, policy *Policy) { cfg.Quorum, policy.OpenGrowth = 1, 2 })
+			time.Sleep(c.age)
+			p.Tripped(t.Context(), c.openFor)
+			t.Log(name)
+			p.wantRecord(`{"s":1,"st":"open",` + c.want + `}`)
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // an age that cannot be
+		p := newProcess(t, newFakeStore(), func(cfg *Config, _ *Policy) { cfg.Quorum = 1 })
+		p.adopt(t.Context(), Item{Value: []byte(`{"s":1,"st":"closed","d":0,"g":3}`), Age: math.MaxInt64})
+		time.Sleep(time.Second)
+		p.Tripped(t.Context(), time.Minute)
+		p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":1}`)
+	})
+	synctest.Test(t, func(t *testing.T) { // what a suspect keeps is what the closed one has not forgotten
+		s := newFakeStore()
+		s.put(`{"s":1,"st":"closed","d":0,"g":3}`)
+		p := newProcess(t, s)
+		time.Sleep(6 * time.Minute)
+		p.Tripped(t.Context(), time.Minute)
+		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":2,"v":[{"i":"me","a":0}]}`)
+	})
+}
+
+// TestLostVote: who loses the swap follows the winner, or tries again: three
+// times at most, and in WriteTimeout altogether.
+func TestLostVote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s)
+		p.request()
+		s.put(`{"s":1,"st":"suspect","d":60000,"o":"a","g":0,"v":[{"i":"a","a":0}]}`)
+		p.Tripped(t.Context(), time.Minute)
+		p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":1}`)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s)
+		p.request()
+		s.put(`{"s":1,"st":"open","d":60000,"o":"a","g":1}`)
+		p.Tripped(t.Context(), time.Minute)
+		if p.wantCircuit(true, time.Minute); s.swapped() != 1 {
+			t.Errorf("got %d swaps, want 1", s.swapped())
+		}
+	})
+	for latency, want := range map[time.Duration]int{0: 4, 40 * time.Millisecond: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			p := newProcess(t, s)
+			p.request()
+			tries := 0
+			s.latency = latency
+			s.onSwap = func(context.Context, func() (Item, bool)) (Item, bool, error) {
+				tries++
+				return Item{Value: []byte(`{"s":1,"st":"closed"}`), Version: uint64(tries)}, false, nil
+			}
+			before := p.now()
+			p.Tripped(t.Context(), time.Minute)
+			if took := p.now() - before; tries != want || took > 100*time.Millisecond {
+				t.Errorf("got %d attempts in %v, want %d in WriteTimeout", tries, took, want)
+			}
+		})
+	}
+}
+
+// TestAmbiguousVote: a write without an answer is followed by a read at the next
+// occasion, and by no other write before that.
+func TestAmbiguousVote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s)
+		p.request()
+		s.misbehave(blackHole)
+		p.Tripped(t.Context(), time.Minute)
+		p.wantErrors("[compare_and_swap]")
+		if !p.Due(p.now()) {
+			t.Error("the record is not due")
+		}
+		s.misbehave(nil)
+		before := s.loaded()
+		p.Tripped(t.Context(), time.Minute)
+		if got := s.loaded() - before; got != 1 {
+			t.Errorf("got %d reads before the next write, want 1", got)
+		}
+		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
+		s.misbehave(func(context.Context) error { return errors.New("down") })
+		p.Tripped(t.Context(), time.Minute)
+		before = s.loaded()
+		p.Tripped(t.Context(), time.Minute)
+		if p.wantErrors("[compare_and_swap load]"); s.loaded() != before+1 {
+			t.Error("there was another write without a read")
+		}
+		time.Sleep(time.Minute)
+		s.onSwap = nil
+		p.Probed(t.Context(), false, time.Minute)
+		if p.wantErrors("[load]"); s.swapped() != 1 {
+			t.Error("there was another write without a read")
+		}
+	})
+}
+
+// TestCancelledRequest: what a request has found out is published although it
+// was cancelled.
+func TestCancelledRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		s.latency = time.Millisecond
+		p := newProcess(t, s)
+		p.request()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		p.Tripped(ctx, time.Minute)
+		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
+		s.put(`{"s":1,"st":"open","d":0,"g":1}`)
+		if p.Elect(ctx); p.lease.version == 0 {
+			t.Error("a cancelled request got no lease")
+		}
+		p.Released(ctx)
+		p.wantRecord(`{"s":1,"st":"open","d":0,"o":"me","g":1}`)
+	})
+}
