@@ -132,7 +132,10 @@ func (x *exchange) good() bool {
 
 // reportVerdict returns false if the response is not to be judged again.
 func (x *exchange) reportVerdict(watched bool) bool {
-	v := x.judge()
+	v := circuit.Verdict{Outcome: circuit.Success}
+	if !x.good() {
+		v = x.judge()
+	}
 	v.Whole = !watched
 	x.by.Context = x.req.Context()
 	counted := x.host.circuit.Done(&x.by, x.t.now(), &x.call, v)

@@ -28,7 +28,7 @@ type Transport struct {
 	epoch     time.Time // the origin of the circuits' times
 	policy    *circuit.Config
 	policies  map[string]*circuit.Config // by normal pattern
-	hosts     *keyed.Map[*host]
+	hosts     *keyed.Map[host, *host]
 	untracked atomic.Uint64
 	journal   journal
 	metrics   *metrics
@@ -66,7 +66,7 @@ func New(base http.RoundTripper, opts ...Option) (*Transport, error) {
 		epoch:       time.Now(),
 		policy:      c.policy.config(c.store != nil),
 		policies:    c.patterns,
-		hosts:       keyed.New[*host](c.maxCircuits),
+		hosts:       keyed.New[host](c.maxCircuits),
 		journal:     journal{hook: c.hook},
 	}
 	t.metrics = newMetrics(t, c)
@@ -195,22 +195,21 @@ func (t *Transport) place(key string) keyed.Key {
 // add returns the host of a key, made if there is room for it.
 func (t *Transport) add(key string) (*host, bool) {
 	key = strings.Clone(key) // it may be part of something large
-	h, ok := t.hosts.Add(t.now(), t.place(key), func() *host { return t.newHost(key) })
+	h, ok := t.hosts.Add(t.now(), t.place(key), func(h *host) { h.init(t, key) })
 	if ok {
 		h.series.announce()
 	}
 	return h, ok
 }
 
-func (t *Transport) newHost(key string) *host {
-	h := &host{t: t, key: key, series: t.metrics.seriesOf(key)}
+func (h *host) init(t *Transport, key string) {
+	h.t, h.key, h.series = t, key, t.metrics.seriesOf(key)
 	policy, ok := matchPolicy(t.policies, key)
 	if !ok {
 		policy = t.policy
 	}
 	h.circuit.Init(policy, h, t.now())
 	h.join(policy)
-	return h
 }
 
 // named returns the host that a person has named, if there is one.
@@ -221,7 +220,7 @@ func (t *Transport) named(key string) (*host, bool) {
 // forced returns the host that a person has named, made if there is none.
 func (t *Transport) forced(key string) *host {
 	key = strings.Clone(t.normal(key))
-	h := t.hosts.AddPinned(t.place(key), func() *host { return t.newHost(key) })
+	h := t.hosts.AddPinned(t.place(key), func(h *host) { h.init(t, key) })
 	h.series.announce()
 	return h
 }

@@ -156,11 +156,11 @@ type Circuit struct {
 type generation struct {
 	started   counter
 	succeeded counter
-	run       atomic.Int64 // failures in a row; written under the lock
-	free      atomic.Bool  // admits without a lock; written under the lock
-	plain     bool         // counts successes without a lock
+	free      atomic.Bool // admits without a lock; written under the lock
+	plain     bool        // counts successes without a lock
 	state     State
-	led       *generation // the closed generation that this half-open one led to; under the lock
+	run       atomic.Int64 // failures in a row; written under the lock
+	led       *generation  // the closed generation that this half-open one led to; under the lock
 }
 
 // A counter counts until it is ended. To end it and to count is atomic: nothing
@@ -185,7 +185,6 @@ type Call struct {
 type Receipt struct {
 	gen    *generation
 	bucket int64 // of the window that counted it
-	stale  bool  // its generation was over already
 }
 
 // New returns a closed circuit. The recorder may be nil.

@@ -1,16 +1,13 @@
 package circuit
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // waiting is a request whose answer is timed: a probe, or a request that counts
 // as slow while it still hangs.
 type waiting struct {
 	since      time.Duration
 	prev, next *waiting
-	queue      *queue // that holds it
+	queued     bool
 	waited
 }
 
@@ -23,14 +20,18 @@ type waited struct {
 // queue holds the requests that wait, the oldest first.
 type queue struct {
 	first, last *waiting
+	spare       *waiting // used up, to be used again: chained by next
 	len         int
 }
 
-var pool = sync.Pool{New: func() any { return new(waiting) }}
-
 func (q *queue) push(now time.Duration) *waiting {
-	w := pool.Get().(*waiting)
-	*w = waiting{since: now, prev: q.last, queue: q}
+	w := q.spare
+	if w != nil {
+		q.spare = w.next
+	} else {
+		w = new(waiting)
+	}
+	*w = waiting{since: now, prev: q.last, queued: true}
 	if q.last != nil {
 		q.last.next = w
 	} else {
@@ -43,7 +44,7 @@ func (q *queue) push(now time.Duration) *waiting {
 
 // remove takes w out, if it is still in.
 func (q *queue) remove(w *waiting) {
-	if w.queue != q {
+	if !w.queued {
 		return
 	}
 	if w.prev != nil {
@@ -56,21 +57,19 @@ func (q *queue) remove(w *waiting) {
 	} else {
 		q.last = w.prev
 	}
-	w.prev, w.next, w.queue = nil, nil, nil
+	w.prev, w.next, w.queued = nil, nil, false
 	q.len--
 }
 
 // end is the end of a call's wait.
-func (call *Call) end() waited {
+func (q *queue) end(call *Call) waited {
 	w := call.wait
 	if w == nil {
 		return waited{}
 	}
-	if w.queue != nil {
-		w.queue.remove(w)
-	}
+	q.remove(w)
 	call.wait = nil
-	defer pool.Put(w)
+	w.next, q.spare = q.spare, w
 	return w.waited
 }
 

@@ -17,6 +17,10 @@ type Verdict struct {
 	RetryAfter time.Duration // that a failure asked for; 0 if it did not
 }
 
+// over is the generation of those calls whose own was over when they ended: what
+// comes of their bodies belongs to none.
+var over generation
+
 // Done takes the verdict on a call and frees its slot. It returns false if that
 // does not count at all: the call was a probe that had timed out, or its verdict
 // has been given before.
@@ -31,11 +35,11 @@ func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool
 	}
 	c.settle(by, now)
 	call.done = true
-	w := call.end()
+	w := c.waiting.end(call)
 	g := call.gen
 	if g != c.gen.Load() {
 		c.stale--
-		call.stale = true
+		call.gen = &over
 		if !w.timedOut {
 			c.past.count(v)
 		}
@@ -44,7 +48,7 @@ func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool
 	switch v.Outcome {
 	case Success:
 		g.succeeded.add()
-		c.success(by, now, call, w.bucket, v)
+		c.success(by, now, call, w.bucket, v.Whole)
 	case Failure:
 		c.lost++
 		c.failed++
@@ -62,7 +66,7 @@ func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool
 	return true
 }
 
-func (c *Circuit) success(by *Cause, now time.Duration, call *Call, slow int64, v Verdict) {
+func (c *Circuit) success(by *Cause, now time.Duration, call *Call, slow int64, whole bool) {
 	g := call.gen
 	switch {
 	case g.state == HalfOpen:
@@ -77,7 +81,7 @@ func (c *Circuit) success(by *Cause, now time.Duration, call *Call, slow int64, 
 	case c.window != nil:
 		call.bucket = c.window.Add(now, window.Counts{Requests: 1})
 	}
-	if v.Whole {
+	if whole && g.run.Load() != 0 { // a store costs as much as a lock
 		g.run.Store(0)
 	}
 }
@@ -127,7 +131,7 @@ func (c *Circuit) Late(by *Cause, now time.Duration, r Receipt, v Verdict) bool 
 // heir is the generation that a late result belongs to: for a probe that counted,
 // the closed one that it led to.
 func (r Receipt) heir() *generation {
-	if r.gen.led != nil && !r.stale {
+	if r.gen.led != nil {
 		return r.gen.led
 	}
 	return r.gen

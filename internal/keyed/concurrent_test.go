@@ -20,7 +20,7 @@ func TestConcurrentUse(t *testing.T) {
 				k := name(fmt.Sprint(random.IntN(names)))
 				v, ok := s.Get(k)
 				if !ok {
-					v, ok = s.Add(0, k, func() *thing { made.Add(1); return s.make(k)() })
+					v, ok = s.Add(0, k, func(v *thing) { made.Add(1); s.make(k)(v) })
 				}
 				switch {
 				case !ok:

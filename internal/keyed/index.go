@@ -12,46 +12,46 @@ import (
 // It is a hash table with linear probing, at most half full. Nothing ever moves
 // within a table, or a search that is under way could miss it: a mark stays where
 // an entry was removed, and a table full of entries and marks is replaced.
-type index[V any] struct {
+type index[T any] struct {
 	seed  maphash.Seed
-	table atomic.Pointer[table[V]]
-	mark  entry[V]
+	table atomic.Pointer[table[T]]
+	mark  entry[T]
 	n     int // entries
 	taken int // slots with an entry or a mark
 }
 
 // A table has a power of two of slots. Those never taken are nil.
-type table[V any] []atomic.Pointer[entry[V]]
+type table[T any] []atomic.Pointer[entry[T]]
 
-type entry[V any] struct {
-	key  Key
-	v    V
-	used uint64 // as the hand of the Map saw it last
+type entry[T any] struct {
+	key   Key
+	used  uint64 // as the hand of the Map saw it last
+	value T
 }
 
 const fewestSlots = 8
 
-func (x *index[V]) init() {
+func (x *index[T]) init() {
 	x.seed = maphash.MakeSeed()
-	t := make(table[V], fewestSlots)
+	t := make(table[T], fewestSlots)
 	x.table.Store(&t)
 }
 
 // find returns the value of a name.
-func (x *index[V]) find(name string) (v V, ok bool) {
+func (x *index[T]) find(name string) (*T, bool) {
 	t := *x.table.Load()
 	for i := maphash.String(x.seed, name); ; i++ {
 		switch e := t[i&uint64(len(t)-1)].Load(); {
 		case e == nil:
-			return v, false
+			return nil, false
 		case e.key.Name == name && e != &x.mark:
-			return e.v, true
+			return &e.value, true
 		}
 	}
 }
 
 // insert adds an entry whose name is not there.
-func (x *index[V]) insert(e *entry[V]) {
+func (x *index[T]) insert(e *entry[T]) {
 	if t := *x.table.Load(); 2*x.taken >= len(t) {
 		x.replace(t)
 	}
@@ -61,13 +61,13 @@ func (x *index[V]) insert(e *entry[V]) {
 }
 
 // remove takes an entry out.
-func (x *index[V]) remove(e *entry[V]) {
+func (x *index[T]) remove(e *entry[T]) {
 	x.slot(*x.table.Load(), e.key.Name, e).Store(&x.mark)
 	x.n--
 }
 
 // slot is where a search for a name comes upon e, which may be nil.
-func (x *index[V]) slot(t table[V], name string, e *entry[V]) *atomic.Pointer[entry[V]] {
+func (x *index[T]) slot(t table[T], name string, e *entry[T]) *atomic.Pointer[entry[T]] {
 	for i := maphash.String(x.seed, name); ; i++ {
 		if s := &t[i&uint64(len(t)-1)]; s.Load() == e {
 			return s
@@ -77,8 +77,8 @@ func (x *index[V]) slot(t table[V], name string, e *entry[V]) *atomic.Pointer[en
 
 // replace leaves the marks behind, and room for half as many entries again: the
 // work is not to be done over and over.
-func (x *index[V]) replace(old table[V]) {
-	t := make(table[V], max(fewestSlots, 1<<bits.Len(uint(3*x.n))))
+func (x *index[T]) replace(old table[T]) {
+	t := make(table[T], max(fewestSlots, 1<<bits.Len(uint(3*x.n))))
 	for i := range old {
 		if e := old[i].Load(); e != nil && e != &x.mark {
 			x.slot(t, e.key.Name, nil).Store(e)

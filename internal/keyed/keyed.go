@@ -16,9 +16,9 @@ type Key struct {
 // Spaces is the number of name spaces of a [Map].
 const Spaces = 3
 
-// A Value can be thrown out by a [Map].
-type Value interface {
-	comparable
+// A Value is held by a [Map], which can throw it out.
+type Value[T any] interface {
+	*T
 
 	// Evict takes the value out of service at now. It returns false, and changes
 	// nothing, if the value must be kept.
@@ -30,20 +30,20 @@ type Value interface {
 
 // A Map holds values by key. Its methods may be called concurrently, but not by
 // the functions given to them.
-type Map[V Value] struct {
+type Map[T any, V Value[T]] struct {
 	bound int
-	index [Spaces]index[V]
+	index [Spaces]index[T]
 
 	mu      sync.Mutex
-	entries []*entry[V]
+	entries []*entry[T]
 	hand    int // the entry to look at next
 	pinned  int // values that do not count towards the bound
 	skip    int // newcomers to turn away before looking for room again
 }
 
 // New returns a Map that holds at most bound values, and those pinned.
-func New[V Value](bound int) *Map[V] {
-	m := &Map[V]{bound: bound}
+func New[T any, V Value[T]](bound int) *Map[T, V] {
+	m := &Map[T, V]{bound: bound}
 	for i := range m.index {
 		m.index[i].init()
 	}
@@ -51,77 +51,78 @@ func New[V Value](bound int) *Map[V] {
 }
 
 // Get returns the value of a key. It takes no lock.
-func (m *Map[V]) Get(k Key) (v V, ok bool) {
+func (m *Map[T, V]) Get(k Key) (v V, ok bool) {
 	return m.index[k.Space].find(k.Name)
 }
 
-// Add returns the value of a key, made by create if there is none. If the map is
+// Add returns the value of a key, which create makes of a zero one if there is none. If the map is
 // full, it throws out a value that has not been used since the hand came by
 // last, and can be evicted; without such a value it returns false.
-func (m *Map[V]) Add(now time.Duration, k Key, create func() V) (v V, ok bool) {
+func (m *Map[T, V]) Add(now time.Duration, k Key, create func(V)) (v V, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if v, ok = m.Get(k); ok {
 		return v, true
 	}
 	if !m.makeRoom(now) {
-		return v, false
+		return nil, false
 	}
-	return m.insert(k, create()), true
+	return m.insert(k, create), true
 }
 
 // AddPinned is [Map.Add] beyond the bound. The value counts towards the bound
 // unless it is pinned.
-func (m *Map[V]) AddPinned(k Key, create func() V) V {
+func (m *Map[T, V]) AddPinned(k Key, create func(V)) V {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if v, ok := m.Get(k); ok {
 		return v
 	}
-	return m.insert(k, create())
+	return m.insert(k, create)
 }
 
 // Pin says that n more values, or fewer if it is negative, do not count towards
 // the bound.
-func (m *Map[V]) Pin(n int) {
+func (m *Map[T, V]) Pin(n int) {
 	m.mu.Lock()
 	m.pinned += n
 	m.mu.Unlock()
 }
 
 // All returns the values, in no order.
-func (m *Map[V]) All() []V {
+func (m *Map[T, V]) All() []V {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.all()
 }
 
 // Locked calls f with all values, while none can come or go.
-func (m *Map[V]) Locked(f func(all []V)) {
+func (m *Map[T, V]) Locked(f func(all []V)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f(m.all())
 }
 
-func (m *Map[V]) all() []V {
+func (m *Map[T, V]) all() []V {
 	all := make([]V, len(m.entries))
 	for i, e := range m.entries {
-		all[i] = e.v
+		all[i] = &e.value
 	}
 	return all
 }
 
-func (m *Map[V]) insert(k Key, v V) V {
-	e := &entry[V]{key: k, v: v}
+func (m *Map[T, V]) insert(k Key, create func(V)) V {
+	e := &entry[T]{key: k}
+	create(&e.value)
 	m.entries = append(m.entries, e)
 	m.index[k.Space].insert(e)
-	return v
+	return &e.value
 }
 
 // makeRoom evicts until there is room for one more. Where a look at every value
 // was in vain, it does not look again for each newcomer: who brings ever new
 // keys must not make them dear.
-func (m *Map[V]) makeRoom(now time.Duration) bool {
+func (m *Map[T, V]) makeRoom(now time.Duration) bool {
 	for len(m.entries)-m.pinned >= m.bound {
 		if m.skip > 0 {
 			m.skip--
@@ -137,13 +138,14 @@ func (m *Map[V]) makeRoom(now time.Duration) bool {
 
 // evictOne goes round like the hand of a clock: a value that was used since it
 // came by gets a second chance.
-func (m *Map[V]) evictOne(now time.Duration) bool {
+func (m *Map[T, V]) evictOne(now time.Duration) bool {
 	for range 2 * len(m.entries) {
 		m.hand %= len(m.entries)
 		e := m.entries[m.hand]
-		if used := e.v.Used(); used != e.used {
+		v := V(&e.value)
+		if used := v.Used(); used != e.used {
 			e.used = used
-		} else if e.v.Evict(now) {
+		} else if v.Evict(now) {
 			m.remove(m.hand)
 			return true
 		}
@@ -152,7 +154,7 @@ func (m *Map[V]) evictOne(now time.Duration) bool {
 	return false
 }
 
-func (m *Map[V]) remove(i int) {
+func (m *Map[T, V]) remove(i int) {
 	e := m.entries[i]
 	m.index[e.key.Space].remove(e)
 	last := len(m.entries) - 1

@@ -40,18 +40,18 @@ func (v *thing) Evict(now time.Duration) bool {
 // shelf is a map of things.
 type shelf struct {
 	*testing.T
-	*keyed.Map[*thing]
+	*keyed.Map[thing, *thing]
 	looked atomic.Int64
 }
 
 func newShelf(t *testing.T, bound int) *shelf {
-	return &shelf{T: t, Map: keyed.New[*thing](bound)}
+	return &shelf{T: t, Map: keyed.New[thing](bound)}
 }
 
 func name(n string) keyed.Key { return keyed.Key{Name: n} }
 
-func (s *shelf) make(k keyed.Key) func() *thing {
-	return func() *thing { return &thing{key: k, looked: &s.looked} }
+func (s *shelf) make(k keyed.Key) func(*thing) {
+	return func(v *thing) { v.key, v.looked = k, &s.looked }
 }
 
 func (s *shelf) add(names ...string) (last *thing) {
@@ -87,7 +87,7 @@ func TestAKeyHasOneValue(t *testing.T) {
 		t.Errorf("Get of an unknown key returned %v, %v", v, ok)
 	}
 	first := s.add("a")
-	never := func() *thing { t.Error("a second value is made"); return nil }
+	never := func(*thing) { t.Error("a second value is made") }
 	if v, ok := s.Add(0, name("a"), never); v != first || !ok {
 		t.Errorf("Add returned another value: %v, %v", v, ok)
 	}
@@ -174,7 +174,7 @@ func TestNoneCanGo(t *testing.T) {
 	for i := range bound {
 		s.add(fmt.Sprint(i)).kept.Store(true)
 	}
-	never := func() *thing { t.Error("a value is made without room for it"); return nil }
+	never := func(*thing) { t.Error("a value is made without room for it") }
 	refused := func(key int) {
 		if v, ok := s.Add(0, name(fmt.Sprint(key)), never); ok || v != nil {
 			t.Fatalf("Add without room returned %v, %v", v, ok)
