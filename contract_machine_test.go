@@ -224,10 +224,11 @@ func (mc *contractMachine) waitReady(t *rapid.T) {
 	var want error
 	at, tie := now, false
 	if h != nil && !mc.dryRun {
-		mc.model.notice(h, now)
 		if deadline > now {
 			at, tie, want = mc.model.waitReady(h, now, deadline, mc.probes(req))
+			mc.tr.Snapshot(h.key) // it may have ended just when there was something to notice
 		}
+		mc.model.notice(h, mc.now())
 		mc.sameTransitions(t)
 	}
 	if deadline <= now {
