@@ -31,7 +31,7 @@ ci: ## Run what CI runs: test, lint, golangci, fuzz, bench-smoke, demo, cover
 
 .PHONY: lint
 lint: $(bin)/gofumpt $(bin)/staticcheck ## Check format, go vet, staticcheck, go.mod files, host and path names
-	test -z "$$($(bin)/gofumpt -l . | tee /dev/stderr)"
+	unformatted=$$($(bin)/gofumpt -l .); echo "$$unformatted"; test -z "$$unformatted"
 	go vet work
 	$(bin)/staticcheck work
 	set -e; for m in $(modules) tools; do go -C $$m mod tidy -diff; done

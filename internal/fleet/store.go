@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// Item and Store are those of the root package.
+// Item is that of the root package.
 type Item struct {
 	Value   []byte
 	Version uint64
 	Age     time.Duration
 }
 
+// Store is that of the root package.
 type Store interface {
 	Load(ctx context.Context, keys []string) ([]Item, error)
 	CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (cur Item, swapped bool, err error)
