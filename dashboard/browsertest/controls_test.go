@@ -1,0 +1,89 @@
+package browsertest
+
+import (
+	"testing"
+
+	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/dashboard"
+)
+
+func (c *circuits) wantState(key string, state breakerhttp.State, forced bool) {
+	c.t.Helper()
+	if s, _ := c.Snapshot(key); s.State != state || s.Forced != forced {
+		c.t.Errorf("got %v, forced %t, want %v, %t", s.State, s.Forced, state, forced)
+	}
+}
+
+func TestControls(t *testing.T) {
+	const host = "http://a.test"
+	c := newCircuits(t).serve(dashboard.WithControls())
+	c.succeed(host)
+	b := open(t, c.url, look{})
+	b.wait(state(host, "Closed"))
+	b.click("#rows .key")
+	b.wait(`document.querySelector("#details").open`)
+
+	// A hand that slips, an Enter too many and Esc do nothing.
+	b.click(`[data-do="force-open"]`)
+	b.wait(says("#question", "Refuse every request of "+host))
+	b.wait(`document.activeElement.id === "cancel"`)
+	b.press(enter)
+	b.wait(`document.querySelector("#confirm").hidden && document.activeElement.dataset.do === "force-open"`)
+	b.press(enter)
+	b.wait(`document.activeElement.id === "cancel"`)
+	b.press(escape)
+	b.wait(`document.querySelector("#confirm").hidden && document.querySelector("#details").open`)
+	c.wantState(host, breakerhttp.StateClosed, false)
+
+	for _, tt := range []struct {
+		do, name, shown string
+		state           breakerhttp.State
+		forced          bool
+	}{
+		{"force-open", "Force open", "Open", breakerhttp.StateOpen, true},
+		{"force-closed", "Force closed", "Closed", breakerhttp.StateClosed, true},
+		{"reset", "Reset", "Closed", breakerhttp.StateClosed, false},
+	} {
+		b.click(`[data-do="` + tt.do + `"]`)
+		b.wait(says("#go", tt.name))
+		b.click("#go")
+		b.wait(says("#outcome", "Done"))
+		c.wantState(host, tt.state, tt.forced)
+		b.wait(says("#details .name", tt.shown))
+		forced := ""
+		if tt.forced {
+			forced = "forced"
+		}
+		b.wait(`document.querySelector("#details .forced").textContent === "` + forced + `"`)
+		b.wait(`document.querySelector("#rows .forced").textContent === "` + forced + `"`)
+	}
+	b.wait(`document.querySelectorAll("#details-log li").length === 2`)
+	b.press(escape)
+	b.wait(`!document.querySelector("#details").open && document.activeElement.matches("#rows .key")`)
+}
+
+func TestNoControls(t *testing.T) {
+	c := newCircuits(t).serve()
+	c.succeed("http://a.test")
+	b := open(t, c.url, look{})
+	b.wait(state("http://a.test", "Closed"))
+	b.click("#rows .key")
+	b.wait(`document.querySelector("#details").open`)
+	if eval[bool](b, `[...document.querySelectorAll("[data-do]")].some((e) => e.checkVisibility())`) {
+		t.Error("the page shows controls that the server does not have")
+	}
+}
+
+// TestControlFails: what the server refuses is said.
+func TestControlFails(t *testing.T) {
+	const host = "http://a.test"
+	c := newCircuits(t).serve(dashboard.WithControls())
+	c.succeed(host)
+	b := open(t, c.url, look{excused: "Failed to load resource"})
+	b.wait(state(host, "Closed"))
+	b.click("#rows .key")
+	b.click(`[data-do="reset"]`)
+	eval[any](b, `globalThis.fetch = ((real) => (url, o) => real(url + "-is-not-there", o))(fetch)`)
+	b.click("#go")
+	b.wait(says("#outcome", "404"))
+}

@@ -1,0 +1,78 @@
+package browsertest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+const many = 1000
+
+// scroll scrolls through the whole list, a screen in three frames, and yields
+// the time between frames in milliseconds, the most rows in the page, and how
+// often a part of the list that could be seen was empty.
+const scroll = `(async () => {
+	const frames = [];
+	let rows = 0, empty = 0, last = performance.now();
+	for (let y = 0; y < document.body.scrollHeight; y += innerHeight / 3) {
+		scrollTo(0, y);
+		await new Promise(requestAnimationFrame);
+		await new Promise((done) => setTimeout(done));
+		frames.push(performance.now() - last);
+		last = performance.now();
+		rows = Math.max(rows, document.querySelectorAll("#rows tr").length);
+		const list = document.querySelector("#rows").getBoundingClientRect();
+		for (const at of [0.1, 0.5, 0.9].map((part) => part * innerHeight)) {
+			if (at > list.top && at < list.bottom && !document.elementFromPoint(400, at).closest("tr")) empty++;
+		}
+	}
+	frames.sort((a, b) => a - b);
+	return {median: frames[frames.length >> 1], slow: frames[Math.floor(frames.length * 0.99)], longest: frames.at(-1), frames: frames.length, rows, empty};
+})()`
+
+// TestScale: a thousand circuits that all change every second can be scrolled
+// through.
+func TestScale(t *testing.T) {
+	c := newCircuits(t).serve()
+	touch := func() {
+		for i := range many {
+			c.succeed(fmt.Sprintf("http://h%03d.test", i))
+		}
+	}
+	touch()
+	b := open(t, c.url, look{})
+	b.wait(fmt.Sprintf(`document.querySelector("#count-all").textContent === "1,000" && document.querySelector("#circuits").ariaRowCount === "%d"`, many+1))
+
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for ctx.Err() == nil {
+			touch()
+			<-ticker.C
+		}
+	})
+	got := eval[struct {
+		Median, Slow, Longest float64
+		Frames, Rows, Empty   int
+	}](b, scroll)
+	t.Logf("%+v", got)
+	if got.Frames < 100 {
+		t.Errorf("got %d frames, want the whole list scrolled through", got.Frames)
+	}
+	if got.Rows > 60 {
+		t.Errorf("got %d rows in the page, want those in sight and a few", got.Rows)
+	}
+	if got.Empty > 0 {
+		t.Errorf("the list was empty at %d places", got.Empty)
+	}
+	if got.Median > 100 || got.Slow > 500 { // 17 and 60 on an idle machine
+		t.Errorf("got %.0f ms between frames, one in a hundred %.0f, want 100 and 500 at most", got.Median, got.Slow)
+	}
+	b.wait(says("#rows tr:last-child .key", "h999"))
+}

@@ -1,0 +1,150 @@
+package browsertest
+
+import (
+	"bytes"
+	"cmp"
+	"flag"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/chromedp/cdproto/page"
+
+	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/dashboard"
+)
+
+var docs = flag.Bool("docs", false, "write the screenshots into docs")
+
+// TestScreenshots looks at a night in all ways.
+func TestScreenshots(t *testing.T) {
+	url := replay(t, recordNight(t))
+	for _, l := range []look{
+		{width: 1280, height: 800},
+		{width: 1280, height: 800, dark: true},
+		{width: 390, height: 844},
+		{width: 390, height: 844, dark: true},
+	} {
+		name := fmt.Sprintf("dashboard-%d", l.width)
+		if l.dark {
+			name += "-dark"
+		}
+		t.Run(name, func(t *testing.T) {
+			b := open(t, url, l)
+			b.wait(`document.querySelector("#heard").textContent.startsWith("03:03:1")`)
+			b.wait(`document.querySelectorAll("#rows tr[data-state=open]").length >= 3`)
+			dir := t.ArtifactDir()
+			if *docs {
+				dir = filepath.Join("..", "..", "docs")
+			}
+			b.save(filepath.Join(dir, name+".png"))
+			b.checkLayout()
+
+			b.click(`#rows tr[data-state=open] .key`)
+			b.wait(`document.querySelector("#details").open`)
+			b.save(filepath.Join(t.ArtifactDir(), name+"-details.png"))
+			b.checkLayout()
+			b.click("#close")
+			b.click(`[popovertarget=help]`)
+			b.save(filepath.Join(t.ArtifactDir(), name+"-help.png"))
+			b.checkLayout()
+		})
+	}
+}
+
+// checkLayout checks that nothing is too wide, and that all text stands out from
+// what is behind it by the 4.5 to 1 that WCAG asks for.
+func (b *tab) checkLayout() {
+	b.t.Helper()
+	if eval[bool](b, "document.documentElement.scrollWidth > innerWidth") {
+		b.t.Error("the page scrolls sideways")
+	}
+	for _, faint := range eval[[]string](b, faintTexts) {
+		b.t.Errorf("hard to read: %s", faint)
+	}
+}
+
+const faintTexts = `(() => {
+	const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+	const paint = (color) => { canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); };
+	const luminance = () => {
+		const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+		return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+	};
+	const parents = (e) => (e === null ? [] : [...parents(e.parentElement), e]);
+	const faint = new Set();
+	const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+	while (texts.nextNode()) {
+		const e = texts.currentNode.parentElement;
+		if (texts.currentNode.data.trim() === "" || !e.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+		parents(e).forEach((p) => paint(getComputedStyle(p).backgroundColor));
+		const back = luminance();
+		paint(getComputedStyle(e).color);
+		const [light, dark] = [back, luminance()].sort((a, b) => b - a);
+		const contrast = (light + 0.05) / (dark + 0.05);
+		if (contrast < 4.5) faint.add(contrast.toFixed(1) + " " + e.outerHTML.slice(0, 80));
+	}
+	return [...faint];
+})()`
+
+// replay serves the page with recorded events.
+func replay(t *testing.T, events []byte) (url string) {
+	transport, err := breakerhttp.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", dashboard.Handler(transport, dashboard.WithControls()))
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = w.Write(events)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// save writes a screenshot to a file.
+func (b *tab) save(path string) {
+	b.t.Helper()
+	shot := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{}).Data
+	picture, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer file.Close()
+	encoder := png.Encoder{CompressionLevel: png.BestCompression}
+	if err := encoder.Encode(file, fewColors(picture)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// fewColors makes a picture small: in the 256 colours that it has most of.
+func fewColors(picture image.Image) image.Image {
+	uses := map[color.Color]int{}
+	bounds := picture.Bounds()
+	for y := range bounds.Dy() {
+		for x := range bounds.Dx() {
+			uses[picture.At(x, y)]++
+		}
+	}
+	most := slices.SortedFunc(maps.Keys(uses), func(a, b color.Color) int { return cmp.Compare(uses[b], uses[a]) })
+	few := image.NewPaletted(bounds, most[:min(len(most), 256)])
+	draw.Draw(few, bounds, picture, bounds.Min, draw.Src)
+	return few
+}

@@ -1,0 +1,277 @@
+package dashboard_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/dashboard"
+)
+
+func TestMain(m *testing.M) {
+	time.Local = time.UTC // the texts of times do not depend on the machine
+	goleak.VerifyTestMain(m)
+}
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+func respond(status int) roundTripFunc {
+	return func(req *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+	}
+}
+
+func newTransport(t *testing.T, base http.RoundTripper, opts ...breakerhttp.Option) *breakerhttp.Transport {
+	t.Helper()
+	tr, err := breakerhttp.New(base, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+// request makes n requests through a Transport.
+func request(t *testing.T, tr *breakerhttp.Transport, n int, url string) {
+	t.Helper()
+	for range n {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := tr.RoundTrip(req); err == nil {
+			_ = resp.Body.Close()
+		}
+	}
+}
+
+// do asks a handler without a network.
+func do(h http.Handler, method, target string, form url.Values, header ...string) *httptest.ResponseRecorder {
+	req := httptest.NewRequest(method, target, strings.NewReader(form.Encode()))
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	return w
+}
+
+func TestMethods(t *testing.T) {
+	tr := newTransport(t, respond(200))
+	plain, controls := dashboard.Handler(tr), dashboard.Handler(tr, dashboard.WithControls())
+	for _, tt := range []struct {
+		handler        http.Handler
+		method, target string
+		status         int
+		allow          string
+	}{
+		{plain, "GET", "/", 200, ""},
+		{plain, "HEAD", "/", 200, ""},
+		{plain, "POST", "/", 405, "GET, HEAD"},
+		{plain, "POST", "/circuits.json", 405, "GET, HEAD"},
+		{plain, "DELETE", "/events", 405, "GET, HEAD"},
+		{plain, "HEAD", "/events", 200, ""},
+		{plain, "GET", "/nothing", 404, ""},
+		{plain, "GET", "/assets/page.html", 404, ""},
+		{plain, "POST", "/force-open", 404, ""},
+		{plain, "POST", "/force-closed", 404, ""},
+		{plain, "POST", "/reset", 404, ""},
+		{controls, "GET", "/force-open", 405, "POST"},
+		{controls, "GET", "/force-closed", 405, "POST"},
+		{controls, "GET", "/reset?key=http://a.test", 405, "POST"},
+		{controls, "PUT", "/reset", 405, "POST"},
+	} {
+		w := do(tt.handler, tt.method, tt.target, nil)
+		if w.Code != tt.status || w.Header().Get("Allow") != tt.allow {
+			t.Errorf("%s %s: got %d, Allow %q, want %d, %q", tt.method, tt.target, w.Code, w.Header().Get("Allow"), tt.status, tt.allow)
+		}
+		for _, h := range []struct{ name, want string }{
+			{"Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+				"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"},
+			{"X-Content-Type-Options", "nosniff"},
+			{"Referrer-Policy", "no-referrer"},
+			{"Cross-Origin-Resource-Policy", "same-origin"},
+			{"Cache-Control", "no-store"},
+		} {
+			if got := w.Header().Get(h.name); got != h.want {
+				t.Errorf("%s %s: got %s %q, want %q", tt.method, tt.target, h.name, got, h.want)
+			}
+		}
+	}
+}
+
+// TestPage follows every reference of the page, below a prefix: all lead to the
+// handler itself, and nothing in the page needs a weaker policy.
+func TestPage(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.Handle("/ops/circuits/", http.StripPrefix("/ops/circuits", dashboard.Handler(newTransport(t, respond(200)))))
+	page := do(mux, "GET", "/ops/circuits/", nil)
+	if got, want := page.Header().Get("Content-Type"), "text/html; charset=utf-8"; got != want {
+		t.Errorf("got Content-Type %q, want %q", got, want)
+	}
+	html := page.Body.String()
+	for _, forbidden := range []string{`<style`, `\sstyle=`, `\son[a-z]+=`, `<script>`, `https?://`, `(src|href)="/`} {
+		if found := regexp.MustCompile(forbidden).FindString(html); found != "" {
+			t.Errorf("the page contains %q", found)
+		}
+	}
+	types := map[string]string{
+		"dashboard.js":  "text/javascript; charset=utf-8",
+		"dashboard.css": "text/css; charset=utf-8",
+		"icon.svg":      "image/svg+xml",
+		"circuits.json": "application/json",
+	}
+	found := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?:src|href)="([^#"]+)"`).FindAllStringSubmatch(html, -1) {
+		w := do(mux, "GET", "/ops/circuits/"+m[1], nil)
+		found[m[1]] = w.Header().Get("Content-Type")
+		if w.Code != http.StatusOK {
+			t.Errorf("%s: got %d, want 200", m[1], w.Code)
+		}
+	}
+	if diff := cmp.Diff(types, found); diff != "" {
+		t.Errorf("references and their types, -want +got:\n%s", diff)
+	}
+}
+
+func TestPageKnowsOfControls(t *testing.T) {
+	tr := newTransport(t, respond(200))
+	for _, tt := range []struct {
+		want string
+		opts []dashboard.Option
+	}{
+		{`data-controls="no"`, nil},
+		{`data-controls="yes"`, []dashboard.Option{dashboard.WithControls()}},
+	} {
+		if html := do(dashboard.Handler(tr, tt.opts...), "GET", "/", nil).Body.String(); !strings.Contains(html, tt.want) {
+			t.Errorf("with %d options the page does not contain %s", len(tt.opts), tt.want)
+		}
+	}
+}
+
+// TestPrefixWithoutSlash: a router may hand on what StripPrefix leaves nothing of.
+func TestPrefixWithoutSlash(t *testing.T) {
+	mux := http.NewServeMux()
+	h := http.StripPrefix("/ops/what?", dashboard.Handler(newTransport(t, respond(200))))
+	mux.Handle("/ops/what%3F", h)
+	mux.Handle("/ops/what%3F/", h)
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	for _, path := range []string{"/ops/what%3F", "/ops/what%3F/"} {
+		resp, err := server.Client().Get(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if got, want := resp.Request.URL.EscapedPath(), "/ops/what%3F/"; got != want || !strings.Contains(string(body), "<title>Circuits") {
+			t.Errorf("%s: got to %s, want %s with the page", path, got, want)
+		}
+	}
+}
+
+func TestCircuitsJSONWithoutCircuits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const want = `{"now":"2000-01-01T00:00:00Z","circuits":[],"transitions":[]}` + "\n"
+		w := do(dashboard.Handler(newTransport(t, respond(200))), "GET", "/circuits.json", nil)
+		if got := w.Body.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if got := w.Header().Get("Content-Type"); got != "application/json" {
+			t.Errorf("got Content-Type %q, want application/json", got)
+		}
+	})
+}
+
+// TestCircuitsJSON checks the example of the documentation, and that it names
+// everything.
+func TestCircuitsJSON(t *testing.T) {
+	doc, err := os.ReadFile("../docs/circuits-json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example := regexp.MustCompile("(?s)```json\n(.*?)```").FindSubmatch(doc)[1]
+	for _, name := range regexp.MustCompile(`"([a-z_]+)":`).FindAllSubmatch(example, -1) {
+		if !bytes.Contains(doc, []byte("`"+string(name[1])+"`")) {
+			t.Errorf("the documentation does not explain %s", name[1])
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		status := 200
+		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) { return respond(status)(req) }))
+		request(t, tr, 2, "https://api.example.com")
+		status = 503
+		request(t, tr, 6, "https://payments.example.com:8443")
+		request(t, tr, 1, "https://api.example.com")
+		time.Sleep(1500 * time.Millisecond)
+		got := do(dashboard.Handler(tr), "GET", "/circuits.json", nil).Body.String()
+		if diff := cmp.Diff(decode(t, string(example)), decode(t, got)); diff != "" {
+			t.Errorf("-documented +got:\n%s", diff)
+		}
+	})
+}
+
+func decode(t *testing.T, s string) (v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(s), &v); err != nil {
+		t.Fatalf("%v: %s", err, s)
+	}
+	return v
+}
+
+var hostileKeys = []string{
+	`</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='alert(1)`, "a\r\n\r\ndata: b\n\nevent: all",
+	"\u202egnp.exe", "\x00", "__proto__", "\u2028", `\u003cb>`, strings.Repeat("long", 1000),
+}
+
+// byHeader makes any text a key.
+func byHeader(req *http.Request) string {
+	key, _ := url.QueryUnescape(req.Header.Get("Key"))
+	return key
+}
+
+// TestHostileKeys: whatever a key is, it comes out of JSON as it went in, and
+// could be pasted into HTML without harm.
+func TestHostileKeys(t *testing.T) {
+	tr := newTransport(t, respond(200), breakerhttp.WithKey(byHeader))
+	for _, key := range hostileKeys {
+		tr.ForceOpen(key)
+	}
+	w := do(dashboard.Handler(tr), "GET", "/circuits.json", nil)
+	if raw := w.Body.String(); strings.ContainsAny(raw, "<>&") {
+		t.Errorf("got %s, want <, > and & escaped", raw)
+	}
+	var got struct {
+		Circuits    []struct{ Key string }
+		Transitions []struct{ Key string }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, c := range append(got.Circuits, got.Transitions...) {
+		seen[c.Key]++
+	}
+	for _, key := range hostileKeys {
+		if seen[key] != 2 {
+			t.Errorf("key %.40q: got %d times, want as a circuit and in a transition", key, seen[key])
+		}
+	}
+}
