@@ -94,7 +94,7 @@ func (m *contractModel) unforced() (n int) {
 }
 
 // waitReady says what WaitReady returns for a context with this deadline, when,
-// and whether it may as well return nil, for it is ready just then.
+// and whether any other answer will do, for something happens just then.
 func (m *contractModel) waitReady(h *modelHost, now, deadline time.Duration, mayProbe bool) (at time.Duration, tie bool, err error) {
 	for {
 		m.notice(h, now)
@@ -115,7 +115,7 @@ func (m *contractModel) waitReady(h *modelHost, now, deadline time.Duration, may
 			}
 		}
 		if next >= deadline {
-			return deadline, next == deadline && refusal.RetryAfter > 0, context.DeadlineExceeded
+			return deadline, next == deadline, context.DeadlineExceeded
 		}
 		now = next
 	}
