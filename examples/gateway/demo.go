@@ -84,7 +84,7 @@ func (us upstreams) dial(ctx context.Context, network, address string) (net.Conn
 func (us upstreams) stop() {
 	for _, u := range us {
 		_ = u.Close()
-		_ = <-u.served // http.ErrServerClosed
+		<-u.served // http.ErrServerClosed
 	}
 }
 
