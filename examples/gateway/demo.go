@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -84,7 +86,9 @@ func (us upstreams) dial(ctx context.Context, network, address string) (net.Conn
 func (us upstreams) stop() {
 	for _, u := range us {
 		_ = u.Close()
-		<-u.served // http.ErrServerClosed
+		if err := <-u.served; !errors.Is(err, http.ErrServerClosed) {
+			slog.Error("demonstration upstream", "error", err)
+		}
 	}
 }
 
