@@ -52,8 +52,8 @@ func (m *Member) learn(ctx context.Context, item Item) {
 	was, wasShut := m.rec.State, m.shut
 	m.take(item)
 	switch {
-	case m.lease.version != 0 && m.lease.version == m.version:
-		// This process probes.
+	case m.mine() && (m.asking || m.lease.version == m.version):
+		// This process probes, or is about to.
 	case m.rec.State == Closed && !wasShut, m.rec.State == Suspect && was != Open && was != Half:
 		// If the local circuit is open, it is so by its own rules.
 	default:
@@ -79,8 +79,14 @@ func (m *Member) follow(ctx context.Context) {
 // take takes in what the store has. The local circuit is left as it is.
 func (m *Member) take(item Item) {
 	now := m.now()
-	m.read, m.at, m.age = now, now, min(max(item.Age, 0), longest)
-	m.version = item.Version
+	age := min(max(item.Age, 0), longest)
+	switch item.Version {
+	case 0:
+		item.Value = nil
+	case m.version:
+		age = max(age, m.ageAt(now)) // a record gets no younger
+	}
+	m.version, m.age, m.at, m.read = item.Version, age, now, now
 	rec, err := parse(item.Value)
 	if limit := m.limit(rec.State).Milliseconds(); rec.Millis > limit {
 		rec.Millis, err = limit, errTooLong
@@ -126,11 +132,14 @@ func (m *Member) halfRefresh() time.Duration { return min(2*time.Second, m.polic
 // left is what is left at now of the record's open time or lease. A process need
 // not wait for a lease of its own: it asks once it has given that up.
 func (m *Member) left(now time.Duration) time.Duration {
-	if m.rec.State == Half && m.rec.Owner == m.fleet.id {
+	if m.mine() {
 		return 0
 	}
 	return max(0, m.rec.duration()-m.ageAt(now))
 }
+
+// mine reports whether the record is a lease of this process's.
+func (m *Member) mine() bool { return m.rec.State == Half && m.rec.Owner == m.fleet.id }
 
 // ageAt is the age of the record at now.
 func (m *Member) ageAt(now time.Duration) time.Duration { return m.age + now - m.at }

@@ -55,6 +55,30 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
+// TestOneRecord: a record gets no younger, and one without a version is none.
+func TestOneRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newFakeStore())
+		item := Item{Value: []byte(`{"s":1,"st":"open","d":60000}`), Version: 7, Age: 10 * time.Second}
+		p.adopt(t.Context(), item)
+		time.Sleep(20 * time.Second)
+		item.Age = 0
+		p.adopt(t.Context(), item)
+		p.wantCircuit(true, 50*time.Second)
+		item.Age = 40 * time.Second
+		p.adopt(t.Context(), item)
+		p.wantCircuit(true, 40*time.Second)
+		item.Version, item.Age = 8, 0
+		p.adopt(t.Context(), item)
+		p.wantCircuit(true, 80*time.Second)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newFakeStore())
+		p.adopt(t.Context(), Item{Value: []byte(`{"s":1,"st":"open","d":60000}`)})
+		p.wantCircuit(false, 0)
+	})
+}
+
 // TestFollow: closed and suspect clear an open circuit if they come after open or
 // half, and only then; absent clears nothing.
 func TestFollow(t *testing.T) {

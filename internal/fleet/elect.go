@@ -32,6 +32,7 @@ func (m *Member) Elect(ctx context.Context) (mayProbe bool, until time.Duration)
 	m.mu.Lock()
 	r, until := m.role()
 	w := m.write(m.leased())
+	m.asking = r == candidate
 	m.mu.Unlock()
 	switch r {
 	case loner:

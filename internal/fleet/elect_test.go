@@ -148,6 +148,29 @@ func TestOutrun(t *testing.T) {
 	}
 }
 
+// TestOwnLease: a read that finds the lease before its own swap is answered
+// leaves the circuit alone.
+func TestOwnLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		s.put(`{"s":1,"st":"open","d":0,"g":1}`)
+		p := newProcess(t, s)
+		s.onSwap = func(_ context.Context, swap func() (Item, bool)) (Item, bool, error) {
+			item, swapped := swap()
+			p.circuit.opened = false
+			p.Hint(t.Context())
+			return item, swapped, nil
+		}
+		p.wantRole(candidate, 31*time.Second)
+		p.wantCircuit(false, 0)
+		s.onSwap = nil
+		p.Released(t.Context()) // gives it up
+		s.put(p.store.value())
+		p.Hint(t.Context())
+		p.wantCircuit(true, 0)
+	})
+}
+
 // TestElectWithoutStore: if the store fails during the election, the process
 // probes for itself, and its failure is a vote at most.
 func TestElectWithoutStore(t *testing.T) {

@@ -60,6 +60,7 @@ type Member struct {
 	again bool          // a failure asks for a read a second after the latest
 	first chan struct{} // closed when the read that requests wait for has ended; nil if none is under way
 	known
+	asking bool          // for a lease
 	doubts bool          // a write may or may not have come through since
 	lease  lease         // that this process holds
 	reset  time.Duration // of the latest Reset; or never

@@ -35,7 +35,7 @@ func (m *Member) swap(ctx context.Context, w write) (winner Item, end ending) {
 	if m.reset != w.reset { // what is written by now is as old as what the Reset was about
 		m.reset, m.ignored, w.lease = m.now(), s.cur.Version, 0
 	}
-	m.lease = lease{}
+	m.lease, m.asking = lease{}, false
 	switch {
 	case err != nil:
 		m.lease.until = w.lease
@@ -43,7 +43,7 @@ func (m *Member) swap(ctx context.Context, w write) (winner Item, end ending) {
 		return Item{}, doubtful
 	case !s.swapped:
 		if s.cur.Version < w.old {
-			m.version = s.cur.Version // odd, but what the store says now counts
+			m.version = 0 // odd, but what the store says now counts
 		}
 		m.learn(ctx, s.cur)
 		return s.cur, lost
@@ -81,8 +81,7 @@ func (m *Member) resolveLease() {
 	if m.lease.version != 0 {
 		return
 	}
-	mine := m.rec.State == Half && m.rec.Owner == m.fleet.id
-	if !mine || m.lease.until == 0 {
+	if !m.mine() || m.lease.until == 0 {
 		m.lease = lease{}
 		return
 	}
