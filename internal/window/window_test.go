@@ -63,7 +63,7 @@ func againstList(t *rapid.T) {
 		},
 		"fail": func(t *rapid.T) {
 			if len(list) == 0 {
-				t.Skip("there is none")
+				return // not Skip: an input that only skips would fail
 			}
 			e := list[rapid.IntRange(0, len(list)-1).Draw(t, "which")]
 			if got, want := w.Fail(now, e.name), inside(e); got != want {
