@@ -55,14 +55,15 @@ cover: ## Show the coverage of the root and internal packages; fail below 95 %
 demo: ## Show circuits at work in a terminal
 	go run ./examples/quickstart
 
+BENCHTIME ?= 4m
+
 .PHONY: bench
-bench: $(bin)/benchstat ## Measure against the peers
-	go -C benchmarks test -run='^$$' -bench=. -count=6 . | tee build/bench.txt
-	$(bin)/benchstat build/bench.txt
+bench: ## Measure beside the peers for about BENCHTIME (4m), and write the tables into README
+	go -C benchmarks run . -for $(BENCHTIME) -into ../README.md
 
 .PHONY: bench-smoke
 bench-smoke: ## Run every benchmark once and check the allocations
-	$(if $(wildcard benchmarks/*_test.go),go -C benchmarks test -bench=. -benchtime=1x .)
+	go -C benchmarks test -run='^$$' -bench=. -benchtime=1x .
 
 .PHONY: soak
 soak: ## Play the model of the Transport, and torture it over real sockets, for long

@@ -42,9 +42,13 @@ func (x *exchange) admit() *OpenError {
 		if x.admitted = x.host.circuit.Enter(&x.call); x.admitted {
 			return nil
 		}
+		now := x.t.now()
+		if r, ok := x.host.circuit.Refuse(now); ok {
+			return x.refusal(r)
+		}
 		mayProbe := x.t.mayProbe(x.req)
 		x.by.Context = x.req.Context()
-		call, r, decision := x.host.circuit.Admit(&x.by, x.t.now(), mayProbe)
+		call, r, decision := x.host.circuit.Admit(&x.by, now, mayProbe)
 		if decision == circuit.Elect {
 			call, r, decision = x.elect()
 		}
@@ -54,9 +58,14 @@ func (x *exchange) admit() *OpenError {
 			x.host.tell(&x.by)
 			return nil
 		case circuit.Refused:
-			return &OpenError{Key: x.host.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
+			x.host.tell(&x.by)
+			return x.refusal(r)
 		}
 	}
+}
+
+func (x *exchange) refusal(r circuit.Refusal) *OpenError {
+	return &OpenError{Key: x.host.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
 }
 
 // mayProbe asks the user's filter, which must not be done under a lock: before
@@ -67,7 +76,6 @@ func (t *Transport) mayProbe(req *http.Request) bool {
 
 // refuse answers in place of the host; in a dry run it only reports.
 func (x *exchange) refuse(refusal *OpenError) (*http.Response, error) {
-	x.host.tell(&x.by)
 	x.host.refused(x.req, refusal)
 	if x.t.dryRun {
 		x.over = true
@@ -96,7 +104,7 @@ func (x *exchange) send() {
 	ctx := x.req.Context()
 	x.expired = ctx.Err() != nil
 	if deadline, ok := ctx.Deadline(); ok && !x.expired {
-		x.expired = !time.Now().Before(deadline)
+		x.expired = time.Until(deadline) <= 0
 	}
 	if x.t.classifier != nil {
 		x.began = x.t.now()

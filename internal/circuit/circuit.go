@@ -159,8 +159,16 @@ type generation struct {
 	free      atomic.Bool // admits without a lock; written under the lock
 	plain     bool        // counts successes without a lock
 	state     State
-	run       atomic.Int64 // failures in a row; written under the lock
-	led       *generation  // the closed generation that this half-open one led to; under the lock
+	run       atomic.Int64             // failures in a row; written under the lock
+	refused   counter                  // without a lock
+	refusing  atomic.Pointer[refusing] // without a lock; nil where it takes one; written under the lock
+	led       *generation              // the closed generation that this half-open one led to; under the lock
+}
+
+// refusing is why, and for how long, an open circuit refuses every request.
+type refusing struct {
+	until  time.Duration
+	detail string
 }
 
 // A counter counts until it is ended. To end it and to count is atomic: nothing
@@ -222,6 +230,17 @@ func (c *Circuit) State() State { return c.gen.Load().state }
 func (c *Circuit) Enter(call *Call) bool {
 	call.gen = c.gen.Load()
 	return call.gen.free.Load() && call.gen.started.add()
+}
+
+// Refuse refuses a request without a lock, if the circuit is open and its time is
+// not up. Otherwise ask [Circuit.Admit].
+func (c *Circuit) Refuse(now time.Duration) (Refusal, bool) {
+	g := c.gen.Load()
+	r := g.refusing.Load()
+	if r == nil || now >= r.until || !g.refused.add() {
+		return Refusal{}, false
+	}
+	return Refusal{State: Open, RetryAfter: r.until - now, Detail: r.detail}, true
 }
 
 // Succeed counts a success without a lock or the time, if the circuit's policy

@@ -88,3 +88,70 @@ func TestWhatNeedsTheTime(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatIsRefusedWithoutALock says which refusals Refuse leaves to Admit.
+func TestWhatIsRefusedWithoutALock(t *testing.T) {
+	const openFor = 10 * second
+	for _, test := range []struct {
+		name string
+		now  time.Duration
+		do   func(*rig)
+		want time.Duration // until it may be admitted; 0 if it is left to Admit
+	}{
+		{"closed", 0, func(*rig) {}, 0},
+		{"open", 3 * second, func(r *rig) { r.send(0, bad) }, 7 * second},
+		{"at the end of the open time", openFor, func(r *rig) { r.send(0, bad) }, 0},
+		{"half-open", openFor, func(r *rig) { r.send(0, bad); r.begin(openFor) }, 0},
+		{"open again", openFor + second, func(r *rig) { r.send(0, bad); r.send(openFor, bad) }, 9 * second},
+		{"closed again", openFor, func(r *rig) { r.send(0, bad); r.send(openFor, ok) }, 0},
+		{"reset", 0, func(r *rig) { r.send(0, bad); r.Reset(&r.by, 0) }, 0},
+		{"forced open", 0, func(r *rig) { r.ForceOpen(&r.by, 0) }, 0},
+		{"forced open while it was open", 0, func(r *rig) { r.send(0, bad); r.ForceOpen(&r.by, 0) }, 0},
+		{"open for others", second, func(r *rig) { r.AdoptOpen(&r.by, 0, 5*second) }, 4 * second},
+		{"open for others, for longer", second, func(r *rig) { r.send(0, bad); r.AdoptOpen(&r.by, 0, time.Minute) }, 59 * second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := defaults()
+			cfg.ConsecutiveFailures, cfg.OpenFor = 1, openFor
+			r := newRig(t, cfg)
+			test.do(r)
+			before := r.read(test.now).Totals.Refused
+			got, refused := r.Refuse(test.now)
+			if refused != (test.want > 0) || got.RetryAfter != test.want {
+				t.Fatalf("Refuse returned %+v, %v, want %v", got, refused, test.want)
+			}
+			if !refused {
+				return
+			}
+			if _, want, decision := r.Admit(&r.by, test.now, true); decision != circuit.Refused || got != want {
+				t.Errorf("Refuse returned %+v, Admit %+v, %v", got, want, decision)
+			}
+			if got := r.read(test.now).Totals.Refused - before; got != 2 {
+				t.Errorf("two refusals count as %d", got)
+			}
+			allocs := testing.AllocsPerRun(100, func() { r.Refuse(test.now) })
+			if allocs != 0 {
+				t.Errorf("a refusal allocates %v times, want 0", allocs)
+			}
+		})
+	}
+}
+
+func TestWaitingCostsNoMemory(t *testing.T) {
+	cfg := defaults()
+	cfg.FailureRatio, cfg.SlowAfter = 1, second
+	c := circuit.New(&cfg, nil, 0)
+	by := circuit.Cause{Context: context.Background()}
+	var calls [3]circuit.Call
+	allocs := testing.AllocsPerRun(100, func() {
+		for i := range calls {
+			calls[i], _, _ = c.Admit(&by, 0, true)
+		}
+		for i := range calls {
+			c.Done(&by, 0, &calls[i], circuit.Verdict{Outcome: ok})
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("requests that are timed allocate %v times, want 0", allocs)
+	}
+}

@@ -58,7 +58,7 @@ func (c *Circuit) adoptOpen(by *Cause, now, until time.Duration) {
 		}
 		c.become(by, Open, now, Shared, c.detail, max(0, until-now))
 	}
-	c.until = max(c.own, until)
+	c.stayOpen(max(c.own, until))
 	c.wake()
 }
 

@@ -107,6 +107,7 @@ func (c *Circuit) Snapshot(by *Cause, now time.Duration) Snapshot {
 func (c *Circuit) totals() Totals {
 	t := c.past
 	t.Success += c.gen.Load().succeeded.load()
+	t.Refused += c.gen.Load().refused.load()
 	t.Failures = slices.Clone(t.Failures)
 	return t
 }

@@ -97,7 +97,11 @@ func (tr *traffic) use(seed uint64, requests int) (n tally) {
 			requests--
 			call, decision, entered := circuit.Call{}, circuit.Admitted, false
 			if entered = tr.Enter(&call); !entered {
-				call, _, decision = tr.Admit(&by, tr.now(), roll > 0)
+				if _, refused := tr.Refuse(tr.now()); refused {
+					decision = circuit.Refused
+				} else {
+					call, _, decision = tr.Admit(&by, tr.now(), roll > 0)
+				}
 			}
 			if decision != circuit.Admitted {
 				n.refused++

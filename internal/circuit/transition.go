@@ -32,6 +32,7 @@ func (c *Circuit) force(by *Cause, now time.Duration, to State, detail string) (
 			c.detail = detail
 		}
 	}
+	c.gen.Load().refusing.Store(nil)
 	first = !c.forced
 	c.forced = true
 	return first, true
@@ -81,8 +82,14 @@ func (c *Circuit) open(by *Cause, at time.Duration, reason, detail string, retry
 	}
 	c.detail = detail
 	c.become(by, Open, at, reason, detail, d)
-	c.until = at + min(d, math.MaxInt64-at)
+	c.stayOpen(at + min(d, math.MaxInt64-at))
 	c.own = c.until
+}
+
+// stayOpen says until when an open circuit stays so.
+func (c *Circuit) stayOpen(until time.Duration) {
+	c.until = until
+	c.gen.Load().refusing.Store(&refusing{until, c.detail})
 }
 
 // grown is the open time after the failed probes so far, without a bound.
@@ -116,6 +123,7 @@ func (c *Circuit) renew(s State, at time.Duration) {
 	started := g.started.end()
 	succeeded := g.succeeded.end()
 	c.past.Success += succeeded
+	c.past.Refused += g.refused.end()
 	c.stale += int(started - succeeded - c.lost)
 	c.failed, c.late, c.lost = 0, 0, 0
 	if s != HalfOpen {

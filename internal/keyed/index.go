@@ -24,9 +24,10 @@ type index[T any] struct {
 type table[T any] []atomic.Pointer[entry[T]]
 
 type entry[T any] struct {
-	key   Key
-	used  uint64 // as the hand of the Map saw it last
+	name  string
 	value T
+	space uint8
+	used  uint64 // as the hand of the Map saw it last
 }
 
 const fewestSlots = 8
@@ -44,7 +45,7 @@ func (x *index[T]) find(name string) (*T, bool) {
 		switch e := t[i&uint64(len(t)-1)].Load(); {
 		case e == nil:
 			return nil, false
-		case e.key.Name == name && e != &x.mark:
+		case e.name == name && e != &x.mark:
 			return &e.value, true
 		}
 	}
@@ -55,14 +56,14 @@ func (x *index[T]) insert(e *entry[T]) {
 	if t := *x.table.Load(); 2*x.taken >= len(t) {
 		x.replace(t)
 	}
-	x.slot(*x.table.Load(), e.key.Name, nil).Store(e)
+	x.slot(*x.table.Load(), e.name, nil).Store(e)
 	x.n++
 	x.taken++
 }
 
 // remove takes an entry out.
 func (x *index[T]) remove(e *entry[T]) {
-	x.slot(*x.table.Load(), e.key.Name, e).Store(&x.mark)
+	x.slot(*x.table.Load(), e.name, e).Store(&x.mark)
 	x.n--
 }
 
@@ -81,7 +82,7 @@ func (x *index[T]) replace(old table[T]) {
 	t := make(table[T], max(fewestSlots, 1<<bits.Len(uint(3*x.n))))
 	for i := range old {
 		if e := old[i].Load(); e != nil && e != &x.mark {
-			x.slot(t, e.key.Name, nil).Store(e)
+			x.slot(t, e.name, nil).Store(e)
 		}
 	}
 	x.taken = x.n

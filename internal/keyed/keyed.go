@@ -112,7 +112,7 @@ func (m *Map[T, V]) all() []V {
 }
 
 func (m *Map[T, V]) insert(k Key, create func(V)) V {
-	e := &entry[T]{key: k}
+	e := &entry[T]{name: k.Name, space: k.Space}
 	create(&e.value)
 	m.entries = append(m.entries, e)
 	m.index[k.Space].insert(e)
@@ -137,26 +137,33 @@ func (m *Map[T, V]) makeRoom(now time.Duration) bool {
 }
 
 // evictOne goes round like the hand of a clock: a value that was used since it
-// came by gets a second chance.
+// came by gets a second chance. Without one of those, a second round is in vain.
 func (m *Map[T, V]) evictOne(now time.Duration) bool {
-	for range 2 * len(m.entries) {
-		m.hand %= len(m.entries)
-		e := m.entries[m.hand]
-		v := V(&e.value)
-		if used := v.Used(); used != e.used {
-			e.used = used
-		} else if v.Evict(now) {
-			m.remove(m.hand)
-			return true
+	for range 2 {
+		spared := false
+		for range m.entries {
+			m.hand %= len(m.entries)
+			e := m.entries[m.hand]
+			v := V(&e.value)
+			if used := v.Used(); used != e.used {
+				e.used = used
+				spared = true
+			} else if v.Evict(now) {
+				m.remove(m.hand)
+				return true
+			}
+			m.hand++
 		}
-		m.hand++
+		if !spared {
+			break
+		}
 	}
 	return false
 }
 
 func (m *Map[T, V]) remove(i int) {
 	e := m.entries[i]
-	m.index[e.key.Space].remove(e)
+	m.index[e.space].remove(e)
 	last := len(m.entries) - 1
 	m.entries[i] = m.entries[last]
 	m.entries[last] = nil

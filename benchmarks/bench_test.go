@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"testing"
+)
+
+// TestContenders shows that what is measured does what the table says: healthy
+// hosts are asked once a request, and those that are open not at all.
+func TestContenders(t *testing.T) {
+	names := hostNames("tested", 3)
+	for _, c := range contenders {
+		upstream := &failing{}
+		hits := 0
+		rt := c.guard(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			hits++
+			return (&stub{http.NoBody}).RoundTrip(req)
+		}))
+		meet(rt, names)
+		if hits != len(names) {
+			t.Errorf("%s sent %d requests, want %d", c.name, hits, len(names))
+		}
+		if !c.refuses {
+			continue
+		}
+		down := hostNames("down", 3) // some keep their circuits for the whole process
+		rt = c.guard(upstream)
+		if err := open(rt, down, upstream); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		before := upstream.hits.Load()
+		newLoad(context.Background(), down).run(rt, 30)
+		if got := upstream.hits.Load() - before; got > int64(len(down)) { // a probe each at most
+			t.Errorf("%s sent %d of 30 requests to hosts that are open", c.name, got)
+		}
+	}
+}
+
+// TestNothingIsLeft drops a Transport that has met many hosts.
+func TestNothingIsLeft(t *testing.T) {
+	const hosts = 10_000
+	goroutines, before := runtime.NumGoroutine(), heap()
+	rt := guardOurs()(&stub{http.NoBody})
+	meet(rt, hostNames("left", hosts))
+	with := heap() - before
+	runtime.KeepAlive(rt)
+	rt = nil
+	heap() // runs the cleanup of the metrics' callback
+	if left := heap() - before; left > with/20 {
+		t.Errorf("a Transport of %.0f bytes leaves %.0f behind", with, left)
+	}
+	if got := runtime.NumGoroutine() - goroutines; got > 0 {
+		t.Errorf("it leaves %d goroutines", got)
+	}
+}
+
+func BenchmarkClosed(b *testing.B) {
+	for _, hosts := range []int{1, 1000} {
+		for _, c := range contenders {
+			b.Run(fmt.Sprintf("hosts=%d/%s", hosts, c.name), func(b *testing.B) {
+				names := hostNames("bench", hosts)
+				rt := c.guard(&stub{http.NoBody})
+				meet(rt, names)
+				benchmark(b, rt, newLoad(context.Background(), names))
+			})
+		}
+	}
+}
+
+func BenchmarkRefusing(b *testing.B) {
+	for _, c := range contenders {
+		if !c.refuses {
+			continue
+		}
+		b.Run(c.name, func(b *testing.B) {
+			names := hostNames("refused", 1)
+			upstream := &failing{}
+			rt := c.guard(upstream)
+			if err := open(rt, names, upstream); err != nil {
+				b.Fatal(err)
+			}
+			l := newLoad(context.Background(), names)
+			if c.name == nameOurs || c.name == nameBare {
+				wantAllocs(b, rt, l, 1)
+			}
+			benchmark(b, rt, l)
+		})
+	}
+}
+
+func BenchmarkVariants(b *testing.B) {
+	for _, v := range variants {
+		b.Run(v.name, func(b *testing.B) {
+			names := hostNames("variant", 1)
+			l, base, cancel := v.load(context.Background(), names)
+			defer cancel()
+			rt := v.guards()[0].guard(base)
+			meet(rt, names)
+			wantAllocs(b, rt, l, v.allocs)
+			benchmark(b, rt, l)
+		})
+	}
+}
+
+func benchmark(b *testing.B, rt http.RoundTripper, l *load) {
+	b.ReportAllocs()
+	b.ResetTimer()
+	l.run(rt, b.N)
+}
+
+// mostBytes is what an allocation may take.
+const mostBytes = 64
+
+// wantAllocs fails if a request does not make so many small allocations.
+func wantAllocs(b *testing.B, rt http.RoundTripper, l *load, want float64) {
+	b.Helper()
+	const requests = 10_000
+	send := func() { l.run(rt, 1) }
+	if got := testing.AllocsPerRun(requests, send); got != want {
+		b.Fatalf("a request makes %v allocations, want %v", got, want)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	l.run(rt, requests)
+	runtime.ReadMemStats(&after)
+	// What else is allocated meanwhile is spread over many requests.
+	if got := float64(after.TotalAlloc-before.TotalAlloc) / requests; got > want*mostBytes+1 {
+		b.Fatalf("a request allocates %.1f bytes, want %v of %d at most", got, want, mostBytes)
+	}
+}

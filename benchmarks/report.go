@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A report is all that is measured.
+type report struct {
+	closed    map[int]*field // by hosts
+	refusing  map[int]*field
+	crowded   *field
+	loopback  *field
+	varied    *field
+	attacked  *field
+	beset     *field
+	collected *field
+	weights   map[string]weight // by contender
+	allocs    map[string]float64
+}
+
+const circuits = 500 // that have metrics of their own
+
+// measureAll takes about as long as budget, and what it takes to meet 100,000
+// hosts.
+func measureAll(budget time.Duration) (r *report, err error) {
+	part := func(percent int) time.Duration { return budget * time.Duration(percent) / 100 }
+	r = &report{closed: map[int]*field{}, refusing: map[int]*field{}, weights: map[string]weight{}, allocs: map[string]float64{}}
+	for _, c := range contenders {
+		r.allocs[c.name] = allocations(c)
+		r.weights[c.name] = weigh(c, 100_000)
+	}
+	r.varied = varied(part(10))
+	for _, hosts := range []int{1, 1000} {
+		if r.refusing[hosts], err = refusing(part(8), hosts); err != nil {
+			return nil, err
+		}
+	}
+	if r.attacked, err = attacked(part(4)); err != nil {
+		return nil, err
+	}
+	if r.beset, err = beset(part(6)); err != nil {
+		return nil, err
+	}
+	if r.collected, err = collected(part(2), circuits); err != nil {
+		return nil, err
+	}
+	r.loopback = loopback(part(12))
+	r.crowded = crowded(part(10))
+	for hosts, percent := range map[int]int{1: 8, 1000: 10, 100_000: 22} {
+		r.closed[hosts] = closed(part(percent), hosts)
+	}
+	return r, nil
+}
+
+// allocations is how many a request to a healthy host makes.
+func allocations(c contender) float64 {
+	l := newLoad(context.Background(), hostNames("allocations", 1))
+	rt := c.guard(&stub{http.NoBody})
+	meet(rt, l.hosts)
+	return testing.AllocsPerRun(1000, func() { l.run(rt, 1) })
+}
+
+func (r *report) String() string {
+	return strings.Join([]string{r.time(), r.space(), r.ours()}, "\n") + r.failures()
+}
+
+// time compares what requests take.
+func (r *report) time() string {
+	var rows [][]string
+	for _, c := range contenders {
+		if c.name == nameBase {
+			continue
+		}
+		cells := []string{c.title()}
+		for _, hosts := range []int{1, 1000, 100_000} {
+			cells = append(cells, r.closed[hosts].compared(c.name))
+		}
+		cells = append(cells, r.slowdown(c.name))
+		for _, hosts := range []int{1, 1000} {
+			cells = append(cells, r.refusing[hosts].refused(c.name))
+		}
+		rows = append(rows, cells)
+	}
+	return table([]string{
+		"time a request", "closed, 1 host", "1,000 hosts", "100,000 hosts",
+		fmt.Sprintf("%d goroutines, 1 host", clients), "open, 1 host", "1,000 hosts",
+	}, rows)
+}
+
+// compared is what a subject takes more than the base, and how many times as
+// much as the limit that is.
+func (f *field) compared(name string) string {
+	if f.find(name) == nil {
+		return none
+	}
+	over := f.over(name, nameBase)
+	return nanoseconds(over) + ", " + times(over, f.over(nameLimit, nameBase))
+}
+
+// refused is what a refusal takes. The base has no part in it.
+func (f *field) refused(name string) string {
+	if f.find(name) == nil {
+		return none
+	}
+	return nanoseconds(f.took(name)) + ", " + times(f.took(name), f.took(nameLimit))
+}
+
+func (r *report) slowdown(name string) string {
+	over := r.crowded.over(name, nameBase)
+	return nanoseconds(over) + ", " + times(over, r.crowded.over(alone(name), alone(nameBase))) + " alone"
+}
+
+// space compares what else they take.
+func (r *report) space() string {
+	var rows [][]string
+	for _, c := range contenders {
+		w := r.weights[c.name]
+		rows = append(rows, []string{
+			c.title(), fmt.Sprint(r.allocs[c.name]), number(math.Round(w.bytes), " B"), fmt.Sprintf("%.0f", w.goroutines),
+			r.real(c.name),
+		})
+	}
+	return table([]string{"", "allocations a request", "memory a host", "goroutines a host", "a real request on loopback"}, rows)
+}
+
+// real is what a request to the loopback server takes; unknown where some were
+// refused at once.
+func (r *report) real(name string) string {
+	if r.loopback.find(name).failed > 0 {
+		return none
+	}
+	return number(median(r.loopback.took(name))/1000, " µs")
+}
+
+// ours says what the options of breakerhttp cost, and what others can make it
+// cost.
+func (r *report) ours() string {
+	var rows [][]string
+	for _, v := range variants {
+		over := r.varied.over(v.name, v.of(nameBase))
+		rows = append(rows, []string{v.name, nanoseconds(over), times(over, r.varied.over(v.of(v.limit), v.of(nameBase))) + " " + v.limit})
+	}
+	for _, name := range []string{nameRoom, nameNoRoom} {
+		rows = append(rows, []string{name, nanoseconds(r.attacked.took(name)), ""})
+	}
+	rows = append(rows, []string{nameAmid, nanoseconds(r.beset.took(nameAmid)), times(r.beset.took(nameAmid), r.beset.took(nameApart)) + " " + nameApart})
+	for _, name := range []string{nameSDK, nameOwn} {
+		rows = append(rows, []string{fmt.Sprintf("%s, %d circuits", name, circuits), number(median(r.collected.took(name))/1000, " µs"), ""})
+	}
+	return table([]string{"breakerhttp", "time", "compared"}, rows)
+}
+
+// failures says who has failed requests to healthy hosts, which are in the times
+// all the same.
+func (r *report) failures() string {
+	var b strings.Builder
+	for _, c := range contenders {
+		sent, failed := 0, 0
+		for _, f := range []*field{r.closed[1], r.closed[1000], r.closed[100_000], r.crowded, r.loopback} {
+			if s := f.find(c.name); s != nil {
+				sent += s.sent
+				failed += s.failed
+			}
+		}
+		if failed > 0 {
+			fmt.Fprintf(&b, "\n%s failed %.1f %% of these requests to healthy hosts.\n", c.name, 100*float64(failed)/float64(sent))
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"math"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// A field is what is measured side by side: in rounds, in each of which every
+// subject has its turn. What disturbs the machine for a while then disturbs all
+// of them, and the median of many short rounds does not see it.
+type field struct {
+	subjects []*subject
+}
+
+// A subject is one of a field.
+type subject struct {
+	name string
+	send func(n int) (failed int) // sends n requests
+	warm int                      // requests at least before a turn is timed
+	n    int                      // requests a turn
+	took []float64                // nanoseconds a request, by round
+
+	sent, failed int // in the turns
+}
+
+func (f *field) add(s subject) { f.subjects = append(f.subjects, &s) }
+
+// find returns the subject of that name, or nil.
+func (f *field) find(name string) *subject {
+	i := slices.IndexFunc(f.subjects, func(s *subject) bool { return s.name == name })
+	if i < 0 {
+		return nil
+	}
+	return f.subjects[i]
+}
+
+const fewestRounds = 11
+
+// measure gives every subject its turn, of about as long as slice, in as many
+// rounds as the budget allows.
+func (f *field) measure(budget, slice time.Duration) {
+	runtime.GC()
+	for _, s := range f.subjects {
+		s.calibrate(slice)
+	}
+	for start := time.Now(); len(f.subjects[0].took) < fewestRounds || time.Since(start) < budget; {
+		for _, s := range f.subjects {
+			s.turn()
+		}
+	}
+}
+
+// calibrate finds how many requests take as long as d if nothing disturbs, by
+// the best of some tries.
+func (s *subject) calibrate(d time.Duration) {
+	var best time.Duration
+	for s.n = 1; best < d/4; s.n *= 2 {
+		best = math.MaxInt64
+		for range 10 {
+			start := time.Now()
+			s.send(2 * s.n)
+			best = min(best, time.Since(start))
+		}
+	}
+	s.n = max(1, int(float64(s.n)*float64(d)/float64(best)))
+}
+
+func (s *subject) turn() {
+	s.send(max(s.n/4, s.warm)) // the subject before has left its own in the caches
+	start := time.Now()
+	failed := s.send(s.n)
+	s.took = append(s.took, float64(time.Since(start))/float64(s.n))
+	s.sent += s.n
+	s.failed += failed
+}
+
+// took is what a request of a subject takes, by round.
+func (f *field) took(name string) []float64 { return f.find(name).took }
+
+// over is what it takes more than one of another subject, by round.
+func (f *field) over(name, base string) []float64 {
+	took, less := slices.Clone(f.took(name)), f.took(base)
+	for i := range took {
+		took[i] -= less[i]
+	}
+	return took
+}
+
+// ratio divides round by round.
+func ratio(a, b []float64) []float64 {
+	q := make([]float64, 0, len(a))
+	for i := range a {
+		if b[i] > 0 {
+			q = append(q, a[i]/b[i])
+		}
+	}
+	return q
+}
+
+func median(x []float64) float64 {
+	if len(x) == 0 {
+		return math.NaN()
+	}
+	x = slices.Sorted(slices.Values(x))
+	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+}
