@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"runtime"
 	"testing"
@@ -123,12 +124,20 @@ func wantAllocs(b *testing.B, rt http.RoundTripper, l *load, want float64) {
 	if got := testing.AllocsPerRun(requests, send); got != want {
 		b.Fatalf("a request makes %v allocations, want %v", got, want)
 	}
+	// What others allocate meanwhile, such as the collector, is not there each time.
+	least := math.Inf(1)
+	for range 10 {
+		least = min(least, bytesPerRequest(rt, l, requests))
+	}
+	if least > want*mostBytes+1 {
+		b.Fatalf("a request allocates %.1f bytes, want %v of %d at most", least, want, mostBytes)
+	}
+}
+
+func bytesPerRequest(rt http.RoundTripper, l *load, requests int) float64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	l.run(rt, requests)
 	runtime.ReadMemStats(&after)
-	// What else is allocated meanwhile is spread over many requests.
-	if got := float64(after.TotalAlloc-before.TotalAlloc) / requests; got > want*mostBytes+1 {
-		b.Fatalf("a request allocates %.1f bytes, want %v of %d at most", got, want, mostBytes)
-	}
+	return float64(after.TotalAlloc-before.TotalAlloc) / float64(requests)
 }
