@@ -12,7 +12,7 @@ rm -rf "$dir"
 mkdir -p "$dir"
 
 # Not what only helps tests.
-packages=$(go list . ./internal/... | grep -v -e /pipetest -e /faultserver -e /sim | paste -s -d , -)
+packages=$(go list . ./internal/... | grep -v -e /pipetest -e /faultserver -e /servertest -e /sim | paste -s -d , -)
 status=0
 go test -coverpkg="$packages" ./... -args -test.gocoverdir="$dir" >"$dir.txt" || status=$?
 

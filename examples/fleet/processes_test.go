@@ -5,10 +5,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 )
 
 const (
@@ -22,8 +25,8 @@ const (
 // probe with it. The others wait until the lease is over; then one takes over,
 // and what it finds out is enough for all.
 func TestProcessDiesWithLease(t *testing.T) {
-	t.Run("Redis", func(t *testing.T) { testProcessDiesWithLease(t, assignment{Redis: startRedis(t)}) })
-	t.Run("DynamoDB", func(t *testing.T) { testProcessDiesWithLease(t, assignment{DynamoDB: startDynamoDB(t)}) })
+	t.Run("Redis", func(t *testing.T) { testProcessDiesWithLease(t, assignment{Redis: servertest.Redis(t).Addr}) })
+	t.Run("DynamoDB", func(t *testing.T) { testProcessDiesWithLease(t, assignment{DynamoDB: servertest.DynamoDB(t)}) })
 }
 
 func testProcessDiesWithLease(t *testing.T, a assignment) {
@@ -112,7 +115,12 @@ func startFleet(t *testing.T, h *host, a *assignment) map[string]*process {
 // await waits for n hits that keep wants.
 func (h *host) await(t *testing.T, what string, keep func(hit) bool, n int) {
 	t.Helper()
-	eventually(t, what, func() bool { return len(h.hits(keep)) >= n })
+	servertest.Eventually(t, what, func() error {
+		if got := len(h.hits(keep)); got < n {
+			return fmt.Errorf("%d of %d hits", got, n)
+		}
+		return nil
+	})
 }
 
 // stored returns the state that the record of the host says.
@@ -131,13 +139,4 @@ func stored(t *testing.T, a assignment) string {
 		t.Fatalf("record %q: %v", items[0].Value, err)
 	}
 	return record.State
-}
-
-func eventually(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !met(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 20s for %s", what)
-		}
-	}
 }

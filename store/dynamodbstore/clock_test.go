@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 	"github.com/breakerhttp/breakerhttp/store/dynamodbstore"
 )
 
@@ -13,13 +14,13 @@ import (
 // this machine's as shift says.
 func newShifted(t *testing.T, shift *atomic.Int64) *dynamodbstore.Store {
 	t.Helper()
-	server := startDynalite(t)
-	client := connect(server.endpoint)
+	server := servertest.Dynalite(t)
+	client := connect(server.URL())
 	table := newTable(t, client)
 	if err := dynamodbstore.New(client, table).CreateTable(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	endpoint := startProxy(t, server.endpoint, func(answer *http.Response) error {
+	endpoint := startProxy(t, server.URL(), func(answer *http.Response) error {
 		answer.Header.Set("Date", time.Now().Add(time.Duration(shift.Load())).UTC().Format(http.TimeFormat))
 		return nil
 	})

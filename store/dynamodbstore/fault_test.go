@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 	"github.com/breakerhttp/breakerhttp/store/dynamodbstore"
 )
 
@@ -26,30 +27,30 @@ import (
 const prompt = 200 * time.Millisecond
 
 func TestServerKilled(t *testing.T) {
-	server := startDynalite(t)
-	client := connect(server.endpoint)
+	server := servertest.Dynalite(t)
+	client := connect(server.URL())
 	s := dynamodbstore.New(client, newTable(t, client))
 	if err := s.CreateTable(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	before := swap(t, s, "key", 0, "before", time.Hour)
-	server.kill()
+	server.Kill()
 	for range 3 {
 		// Nothing is retried, and so both are soon over.
-		if err := within(t, prompt, "Load from a dead server", func() error {
+		if err := servertest.Within(t, prompt, "Load from a dead server", func() error {
 			_, err := s.Load(t.Context(), []string{"key"})
 			return err
 		}); err == nil {
 			t.Error("Load from a dead server returned no error")
 		}
-		if err := within(t, prompt, "CompareAndSwap on a dead server", func() error {
+		if err := servertest.Within(t, prompt, "CompareAndSwap on a dead server", func() error {
 			_, _, err := s.CompareAndSwap(t.Context(), "key", before.Version, nil, time.Hour)
 			return err
 		}); err == nil {
 			t.Error("CompareAndSwap on a dead server returned no error")
 		}
 	}
-	startDynaliteAt(t, strings.TrimPrefix(server.endpoint, "http://"))
+	servertest.DynaliteAt(t, server.Addr)
 	if err := s.CreateTable(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -79,13 +80,13 @@ func TestBlackHole(t *testing.T) {
 		},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if err := within(t, 50*time.Millisecond+prompt, method, func() error { return call(ctx) }); !errors.Is(err, context.DeadlineExceeded) {
+		if err := servertest.Within(t, 50*time.Millisecond+prompt, method, func() error { return call(ctx) }); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: error %v, want %v", method, err, context.DeadlineExceeded)
 		}
 		cancel()
 		ctx, cancel = context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
-		if err := within(t, 50*time.Millisecond+prompt, method, func() error { return call(ctx) }); !errors.Is(err, context.Canceled) {
+		if err := servertest.Within(t, 50*time.Millisecond+prompt, method, func() error { return call(ctx) }); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: error %v, want %v", method, err, context.Canceled)
 		}
 	}
@@ -162,15 +163,15 @@ func TestUnprocessedKeys(t *testing.T) {
 // A swap whose answer got lost has been made. To send it again would find the
 // version gone and report it as lost.
 func TestAnswerLost(t *testing.T) {
-	server := startDynalite(t)
-	client := connect(server.endpoint)
+	server := servertest.Dynalite(t)
+	client := connect(server.URL())
 	table := newTable(t, client)
 	direct := dynamodbstore.New(client, table)
 	if err := direct.CreateTable(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var sent atomic.Int64
-	endpoint := startProxy(t, server.endpoint, func(answer *http.Response) error {
+	endpoint := startProxy(t, server.URL(), func(answer *http.Response) error {
 		if strings.HasSuffix(answer.Request.Header.Get("X-Amz-Target"), ".UpdateItem") && sent.Add(1) == 1 {
 			return errors.New("cut")
 		}
@@ -205,24 +206,4 @@ func startProxy(t *testing.T, endpoint string, change func(*http.Response) error
 	})
 	t.Cleanup(proxy.Close)
 	return proxy.URL
-}
-
-// within returns call's error, and wants it within limit: by a timer and not by
-// the clock, so that a machine too busy to run this test at all does not fail it.
-func within(t *testing.T, limit time.Duration, what string, call func() error) error {
-	t.Helper()
-	done := make(chan error, 1)
-	go func() { done <- call() }()
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(limit):
-	}
-	select {
-	case err := <-done:
-		return err
-	default:
-		t.Errorf("%s has not returned after %v", what, limit)
-		return <-done
-	}
 }

@@ -1,7 +1,6 @@
 package dynamodbstore_test
 
 import (
-	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 	"github.com/breakerhttp/breakerhttp/store/dynamodbstore"
 	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
@@ -19,11 +19,7 @@ var _ breakerhttp.Store = (*dynamodbstore.Store)(nil)
 // TestStore runs on the endpoint in DYNAMODB_ENDPOINT, or else on dynalite.
 func TestStore(t *testing.T) {
 	t.Parallel()
-	endpoint := os.Getenv("DYNAMODB_ENDPOINT")
-	if endpoint == "" {
-		endpoint = startDynalite(t).endpoint
-	}
-	client := connect(endpoint)
+	client := connect(servertest.DynamoDB(t))
 	table := newTable(t, client)
 	if err := dynamodbstore.New(client, table).CreateTable(t.Context()); err != nil {
 		t.Fatalf("CreateTable: %v", err)
@@ -44,7 +40,7 @@ func TestInvalidKey(t *testing.T) {
 // Whatever the value is, it is the protocol's to judge; whatever else is wrong
 // with an item is an error, and the item is not written over.
 func TestPoison(t *testing.T) {
-	client := connect(startDynalite(t).endpoint)
+	client := connect(servertest.Dynalite(t).URL())
 	table := newTable(t, client)
 	s := dynamodbstore.New(client, table)
 	if err := s.CreateTable(t.Context()); err != nil {
@@ -94,7 +90,7 @@ func TestPoison(t *testing.T) {
 
 // The attribute that DynamoDB deletes by is in seconds, and never too early.
 func TestExpiresAttribute(t *testing.T) {
-	client := connect(startDynalite(t).endpoint)
+	client := connect(servertest.Dynalite(t).URL())
 	table := newTable(t, client)
 	s := dynamodbstore.New(client, table)
 	if err := s.CreateTable(t.Context()); err != nil {
@@ -125,7 +121,7 @@ func TestExpiresAttribute(t *testing.T) {
 // newStore returns a Store on a table of dynalite.
 func newStore(t *testing.T) *dynamodbstore.Store {
 	t.Helper()
-	client := connect(startDynalite(t).endpoint)
+	client := connect(servertest.Dynalite(t).URL())
 	s := dynamodbstore.New(client, newTable(t, client))
 	if err := s.CreateTable(t.Context()); err != nil {
 		t.Fatalf("CreateTable: %v", err)

@@ -14,11 +14,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 	"github.com/breakerhttp/breakerhttp/store/dynamodbstore"
 )
 
 func TestCreateTable(t *testing.T) {
-	client := connect(startDynalite(t).endpoint)
+	client := connect(servertest.Dynalite(t).URL())
 	s := dynamodbstore.New(client, newTable(t, client))
 	// At once, and again when it is there.
 	var wg sync.WaitGroup
@@ -40,7 +41,7 @@ func TestCreateTable(t *testing.T) {
 }
 
 func TestNoTable(t *testing.T) {
-	client := connect(startDynalite(t).endpoint)
+	client := connect(servertest.Dynalite(t).URL())
 	s := dynamodbstore.New(client, newTable(t, client))
 	if items, err := s.Load(t.Context(), []string{"key"}); err == nil {
 		t.Errorf("Load = %v, want an error", items)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 )
 
@@ -30,26 +31,26 @@ func TestMain(m *testing.M) {
 }
 
 func TestServerKilled(t *testing.T) {
-	server := startServer(t)
-	s := redisstore.New(connect(t, &redis.Options{Addr: server.addr, DialerRetries: 1}))
+	server := servertest.Redis(t)
+	s := redisstore.New(connect(t, &redis.Options{Addr: server.Addr, DialerRetries: 1}))
 	before := swap(t, s, "key", 0, "before", time.Hour)
-	server.kill()
+	server.Kill()
 	for range 3 {
 		// Nothing is retried, and so both are soon over.
-		if err := within(t, prompt, "Load from a dead server", func() error {
+		if err := servertest.Within(t, prompt, "Load from a dead server", func() error {
 			_, err := s.Load(t.Context(), []string{"key"})
 			return err
 		}); err == nil {
 			t.Error("Load from a dead server returned no error")
 		}
-		if err := within(t, prompt, "CompareAndSwap on a dead server", func() error {
+		if err := servertest.Within(t, prompt, "CompareAndSwap on a dead server", func() error {
 			_, _, err := s.CompareAndSwap(t.Context(), "key", before.Version, nil, time.Hour)
 			return err
 		}); err == nil {
 			t.Error("CompareAndSwap on a dead server returned no error")
 		}
 	}
-	startServerAt(t, server.addr)
+	servertest.RedisAt(t, server.Addr)
 	if got := load(t, s, "key"); got.Version != 0 {
 		t.Errorf("Load from a new server: version %d, want 0", got.Version)
 	}
@@ -93,19 +94,19 @@ func TestBlackHole(t *testing.T) {
 			}
 			for method, call := range calls {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-				if err := within(t, 50*time.Millisecond+prompt, method, func() error { return call(ctx) }); !errors.Is(err, context.DeadlineExceeded) {
+				if err := servertest.Within(t, 50*time.Millisecond+prompt, method, func() error { return call(ctx) }); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%s: error %v, want %v", method, err, context.DeadlineExceeded)
 				}
 				cancel()
 				ctx, cancel = context.WithCancel(t.Context())
 				time.AfterFunc(50*time.Millisecond, cancel)
-				if err := within(t, 50*time.Millisecond+prompt, method, func() error { return call(ctx) }); !errors.Is(err, context.Canceled) {
+				if err := servertest.Within(t, 50*time.Millisecond+prompt, method, func() error { return call(ctx) }); !errors.Is(err, context.Canceled) {
 					t.Errorf("%s: error %v, want %v", method, err, context.Canceled)
 				}
 			}
 			close(release)
 			client.Close()
-			eventually(t, "the goroutines that waited for the client to end", func() error {
+			servertest.Eventually(t, "the goroutines that waited for the client to end", func() error {
 				if n := runtime.NumGoroutine(); n > goroutines {
 					return errors.New(stacks())
 				}
@@ -120,9 +121,9 @@ func TestBlackHole(t *testing.T) {
 func TestAnswerLost(t *testing.T) {
 	for name, method := range map[string]string{"the script": "evalsha", "its source": "eval\r"} {
 		t.Run(name, func(t *testing.T) {
-			server := startServer(t)
-			p := startProxy(t, server.addr)
-			direct := connect(t, &redis.Options{Addr: server.addr})
+			server := servertest.Redis(t)
+			p := startProxy(t, server.Addr)
+			direct := connect(t, &redis.Options{Addr: server.Addr})
 			s := redisstore.New(connect(t, &redis.Options{Addr: p.addr}))
 			if method == "evalsha" {
 				load(t, s, "key") // so that the server knows the script
@@ -145,8 +146,8 @@ func TestAnswerLost(t *testing.T) {
 }
 
 func TestReadNotRetried(t *testing.T) {
-	server := startServer(t)
-	p := startProxy(t, server.addr)
+	server := servertest.Redis(t)
+	p := startProxy(t, server.Addr)
 	s := redisstore.New(connect(t, &redis.Options{Addr: p.addr}))
 	load(t, s, "key")
 	method := "evalsha"
@@ -228,24 +229,4 @@ func (p *proxy) serve(client net.Conn, addr string) {
 func stacks() string {
 	buf := make([]byte, 1<<20)
 	return strings.TrimSpace(string(buf[:runtime.Stack(buf, true)]))
-}
-
-// within returns call's error, and wants it within limit: by a timer and not by
-// the clock, so that a machine too busy to run this test at all does not fail it.
-func within(t *testing.T, limit time.Duration, what string, call func() error) error {
-	t.Helper()
-	done := make(chan error, 1)
-	go func() { done <- call() }()
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(limit):
-	}
-	select {
-	case err := <-done:
-		return err
-	default:
-		t.Errorf("%s has not returned after %v", what, limit)
-		return <-done
-	}
 }

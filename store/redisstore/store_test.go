@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
@@ -27,18 +28,18 @@ func TestMiniredis(t *testing.T) {
 
 func TestServer(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
+	s := servertest.Redis(t)
 	storetest.Run(t, func(t *testing.T) breakerhttp.Store {
-		return redisstore.New(connect(t, &redis.Options{Addr: s.addr}))
+		return redisstore.New(connect(t, &redis.Options{Addr: s.Addr}))
 	})
 }
 
 // TestServerRESP2 has the other protocol and a client that heeds contexts.
 func TestServerRESP2(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
+	s := servertest.Redis(t)
 	storetest.Run(t, func(t *testing.T) breakerhttp.Store {
-		return redisstore.New(connect(t, &redis.Options{Addr: s.addr, Protocol: 2, ContextTimeoutEnabled: true}))
+		return redisstore.New(connect(t, &redis.Options{Addr: s.Addr, Protocol: 2, ContextTimeoutEnabled: true}))
 	})
 }
 
@@ -97,8 +98,8 @@ func TestExpiredRecordIsDeleted(t *testing.T) {
 
 // A flushed server does not give out a version twice.
 func TestFlushed(t *testing.T) {
-	server := startServer(t)
-	client := connect(t, &redis.Options{Addr: server.addr})
+	server := servertest.Redis(t)
+	client := connect(t, &redis.Options{Addr: server.Addr})
 	s := redisstore.New(client)
 	before := swap(t, s, "key", 0, "before", time.Hour)
 	before = swap(t, s, "key", before.Version, "before", time.Hour)
@@ -116,8 +117,8 @@ func TestFlushed(t *testing.T) {
 
 // A server that lost its scripts gets them again, whichever method is first.
 func TestScriptLost(t *testing.T) {
-	server := startServer(t)
-	client := connect(t, &redis.Options{Addr: server.addr})
+	server := servertest.Redis(t)
+	client := connect(t, &redis.Options{Addr: server.Addr})
 	s := redisstore.New(client)
 	var cur breakerhttp.Item
 	for range 2 {
@@ -179,13 +180,13 @@ func TestForeignKey(t *testing.T) {
 
 // A user of the server who may not publish has no hints, but may share.
 func TestMayNotPublish(t *testing.T) {
-	server := startServer(t)
-	admin := connect(t, &redis.Options{Addr: server.addr})
+	server := servertest.Redis(t)
+	admin := connect(t, &redis.Options{Addr: server.Addr})
 	if err := admin.Do(t.Context(), "acl", "setuser", "sharer", "on", ">secret", "~*", "resetchannels",
 		"+evalsha", "+eval", "+time", "+hmget", "+hget", "+hset", "+hincrby", "+pexpire", "+publish").Err(); err != nil {
 		t.Fatal(err)
 	}
-	s := redisstore.New(connect(t, &redis.Options{Addr: server.addr, Username: "sharer", Password: "secret"}))
+	s := redisstore.New(connect(t, &redis.Options{Addr: server.Addr, Username: "sharer", Password: "secret"}))
 	cur := swap(t, s, "key", 0, "value", time.Hour)
 	if got := load(t, s, "key"); got.Version != cur.Version {
 		t.Errorf("version %d, want %d", got.Version, cur.Version)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 )
 
@@ -33,7 +34,7 @@ func TestWatchAcrossCluster(t *testing.T) {
 	for i := range 10 {
 		key := fmt.Sprint("key", i)
 		var version uint64
-		eventually(t, "a hint of "+key, func() error {
+		servertest.Eventually(t, "a hint of "+key, func() error {
 			version = swap(t, stores[1], key, version, "value", time.Hour).Version
 			select {
 			case got := <-hints:
@@ -61,7 +62,7 @@ func startWatch(ctx context.Context, t *testing.T, s *redisstore.Store, hinted f
 		})
 	}()
 	version := load(t, s, "key").Version
-	eventually(t, "Watch to begin", func() error {
+	servertest.Eventually(t, "Watch to begin", func() error {
 		version = swap(t, s, "key", version, "value", time.Hour).Version
 		select {
 		case <-begun:
@@ -76,8 +77,8 @@ func startWatch(ctx context.Context, t *testing.T, s *redisstore.Store, hinted f
 // A Watch that has ended leaves neither a goroutine nor a connection, and says
 // why it ended, also if it was busy with a hint then.
 func TestWatchLeavesNothing(t *testing.T) {
-	server := startServer(t)
-	client := connect(t, &redis.Options{Addr: server.addr})
+	server := servertest.Redis(t)
+	client := connect(t, &redis.Options{Addr: server.Addr})
 	s := redisstore.New(client)
 	load(t, s, "key")
 	goroutines := runtime.NumGoroutine()
@@ -85,13 +86,13 @@ func TestWatchLeavesNothing(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := startWatch(ctx, t, s, func() {
 			cancel()
-			eventually(t, "the subscription to end", func() error { return unsubscribed(client) })
+			servertest.Eventually(t, "the subscription to end", func() error { return unsubscribed(client) })
 		})
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("Watch returned %v, want %v", err, context.Canceled)
 		}
 	}
-	eventually(t, "the goroutines of Watch to end", func() error {
+	servertest.Eventually(t, "the goroutines of Watch to end", func() error {
 		if n := runtime.NumGoroutine(); n > goroutines {
 			return fmt.Errorf("%d more than before:\n%s", n-goroutines, stacks())
 		}
@@ -102,8 +103,8 @@ func TestWatchLeavesNothing(t *testing.T) {
 // The client connects again of its own accord; Watch has to return all the same,
 // because hints were lost meanwhile, and to leave no connection.
 func TestWatchEndsWithConnection(t *testing.T) {
-	server := startServer(t)
-	client := connect(t, &redis.Options{Addr: server.addr})
+	server := servertest.Redis(t)
+	client := connect(t, &redis.Options{Addr: server.Addr})
 	ended := startWatch(t.Context(), t, redisstore.New(client), func() {})
 	if err := client.ClientKillByFilter(t.Context(), "type", "pubsub").Err(); err != nil {
 		t.Fatal(err)
@@ -111,7 +112,7 @@ func TestWatchEndsWithConnection(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("Watch returned no error although its connection was closed")
 	}
-	eventually(t, "the subscription to end", func() error { return unsubscribed(client) })
+	servertest.Eventually(t, "the subscription to end", func() error { return unsubscribed(client) })
 }
 
 // unsubscribed is an error while anybody listens for hints.
@@ -124,10 +125,10 @@ func unsubscribed(client *redis.Client) error {
 }
 
 func TestWatchEndsWithServer(t *testing.T) {
-	server := startServer(t)
-	s := redisstore.New(connect(t, &redis.Options{Addr: server.addr}))
+	server := servertest.Redis(t)
+	s := redisstore.New(connect(t, &redis.Options{Addr: server.Addr}))
 	ended := startWatch(t.Context(), t, s, func() {})
-	server.kill()
+	server.Kill()
 	select {
 	case err := <-ended:
 		if err == nil || errors.Is(err, context.Canceled) {

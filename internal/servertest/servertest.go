@@ -1,0 +1,175 @@
+// Package servertest starts the real servers that tests talk to: processes on
+// free ports of the loopback interface, which end with their test.
+package servertest
+
+import (
+	"cmp"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A Server is a process that listens.
+type Server struct {
+	Addr string // host and port
+
+	cmd    *exec.Cmd
+	output strings.Builder // once it has ended
+}
+
+// Redis starts the program that REDIS_SERVER names, or else redis-server from
+// PATH, with more arguments. Without one it skips t, or fails it if
+// BREAKERHTTP_REQUIRE_SERVERS is 1.
+func Redis(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return RedisAt(t, FreeAddr(t), args...)
+}
+
+// RedisAt is [Redis] on a certain address.
+func RedisAt(t testing.TB, addr string, args ...string) *Server {
+	t.Helper()
+	path, err := exec.LookPath(cmp.Or(os.Getenv("REDIS_SERVER"), "redis-server"))
+	if err != nil {
+		lack(t, "no Redis server: %v; REDIS_SERVER names one", err)
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	return start(t, addr, path, append([]string{"--bind", host, "--port", port, "--save", "", "--dir", t.TempDir()}, args...)...)
+}
+
+// survive keeps dynalite 4.0.0 from ending when a client breaks off a request,
+// which it takes for a fault of its own.
+const survive = `data:text/javascript,process.on("uncaughtException",e=>{if(e.code!=="ECONNRESET")throw e})`
+
+// Dynalite starts the program that DYNALITE names, or else the one in the
+// repository's build folder, which answers as DynamoDB does. Without one it skips
+// t, or fails it if BREAKERHTTP_REQUIRE_SERVERS is 1.
+func Dynalite(t testing.TB) *Server {
+	t.Helper()
+	return DynaliteAt(t, FreeAddr(t))
+}
+
+// DynaliteAt is [Dynalite] on a certain address.
+func DynaliteAt(t testing.TB, addr string) *Server {
+	t.Helper()
+	cli := cmp.Or(os.Getenv("DYNALITE"), filepath.Join(root(t), "build", "dynalite", "node_modules", "dynalite", "cli.js"))
+	node, err := exec.LookPath("node")
+	if err == nil {
+		_, err = os.Stat(cli)
+	}
+	if err != nil {
+		lack(t, "no dynalite: %v; DYNALITE names its cli.js", err)
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	return start(t, addr, node, "--import", survive, cli, "--host", host, "--port", port, "--createTableMs", "200")
+}
+
+// DynamoDB returns the endpoint that DYNAMODB_ENDPOINT names, or else that of a
+// [Dynalite].
+func DynamoDB(t testing.TB) string {
+	t.Helper()
+	if endpoint := os.Getenv("DYNAMODB_ENDPOINT"); endpoint != "" {
+		return endpoint
+	}
+	return Dynalite(t).URL()
+}
+
+// root is the repository's folder, where the workspace is.
+func root(t testing.TB) string {
+	t.Helper()
+	dir, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return dir
+		}
+	}
+	return ""
+}
+
+func lack(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("BREAKERHTTP_REQUIRE_SERVERS") == "1" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+func start(t testing.TB, addr, path string, args ...string) *Server {
+	t.Helper()
+	s := &Server{Addr: addr, cmd: exec.Command(path, args...)}
+	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
+	if err := s.cmd.Start(); err != nil {
+		t.Fatalf("starting %s: %v", path, err)
+	}
+	t.Cleanup(func() {
+		if s.Kill(); t.Failed() {
+			t.Logf("%s said:\n%s", path, &s.output)
+		}
+	})
+	Eventually(t, path+" to listen", func() error {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	return s
+}
+
+// URL is for a server that speaks HTTP.
+func (s *Server) URL() string { return "http://" + s.Addr }
+
+// Kill stops the server without letting it say goodbye.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+// FreeAddr returns an address on which nobody listens.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Eventually waits until met returns nil, or fails t after 20s.
+func Eventually(t testing.TB, what string, met func() error) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for err := met(); err != nil; err = met() {
+		if time.Now().After(deadline) {
+			t.Fatalf("still waiting for %s: %v", what, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// Within returns call's error, and wants it within limit: by a timer and not by
+// the clock, so that a machine too busy to run this test at all does not fail it.
+func Within(t testing.TB, limit time.Duration, what string, call func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(limit):
+	}
+	select {
+	case err := <-done:
+		return err
+	default:
+		t.Errorf("%s has not returned after %v", what, limit)
+		return <-done
+	}
+}
