@@ -62,6 +62,8 @@ const maxQuorum = 20
 //
 // A request to a healthy host waits for the store once: at its first use in a
 // process and after ten times Refresh without a request, for at most ReadTimeout.
+// While a host's last two requests have failed, at most one request a second to
+// it waits like that, to hear what others know.
 // The request that opens a circuit or ends a probe publishes that before it
 // returns, within WriteTimeout. No failure of the store reaches a caller.
 func WithStore(s Store, sh Sharing) Option {
@@ -206,13 +208,17 @@ func (h *host) teller(by circuit.Cause) func() {
 	return func() { h.tell(&by) }
 }
 
+// failing is the number of failures in a row after which a host is not called
+// healthy any more. One may happen to any.
+const failing = 2
+
 // refresh asks what others know, if it is time to.
 func (h *host) refresh(ctx context.Context) {
 	if h.member == nil {
 		return
 	}
 	if now := h.t.now(); h.member.Due(now) {
-		h.member.Refresh(ctx, now)
+		h.member.Refresh(ctx, now, h.circuit.Run() >= failing)
 	}
 }
 

@@ -85,12 +85,14 @@ func (m *Member) now() time.Duration { return m.fleet.cfg.Now() }
 func (m *Member) Due(now time.Duration) bool { return int64(now) >= m.due.Load() }
 
 // Refresh reads the record, which is due: in the background, but for the first
-// read and after a long time without requests. Those the request waits for.
-func (m *Member) Refresh(ctx context.Context, now time.Duration) {
+// read and after a long time without requests. Those the request waits for. If
+// its host is failing, it also waits for a read that a failure has asked for.
+func (m *Member) Refresh(ctx context.Context, now time.Duration, failing bool) {
 	m.mu.Lock()
 	if !m.forgotten(now) {
+		wait := failing && m.again
 		m.mu.Unlock()
-		m.fleet.refresh(ctx, m, now)
+		m.fleet.refresh(ctx, m, now, wait)
 		return
 	}
 	done := m.first
@@ -139,12 +141,32 @@ func (m *Member) load(ctx context.Context) bool {
 }
 
 // refresh reads the records of all members that are due, m among them. While
-// such a read is under way they wait for the next.
-func (f *Fleet) refresh(ctx context.Context, m *Member, now time.Duration) {
+// such a read is under way they wait for the next; nothing waits for that.
+func (f *Fleet) refresh(ctx context.Context, m *Member, now time.Duration, wait bool) {
 	if !f.guard.allows(now) {
 		m.unread()
 		return
 	}
+	members := f.gather(m, now)
+	if members == nil {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.fly(context.WithoutCancel(ctx), members)
+	}()
+	if wait {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// gather returns those whose records are to be read now, or nil while a read is
+// under way.
+func (f *Fleet) gather(m *Member, now time.Duration) (members []*Member) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !m.queued {
@@ -154,16 +176,15 @@ func (f *Fleet) refresh(ctx context.Context, m *Member, now time.Duration) {
 	over := int64(now + f.cfg.ReadTimeout) // until then, requests need not ask
 	m.due.Store(over)
 	if f.flying {
-		return
+		return nil
 	}
 	f.flying = true
-	members := f.queue
-	f.queue = nil
+	members, f.queue = f.queue, nil
 	for _, m := range members {
 		m.queued = false
 		m.due.Store(over)
 	}
-	go f.fly(context.WithoutCancel(ctx), members)
+	return members
 }
 
 func (f *Fleet) fly(ctx context.Context, members []*Member) {
@@ -218,7 +239,7 @@ func (m *Member) Failed(ctx context.Context, now time.Duration) {
 	m.hasten()
 	m.mu.Unlock()
 	if m.Due(now) {
-		m.fleet.refresh(ctx, m, now)
+		m.fleet.refresh(ctx, m, now, false)
 	}
 }
 

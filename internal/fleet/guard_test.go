@@ -138,7 +138,7 @@ func TestReadsEnd(t *testing.T) {
 			return err
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		p.Refresh(ctx, p.now())
+		p.Refresh(ctx, p.now(), false)
 		cancel()
 		if got := <-ended; got != 20050*time.Millisecond {
 			t.Errorf("the read ended at %v, want 50ms after its request", got)

@@ -12,11 +12,13 @@ import (
 // A process is a fleet with one member, and a circuit that notes what it is told.
 type process struct {
 	*Member
-	t       *testing.T
-	store   *fakeStore
-	start   time.Time
-	circuit fakeCircuit
-	errs    errorLog
+	t        *testing.T
+	store    *fakeStore
+	start    time.Time
+	circuit  fakeCircuit
+	failing  bool          // its latest requests have failed
+	patience time.Duration // of its requests; 0 means for ever
+	errs     errorLog
 }
 
 type errorLog struct {
@@ -95,8 +97,14 @@ func newProcess(t *testing.T, s *fakeStore, edit ...func(*Config, *Policy)) *pro
 func (p *process) request() time.Duration {
 	p.t.Helper()
 	before := time.Now()
+	ctx := context.Background()
+	if p.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.patience)
+		defer cancel()
+	}
 	if now := p.now(); p.Due(now) {
-		p.Refresh(context.Background(), now)
+		p.Refresh(ctx, now, p.failing)
 	}
 	return time.Since(before)
 }

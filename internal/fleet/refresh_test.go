@@ -59,7 +59,7 @@ func TestFirstRead(t *testing.T) {
 			p := newProcess(t, s)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 			defer cancel()
-			p.Refresh(ctx, p.now())
+			p.Refresh(ctx, p.now(), false)
 			if waited := p.now(); waited != 10*time.Millisecond {
 				t.Errorf("waited for %v, want until its own end after 10ms", waited)
 			}
@@ -212,7 +212,7 @@ func TestBatch(t *testing.T) {
 		all := []*Member{a.Member, b, c}
 		request := func(m *Member) {
 			if now := a.now(); m.Due(now) {
-				m.Refresh(t.Context(), now)
+				m.Refresh(t.Context(), now, false)
 			}
 		}
 		for _, m := range all {
