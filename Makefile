@@ -13,14 +13,14 @@ benchstat     := golang.org/x/perf/cmd/benchstat
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
 test: ## Run all tests of all modules; install the servers they need where that can be done
 	scripts/with-servers.sh go test $(race) -shuffle=on work
 
 .PHONY: ci
-ci: ## Run what CI runs: test, lint, golangci, fuzz, bench-smoke, demo, cover
+ci: ## Run what CI runs: test, lint, golangci, fuzz, bench-smoke, demo, cover, e2e
 	$(MAKE) test
 	$(MAKE) lint
 	$(MAKE) golangci
@@ -28,18 +28,27 @@ ci: ## Run what CI runs: test, lint, golangci, fuzz, bench-smoke, demo, cover
 	$(MAKE) bench-smoke
 	$(MAKE) demo
 	$(MAKE) cover
+	$(MAKE) e2e
 
 .PHONY: lint
 lint: $(bin)/gofumpt $(bin)/staticcheck ## Check format, go vet, staticcheck, go.mod files, host and path names
 	unformatted=$$($(bin)/gofumpt -l .); echo "$$unformatted"; test -z "$$unformatted"
-	go vet work
-	$(bin)/staticcheck work
+	go vet -tags=e2e work
+	$(bin)/staticcheck -tags=e2e work
 	set -e; for m in $(modules) tools; do go -C $$m mod tidy -diff; done
 	scripts/names.sh
 
 .PHONY: golangci
 golangci: $(bin)/golangci-lint ## Check the rules of .golangci.yml (building the tool takes minutes, once)
 	set -e; for m in $(modules); do (cd $$m && $(CURDIR)/$(bin)/golangci-lint run ./...); done
+
+.PHONY: e2e
+e2e: ## Show a dying host to a real Collector, Prometheus and Alertmanager; build and install them first
+	scripts/with-monitoring.sh go test $(race) -tags=e2e -count=1 -v ./deploy/e2e
+
+.PHONY: collector
+collector: ## Print the path of the Collector for e2e (building it takes minutes, once)
+	@scripts/collector.sh
 
 FUZZTIME ?= 10m
 

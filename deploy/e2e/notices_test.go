@@ -1,0 +1,89 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// notices are the messages that Alertmanager has sent.
+type notices struct {
+	addr string
+
+	mu  sync.Mutex
+	all []notice
+}
+
+// A notice is what a receiver is told of one alert.
+type notice struct {
+	Receiver    string
+	Status      string // firing, resolved
+	Labels      labels
+	Annotations labels
+}
+
+// listenForNotices is the receivers of deploy/alertmanager.
+func listenForNotices(t *testing.T) *notices {
+	n := &notices{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		var message struct {
+			Receiver string
+			Alerts   []notice
+		}
+		err := json.NewDecoder(req.Body).Decode(&message)
+		if err != nil || "/"+message.Receiver != req.URL.Path {
+			t.Errorf("a message for receiver %q to %s: %v", message.Receiver, req.URL, err)
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, a := range message.Alerts {
+			a.Receiver = message.Receiver
+			n.all = append(n.all, a)
+		}
+	}))
+	t.Cleanup(server.Close)
+	n.addr = server.Listener.Addr().String()
+	return n
+}
+
+// of returns the notices of an alert for a host, oldest first.
+func (n *notices) of(alert string, host labels) []notice {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(n.all), func(got notice) bool {
+		return got.Labels["alertname"] != alert || !host.in(got.Labels)
+	})
+}
+
+// in reports whether all labels of l are in other.
+func (l labels) in(other labels) bool {
+	for name, value := range l {
+		if other[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// waitFor waits for a receiver to be told of an alert for a host.
+func (n *notices) waitFor(t *testing.T, receiver, status, alert string, host labels) (got notice) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s to be told that %s is %s for %v", receiver, alert, status, host), func() error {
+		all := n.of(alert, host)
+		if len(all) == 0 || all[len(all)-1].Status != status {
+			return fmt.Errorf("got %v", all)
+		}
+		got = all[len(all)-1]
+		return nil
+	})
+	if got.Receiver != receiver {
+		t.Errorf("%s for %v: got receiver %s, want %s", alert, host, got.Receiver, receiver)
+	}
+	return got
+}
