@@ -71,10 +71,9 @@ func Handler(t *breakerhttp.Transport, opts ...Option) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", page(c.controls))
-	mux.Handle("GET /dashboard.js", asset("dashboard.js", "text/javascript; charset=utf-8"))
-	mux.Handle("GET /dashboard.css", asset("dashboard.css", "text/css; charset=utf-8"))
-	mux.Handle("GET /icon.svg", asset("icon.svg", "image/svg+xml"))
-	mux.Handle("GET /icon-open.svg", asset("icon-open.svg", "image/svg+xml"))
+	for name, contentType := range parts() {
+		mux.Handle("GET /"+name, content(embedded(name), contentType))
+	}
 	mux.HandleFunc("GET /circuits.json", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, read(t)) })
 	s := &streams{feed: feed{t: t}}
 	mux.Handle("GET /events", s)
@@ -120,7 +119,22 @@ func page(controls bool) http.Handler {
 	return content(p, "text/html; charset=utf-8")
 }
 
-func asset(name, contentType string) http.Handler { return content(embedded(name), contentType) }
+// parts returns what the page loads by name, and the content type of each. They
+// do not depend on what this machine thinks that a type is.
+func parts() map[string]string {
+	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+	files, err := assets.ReadDir("assets")
+	if err != nil {
+		panic(err) // the binary was built without them
+	}
+	found := map[string]string{}
+	for _, f := range files {
+		if contentType, ok := types[path.Ext(f.Name())]; ok {
+			found[f.Name()] = contentType
+		}
+	}
+	return found
+}
 
 func embedded(name string) []byte {
 	b, err := assets.ReadFile("assets/" + name)

@@ -54,11 +54,11 @@ func run(m *testing.M) int {
 	defer cancel()
 	ctx, cancel := chromedp.NewContext(allocator)
 	defer cancel()
-	defer func() { _ = chromedp.Cancel(ctx) }() // and wait, for the profile is still in use
 	if err := chromedp.Do(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "%s does not start: %v\n", program, err)
 		return 1
 	}
+	defer func() { _ = chromedp.Cancel(ctx) }() // and wait: it still writes into its profile
 	browser = ctx
 	return m.Run()
 }
@@ -165,11 +165,12 @@ func eval[T any](b *tab, expression string) T {
 	return v
 }
 
-// wait waits until a JavaScript expression is true. It asks from here: a page
-// with this policy evaluates no strings.
+// wait waits until a JavaScript expression is true. One that throws is not: an
+// element may not be there yet. It asks from here: a page with this policy
+// evaluates no strings.
 func (b *tab) wait(condition string) {
 	b.t.Helper()
-	for end := time.Now().Add(patience); !eval[bool](b, "Boolean("+condition+")"); {
+	for end := time.Now().Add(patience); !eval[bool](b, "(() => { try { return Boolean("+condition+"); } catch { return false; } })()"); {
 		if time.Now().After(end) {
 			b.t.Fatalf("after %v this is not so: %s; the page says:\n%s", patience, condition, eval[string](b, "document.body.innerText.slice(0, 3000)"))
 		}

@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/breakerhttp/breakerhttp"
@@ -86,4 +87,36 @@ func TestControlFails(t *testing.T) {
 	eval[any](b, `globalThis.fetch = ((real) => (url, o) => real(url + "-is-not-there", o))(fetch)`)
 	b.click("#go")
 	b.wait(says("#outcome", "404"))
+}
+
+// TestAnswerOfAnotherCircuit: what a control has done is said of its own circuit
+// only, however late the answer comes.
+func TestAnswerOfAnotherCircuit(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	c := newCircuits(t).serveBy(func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				close(asked)
+				<-release
+			}
+			h.ServeHTTP(w, r)
+		})
+	}, dashboard.WithControls())
+	c.succeed("http://a.test")
+	c.succeed("http://b.test")
+	b := open(t, c.url, look{})
+	b.wait(state("http://b.test", "Closed"))
+	b.click("#rows tr:nth-child(1) .key")
+	b.click("[data-do=force-open]")
+	b.click("#go")
+	b.wait(says("#outcome", "Sent, no answer yet"))
+	<-asked
+	b.press(escape)
+	b.click("#rows tr:nth-child(2) .key")
+	b.wait(says("#details-key", "http://b.test"))
+	close(release)
+	b.wait(state("http://a.test", "Open"))
+	if said := eval[string](b, `document.querySelector("#outcome").textContent`); said != "" {
+		t.Errorf("got %q said of http://b.test", said)
+	}
 }

@@ -85,6 +85,7 @@ func (b *tab) forceFromPage(t *testing.T, c *circuits, key, text string) {
 	b.wait(fmt.Sprintf(`document.querySelector("#details-key").textContent === %s && document.querySelector("#details").open`, quoted))
 	b.click(`[data-do="force-open"]`)
 	b.wait(fmt.Sprintf(`document.querySelector("#question").textContent.includes(%s)`, quoted))
+	b.checkLayout()
 	b.click("#go")
 	b.wait(says("#outcome", "Done"))
 	c.wantState(key, breakerhttp.StateOpen, true)

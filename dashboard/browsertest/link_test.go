@@ -42,10 +42,17 @@ func TestLostServer(t *testing.T) {
 	c.succeed(host)
 	b := open(t, c.url, look{excused: "Failed to load resource"})
 	b.wait(state(host, "Closed"))
+	b.click("#rows .key")
+	b.wait(`document.querySelector("#details").open`)
 	address := c.server.Listener.Addr().String()
 	c.server.CloseClientConnections()
 	c.server.Config.Close()
-	b.wait(says("#alarm", "No word from the server since"))
+	b.wait(says("body > .alarm", "No word from the server since"))
+	b.wait(says("#details .alarm", "No word from the server since")) // the dialog hides all else, from a screen reader too
+	if alerts := b.accessible()["alert"]; len(alerts) != 1 {
+		t.Errorf("got alerts %q, want one", alerts)
+	}
+	b.press(escape)
 	b.wait(says("#link", "No connection"))
 	b.wait(`document.body.classList.contains("stale")`)
 
@@ -58,7 +65,7 @@ func TestLostServer(t *testing.T) {
 	c.server.Start()
 	b.wait(state(host, "Open"))
 	b.wait(says("#link", "Live"))
-	b.wait(`document.querySelector("#alarm").textContent === "" && !document.body.classList.contains("stale")`)
+	b.wait(`[...document.querySelectorAll(".alarm")].every((e) => e.textContent === "") && !document.body.classList.contains("stale")`)
 }
 
 // TestStalledStream: a connection that stays and says nothing is noticed.

@@ -11,10 +11,12 @@ import (
 const many = 1000
 
 // scroll scrolls through the whole list, a screen in three frames, and yields
-// the time between frames in milliseconds, the most rows in the page, and how
-// often a part of the list that could be seen was empty.
+// the time between frames in milliseconds, that of tasks over 50, the most rows
+// in the page, and how often a part of the list that could be seen was empty.
 const scroll = `(async () => {
-	const frames = [];
+	const frames = [], tasks = [];
+	const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map((e) => e.duration)));
+	observer.observe({type: "longtask"});
 	let rows = 0, empty = 0, last = performance.now();
 	for (let y = 0; y < document.body.scrollHeight; y += innerHeight / 3) {
 		scrollTo(0, y);
@@ -25,15 +27,18 @@ const scroll = `(async () => {
 		rows = Math.max(rows, document.querySelectorAll("#rows tr").length);
 		const list = document.querySelector("#rows").getBoundingClientRect();
 		for (const at of [0.1, 0.5, 0.9].map((part) => part * innerHeight)) {
-			if (at > list.top && at < list.bottom && !document.elementFromPoint(400, at).closest("tr")) empty++;
+			if (at > list.top && at < list.bottom && !document.elementFromPoint(innerWidth / 3, at).closest("tr")) empty++;
 		}
 	}
 	frames.sort((a, b) => a - b);
-	return {median: frames[frames.length >> 1], slow: frames[Math.floor(frames.length * 0.99)], longest: frames.at(-1), frames: frames.length, rows, empty};
+	return {
+		median: frames[frames.length >> 1], slow: frames[Math.floor(frames.length * 0.99)], longest: frames.at(-1), frames: frames.length,
+		tasks: tasks.length, longestTask: Math.max(0, ...tasks), rows, empty,
+	};
 })()`
 
 // TestScale: a thousand circuits that all change every second can be scrolled
-// through.
+// through, at a desk and on a phone.
 func TestScale(t *testing.T) {
 	c := newCircuits(t).serve()
 	touch := func() {
@@ -42,9 +47,6 @@ func TestScale(t *testing.T) {
 		}
 	}
 	touch()
-	b := open(t, c.url, look{})
-	b.wait(fmt.Sprintf(`document.querySelector("#count-all").textContent === "1,000" && document.querySelector("#circuits").ariaRowCount === "%d"`, many+1))
-
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -57,22 +59,37 @@ func TestScale(t *testing.T) {
 			<-ticker.C
 		}
 	})
+	for _, l := range []look{{width: 1280, height: 800}, {width: 390, height: 844}} {
+		t.Run(fmt.Sprint(l.width), func(t *testing.T) {
+			b := open(t, c.url, l)
+			b.wait(fmt.Sprintf(`document.querySelector("#count-all").textContent === "1,000" && document.querySelector("#circuits").ariaRowCount === "%d"`, many+1))
+			b.checkScroll()
+			b.wait(says("#rows tr:last-child .key", "h999"))
+		})
+	}
+}
+
+func (b *tab) checkScroll() {
+	b.t.Helper()
 	got := eval[struct {
-		Median, Slow, Longest float64
-		Frames, Rows, Empty   int
+		Median, Slow, Longest float64 // frames, in milliseconds
+		Frames, Tasks         int
+		LongestTask           float64
+		Rows, Empty           int
 	}](b, scroll)
-	t.Logf("%+v", got)
+	b.t.Logf("%+v", got)
 	if got.Frames < 100 {
-		t.Errorf("got %d frames, want the whole list scrolled through", got.Frames)
+		b.t.Errorf("got %d frames, want the whole list scrolled through", got.Frames)
 	}
 	if got.Rows > 60 {
-		t.Errorf("got %d rows in the page, want those in sight and a few", got.Rows)
+		b.t.Errorf("got %d rows in the page, want those in sight and a few", got.Rows)
 	}
 	if got.Empty > 0 {
-		t.Errorf("the list was empty at %d places", got.Empty)
+		b.t.Errorf("the list was empty at %d places", got.Empty)
 	}
-	if got.Median > 100 || got.Slow > 500 { // 17 and 60 on an idle machine
-		t.Errorf("got %.0f ms between frames, one in a hundred %.0f, want 100 and 500 at most", got.Median, got.Slow)
+	// On an idle machine 17 and 32, and no task over 50. A busy one takes longer;
+	// with all thousand rows in the page it is seconds.
+	if got.Median > 100 || got.Slow > 500 || got.LongestTask > 500 {
+		b.t.Errorf("got %.0f ms between frames, one in a hundred %.0f, longest task %.0f, want 100, 500 and 500 at most", got.Median, got.Slow, got.LongestTask)
 	}
-	b.wait(says("#rows tr:last-child .key", "h999"))
 }

@@ -115,23 +115,30 @@ func replay(t *testing.T, events []byte) (url string) {
 	return server.URL
 }
 
-// save writes a screenshot to a file.
+// save writes a screenshot to a file, a small one if it is for docs.
 func (b *tab) save(path string) {
 	b.t.Helper()
 	shot := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{}).Data
+	if *docs {
+		shot = shrink(b.t, shot)
+	}
+	if err := os.WriteFile(path, shot, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func shrink(t *testing.T, shot []byte) []byte {
+	t.Helper()
 	picture, err := png.Decode(bytes.NewReader(shot))
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
-	file, err := os.Create(path)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer file.Close()
+	var small bytes.Buffer
 	encoder := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := encoder.Encode(file, fewColors(picture)); err != nil {
-		b.t.Fatal(err)
+	if err := encoder.Encode(&small, fewColors(picture)); err != nil {
+		t.Fatal(err)
 	}
+	return small.Bytes()
 }
 
 // fewColors makes a picture small: in the 256 colours that it has most of.

@@ -1,0 +1,76 @@
+// The link to the server: a stream of events, and polls as long as none come.
+
+import { reported, silence } from "./circuits.js";
+import { $, text } from "./page.js";
+import { time } from "./words.js";
+
+let source;
+let take; // what reports are for
+let opened = 0; // the times of events here, as performance.now has them
+let streamed = -Infinity;
+let heard = -Infinity;
+let polled = -Infinity;
+let polling = false;
+
+// connect calls receive with each report of the server, and whether it is whole.
+export function connect(receive) {
+  take = (report, whole) => {
+    heard = performance.now();
+    receive(report, whole);
+  };
+  stream();
+}
+
+// tend polls, and tries again to have a stream, as long as nothing comes by it.
+// It is to be called every second.
+export function tend() {
+  if (!streaming()) {
+    if (performance.now() - opened > 15_000) stream();
+    poll();
+  }
+  show();
+}
+
+const streaming = () => source.readyState === EventSource.OPEN && performance.now() - streamed < silence;
+
+function stream() {
+  source?.close();
+  opened = performance.now();
+  source = new EventSource("events");
+  const event = (whole) => (e) => {
+    streamed = performance.now();
+    take(JSON.parse(e.data), whole);
+    show();
+  };
+  source.addEventListener("all", event(true));
+  source.addEventListener("change", event(false));
+}
+
+async function poll() {
+  if (polling || performance.now() - polled < 2_000) return;
+  polling = true;
+  polled = performance.now();
+  try {
+    const response = await fetch("circuits.json", { signal: AbortSignal.timeout(5_000) });
+    if (!response.ok) throw new Error(response.statusText);
+    const report = await response.json();
+    if (!streaming()) take(report, true);
+  } catch {
+    // show says since when nothing was heard.
+  } finally {
+    polling = false;
+    show();
+  }
+}
+
+function show() {
+  const lost = performance.now() - heard > silence;
+  const link = streaming() ? "live" : lost ? "none" : "polling";
+  text($("link"), { live: "Live", polling: "Polling", none: reported === undefined ? "Connecting" : "No connection" }[link]);
+  $("link").dataset.link = link;
+  document.body.classList.toggle("stale", lost && reported !== undefined);
+  text($("heard"), reported === undefined ? "" : time(reported));
+  const since = reported === undefined ? "yet." : `since ${time(reported)}. What you see is from then.`;
+  const alarm = lost && performance.now() > silence ? `No word from the server ${since}` : "";
+  for (const element of document.querySelectorAll("[role=alert]")) text(element, alarm);
+}

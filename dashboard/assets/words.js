@@ -1,0 +1,43 @@
+// Numbers, times and circuits in words.
+
+import { now } from "./circuits.js";
+
+export const stateNames = { open: "Open", half_open: "Half-open", closed: "Closed" };
+
+const number = new Intl.NumberFormat("en");
+const roughly = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+export const exact = (n) => number.format(n);
+export const count = (n) => (n < 100_000 ? number : roughly).format(n);
+
+// Times are those of the clock on the wall here.
+const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+const calendar = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
+export const time = (ms) => clock.format(ms);
+export const moment = (ms) => calendar.format(ms);
+
+// period writes milliseconds in two units at most: "42s", "4m 05s", "3h 20m".
+export function period(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  const two = (n) => String(n).padStart(2, "0");
+  if (s < 60) return `${s}s`;
+  if (s < 3600) return `${Math.floor(s / 60)}m ${two(s % 60)}s`;
+  if (s < 86_400) return `${Math.floor(s / 3600)}h ${two(Math.floor(s / 60) % 60)}m`;
+  return `${Math.floor(s / 86_400)}d ${two(Math.floor(s / 3600) % 24)}h`;
+}
+
+// visible writes out what would be invisible or reorder its surroundings.
+export const visible = (s) => s.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+
+// why says what opened a circuit, or what may open it soon.
+export function why(c) {
+  if (c.state !== "closed") return visible(c.reason);
+  if (c.counts.consecutive_failures > 1) return `${count(c.counts.consecutive_failures)} failures in a row so far`;
+  return c.reason === "" ? "" : `opened before: ${visible(c.reason)}`;
+}
+
+export function nextProbe(c) {
+  if (c.state === "closed") return "";
+  if (c.forced) return "no probe until reset";
+  if (c.state === "half_open") return "probe: next request";
+  return now() < c.until ? `probe in ${period(c.until - now() + 999)}` : "probe now";
+}
