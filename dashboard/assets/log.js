@@ -18,6 +18,7 @@ export function transitionElement(t) {
   put(".to", stateNames[t.to] + (t.open_for >= 1 ? ` for ${period(1000 * t.open_for)}` : ""));
   put(".key", visible(t.key));
   put(".detail", visible(t.detail || t.reason.replaceAll("_", " ")));
+  for (const part of li.querySelectorAll(".key, .detail")) part.title = part.textContent; // they may be cut off
   return li;
 }
 
