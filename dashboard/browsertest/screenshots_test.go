@@ -141,7 +141,8 @@ func shrink(t *testing.T, shot []byte) []byte {
 	return small.Bytes()
 }
 
-// fewColors makes a picture small: in the 256 colours that it has most of.
+// fewColors makes a picture small: in 256 colours, none of them far from the one
+// that it stands for.
 func fewColors(picture image.Image) image.Image {
 	uses := map[color.Color]int{}
 	bounds := picture.Bounds()
@@ -151,7 +152,30 @@ func fewColors(picture image.Image) image.Image {
 		}
 	}
 	most := slices.SortedFunc(maps.Keys(uses), func(a, b color.Color) int { return cmp.Compare(uses[b], uses[a]) })
-	few := image.NewPaletted(bounds, most[:min(len(most), 256)])
+	palette := apart(most, 0)
+	for distance := 2; len(palette) > 256; distance += 2 {
+		palette = apart(most, distance)
+	}
+	few := image.NewPaletted(bounds, palette)
 	draw.Draw(few, bounds, picture, bounds.Min, draw.Src)
 	return few
+}
+
+// apart returns the first of colours that differ by no more than a distance.
+func apart(colors []color.Color, distance int) (chosen color.Palette) {
+	for _, c := range colors {
+		if len(chosen) == 0 || difference(chosen.Convert(c), c) > distance {
+			chosen = append(chosen, c)
+		}
+	}
+	return chosen
+}
+
+// difference is that of the channel in which two colours differ most, of 255.
+func difference(a, b color.Color) (most int) {
+	p, q := color.RGBAModel.Convert(a).(color.RGBA), color.RGBAModel.Convert(b).(color.RGBA)
+	for _, d := range []int{int(p.R) - int(q.R), int(p.G) - int(q.G), int(p.B) - int(q.B)} {
+		most = max(most, d, -d)
+	}
+	return most
 }
