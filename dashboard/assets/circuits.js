@@ -8,14 +8,18 @@ const noTotals = { success: 0, failure: 0, ignored: 0, refused: 0 };
 
 export const circuits = new Map(); // by key
 export let reported; // the server's time of its latest report, undefined before the first
-export let complete = -Infinity; // no transition is missing from this time on
 export let watched = []; // [from, to]: periods in which the server was heard
+let earliest = Infinity; // something is known of this time, so that the process ran
+let complete = -Infinity; // no transition is missing from this time on
 let transitions = []; // the oldest first
 const known = new Set(); // the identities of transitions
 let here = 0; // when the latest report arrived, as performance.now has it
 
 // now is the server's time.
 export const now = () => reported + performance.now() - here;
+
+// remembered is the time from which on all transitions are known.
+export const remembered = () => Math.max(earliest, complete);
 
 // receive takes a report of the server: all there is, or what has changed. It
 // returns the transitions that are new.
@@ -51,6 +55,7 @@ function remember(list) {
   for (const t of fresh) {
     known.add(identity(t));
     t.ms = Date.parse(t.at);
+    earliest = Math.min(earliest, t.ms);
     circuits.get(t.key)?.transitions.push(t);
   }
   if (fresh.length >= journal) complete = fresh[0].ms; // others may have been dropped before it
@@ -82,6 +87,7 @@ function update(s, at, seamless) {
     since: Date.parse(s.since),
     until: s.until === undefined ? Infinity : Date.parse(s.until),
   });
+  earliest = Math.min(earliest, c.since);
 }
 
 // counted is what the rules count now, or counted as they opened the circuit.

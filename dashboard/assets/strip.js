@@ -1,6 +1,6 @@
 // The strip of a circuit's last minutes.
 
-import { bucket, complete, now, span, watched } from "./circuits.js";
+import { bucket, now, remembered, span, watched } from "./circuits.js";
 import { period, stateNames } from "./words.js";
 
 // past is a circuit's states over time, as far as they are known: from its
@@ -16,7 +16,7 @@ function past(c) {
   c.transitions.forEach((t, i) => {
     const end = c.transitions[i + 1]?.ms ?? Infinity;
     const elapsed = t.to === "open" && t.open_for > 0 ? t.ms + 1000 * t.open_for : Infinity;
-    if (i === 0) add(complete, t.ms, t.from);
+    if (i === 0) add(remembered(), t.ms, t.from);
     add(t.ms, Math.min(end, elapsed), t.to);
     add(elapsed, end, "half_open");
   });

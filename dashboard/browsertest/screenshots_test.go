@@ -42,6 +42,7 @@ func TestScreenshots(t *testing.T) {
 			b := open(t, url, l)
 			b.wait(`document.querySelector("#heard").textContent.startsWith("03:03:1")`)
 			b.wait(`document.querySelectorAll("#rows tr[data-state=open]").length >= 3`)
+			b.wait(`document.querySelector("#rows path.closed").getAttribute("d").startsWith("M0.00 ")`) // long before it opened
 			dir := t.ArtifactDir()
 			if *docs {
 				dir = filepath.Join("..", "..", "docs")
