@@ -14,6 +14,7 @@ type board struct {
 	rows   []*row
 	look   func(host string) breakerhttp.Snapshot
 	glyphs map[outcome]span
+	page   string // its URL, with -serve
 }
 
 var (

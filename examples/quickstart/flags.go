@@ -34,21 +34,26 @@ seconds since the start, "host" the server's name, "text" says it in words:
                     as exported; "trace": the spans and events of one request
 `
 
+// servedLength leaves time to look at the page.
+const servedLength = 3 * time.Minute
+
 // options are the flags.
 type options struct {
 	length      time.Duration
 	seed        uint64
 	json, plain bool
+	serve       bool
 }
 
 func parse(args []string, out io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // run returns the error
-	f.DurationVar(&o.length, "for", defaultLength, "how long it takes, 3s to 1h: the same story is told faster or slower")
+	f.DurationVar(&o.length, "for", defaultLength, "how long the story takes, 3s to 1h: the same is told faster or slower")
 	f.Uint64Var(&o.seed, "seed", 1, "varies when requests are made and when servers fail")
 	f.BoolVar(&o.json, "json", false, "write a JSON object a line: see below")
 	f.BoolVar(&o.plain, "plain", false, "write lines of text, also to a terminal")
+	f.BoolVar(&o.serve, "serve", false, "show the circuits on a page for a browser too, on loopback, and leave it there\nafter the story, until an interrupt; the story takes 3m unless -for is given")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		f.SetOutput(out)
@@ -62,6 +67,11 @@ func parse(args []string, out io.Writer) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	case o.length < 3*time.Second, o.length > time.Hour:
 		return o, fmt.Errorf("-for is %v, want 3s to 1h", o.length)
+	}
+	given := false
+	f.Visit(func(f *flag.Flag) { given = given || f.Name == "for" })
+	if o.serve && !given {
+		o.length = servedLength
 	}
 	return o, nil
 }

@@ -93,8 +93,12 @@ func (l *live) title(width int) line {
 	at := min(l.feed.elapsed(), l.board.length)
 	clock := fmt.Sprintf("%.1f of %s", at.Truncate(100*time.Millisecond).Seconds(), period(l.board.length))
 	name := "breakerhttp: a circuit breaker for every host"
+	short := "breakerhttp"
+	if l.board.page != "" {
+		name, short = "breakerhttp, live at "+l.board.page, l.board.page
+	}
 	if width < len(name)+2+len(clock) {
-		name = "breakerhttp"
+		name = short
 	}
 	return line{{bold, name}, {faint, fmt.Sprintf("%*s", width-len(name), clock)}}
 }

@@ -63,8 +63,17 @@ func run(ctx context.Context, n network, args []string, out io.Writer) error {
 		snap, _ := breaker.Snapshot("http://" + host)
 		return snap
 	})
-	v := newView(o, out, b, feed)
 	feed.add(event{Type: storyEvent, Text: opening})
+	if o.serve {
+		url, stop, err := servePage(n, breaker)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		b.page = url
+		feed.add(event{Type: storyEvent, Text: "The circuits are live at " + url})
+	}
+	v := newView(o, out, b, feed)
 
 	done := make(chan struct{})
 	go func() {
@@ -74,5 +83,11 @@ func run(ctx context.Context, n network, args []string, out io.Writer) error {
 	present(feed, b, v, done)
 	sum, err := newSummary(b, feed.elapsed(), tel)
 	v.end(sum) // in any case: it gives the terminal back
+	if o.serve && err == nil {
+		if o.json {
+			out = io.Discard
+		}
+		linger(ctx, out, b.page)
+	}
 	return err
 }

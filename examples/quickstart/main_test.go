@@ -191,7 +191,7 @@ func TestFlags(t *testing.T) {
 	if err := run(t.Context(), loopback, []string{"-h"}, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("-h: got error %v", err)
 	}
-	for _, want := range []string{"-for", "-seed", "-json", "-plain", "summary"} {
+	for _, want := range []string{"-for", "-seed", "-json", "-plain", "-serve", "summary"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("-h does not explain %s", want)
 		}
