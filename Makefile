@@ -44,7 +44,7 @@ golangci: $(bin)/golangci-lint ## Check the rules of .golangci.yml (building the
 
 .PHONY: e2e
 e2e: ## Show a dying host to a real Collector, Prometheus and Alertmanager; build and install them first
-	scripts/with-monitoring.sh go test $(race) -tags=e2e -count=1 -v ./deploy/e2e
+	scripts/with-monitoring.sh go test $(race) -tags=e2e -count=1 -parallel=8 -v ./deploy/e2e
 
 .PHONY: collector
 collector: ## Print the path of the Collector for e2e (building it takes minutes, once)

@@ -56,6 +56,22 @@ func (p prometheus) query(expr string) ([]sample, error) {
 	return data.Result, err
 }
 
+// queryRange returns the series that an expression has had since a time.
+func (p prometheus) queryRange(expr string, since time.Time) ([]labels, error) {
+	var data struct{ Result []struct{ Metric labels } }
+	err := p.get("query_range", url.Values{
+		"query": {expr},
+		"start": {since.Format(time.RFC3339Nano)},
+		"end":   {time.Now().Format(time.RFC3339Nano)},
+		"step":  {"1s"},
+	}, &data)
+	var all []labels
+	for _, r := range data.Result {
+		all = append(all, r.Metric)
+	}
+	return all, err
+}
+
 // waitFor waits until an expression is one series that is as wanted.
 func (p prometheus) waitFor(t *testing.T, expr, want string, met func(float64) bool) {
 	t.Helper()
@@ -91,4 +107,18 @@ func (p prometheus) exemplars(selector string, since time.Time) ([]labels, error
 		}
 	}
 	return all, err
+}
+
+// An alert is one that Alertmanager knows.
+type alert struct {
+	Labels labels
+	Status struct{ InhibitedBy []string }
+}
+
+func (s *stack) alerts() (all []alert, err error) {
+	body, err := fetch(s.alertmanager + "/api/v2/alerts")
+	if err != nil {
+		return nil, err
+	}
+	return all, json.Unmarshal(body, &all)
 }

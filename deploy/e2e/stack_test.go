@@ -17,7 +17,8 @@ import (
 // minute is a second. The files stay what they are in all else.
 const speed = 30
 
-// lookback is how long Prometheus takes a sample for the present one.
+// lookback is how long Prometheus takes a sample for the present one, and the
+// window of most rules.
 const lookback = 5 * time.Minute / speed
 
 var durations = regexp.MustCompile(`\b[0-9]+(ms|s|m|h)\b`)

@@ -3,28 +3,29 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// opening returns the span of the request that opened a's circuit first.
-func (a *app) opening(t *testing.T) sdktrace.ReadOnlySpan {
+// spanOf returns the first span of a that has an event in which the circuit is open.
+func (a *app) spanOf(t *testing.T, event string) sdktrace.ReadOnlySpan {
 	t.Helper()
+	open := attribute.String("circuit_breaker.state", "open")
 	for _, span := range a.spans.Ended() {
 		for _, e := range span.Events() {
-			for _, attr := range e.Attributes {
-				if attr.Key == "circuit_breaker.state" && attr.Value.AsString() == "open" && e.Name == "circuit_breaker.state_change" {
-					return span
-				}
+			if e.Name == event && slices.Contains(e.Attributes, open) {
+				return span
 			}
 		}
 	}
-	t.Fatalf("none of %s's spans has the event of an opening circuit", a.service)
+	t.Fatalf("none of %s's spans has the event %s", a.service, event)
 	return nil
 }
 
@@ -45,24 +46,23 @@ func (s *stack) waitForExemplar(t *testing.T, series string, span sdktrace.ReadO
 // attributes.
 func (s *stack) waitForEvent(t *testing.T, span sdktrace.ReadOnlySpan, event string, attributes ...string) {
 	t.Helper()
-	id := ": " + span.SpanContext().SpanID().String() + "\n"
-	eventually(t, fmt.Sprintf("the event %s of span%s to arrive at the Collector", event, id), func() error {
-		for printed := range strings.SplitSeq(string(s.collector.output(t)), "\nSpan #") {
-			if !strings.Contains(printed, id) {
-				continue
-			}
-			_, printed, found := strings.Cut(printed, "-> Name: "+event+"\n")
-			if !found {
-				return fmt.Errorf("the span has no such event")
-			}
-			printed, _, _ = strings.Cut(printed, "\nSpanEvent #")
-			for _, attribute := range attributes {
-				if !strings.Contains(printed, "-> "+attribute) {
-					return fmt.Errorf("the event has no %s: %s", attribute, printed)
-				}
-			}
-			return nil
+	id := span.SpanContext().SpanID().String()
+	eventually(t, fmt.Sprintf("the event %s of span %s to arrive at the Collector", event, id), func() error {
+		_, printed, found := strings.Cut(string(s.collector.output(t)), "\n    ID             : "+id+"\n")
+		if !found {
+			return errors.New("got no such span")
 		}
-		return fmt.Errorf("no such span in %s", s.collector.log)
+		printed, _, _ = strings.Cut(printed, "\nSpan #")
+		_, printed, found = strings.Cut(printed, "-> Name: "+event+"\n")
+		if !found {
+			return errors.New("the span has no such event")
+		}
+		printed, _, _ = strings.Cut(printed, "\nSpanEvent #")
+		for _, attribute := range attributes {
+			if !strings.Contains(printed, "-> "+attribute) {
+				return fmt.Errorf("the event has no %s: %s", attribute, printed)
+			}
+		}
+		return nil
 	})
 }

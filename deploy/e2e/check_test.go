@@ -1,0 +1,30 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"os/exec"
+	"testing"
+)
+
+// TestConfigurations lets each program judge the files that are written for it.
+func TestConfigurations(t *testing.T) {
+	for name, command := range map[string][]string{
+		"collector": {"COLLECTOR", "validate", "--config=collector/config.yaml"},
+		"prometheus": {
+			"PROMTOOL", "check", "config", "--lint-fatal", "prometheus/prometheus.yml",
+		},
+		"rules":        {"PROMTOOL", "test", "rules", "prometheus/recording_test.yml", "prometheus/alerts_test.yml"},
+		"alertmanager": {"AMTOOL", "check-config", "alertmanager/alertmanager.yml"},
+		"critical":     {"AMTOOL", "config", "routes", "test", "--config.file=alertmanager/alertmanager.yml", "--verify.receivers=on-call", "severity=critical"},
+		"warning":      {"AMTOOL", "config", "routes", "test", "--config.file=alertmanager/alertmanager.yml", "--verify.receivers=chat", "severity=warning"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command(installed(t, command[0]), command[1:]...)
+			cmd.Dir = ".."
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %v\n%s", cmd.Args, err, out)
+			}
+		})
+	}
+}
