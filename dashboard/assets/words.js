@@ -38,6 +38,6 @@ export function why(c) {
 export function nextProbe(c) {
   if (c.state === "closed") return "";
   if (c.forced) return "no probe until reset";
-  if (c.state === "half_open") return "probe: next request";
+  if (c.state === "half_open") return c.in_flight > 0 && c.transitions.at(-1)?.to === "half_open" ? "probe under way" : "probe: next request";
   return now() < c.until ? `probe in ${period(c.until - now() + 999)}` : "probe now";
 }
