@@ -5,15 +5,16 @@ package e2e
 import (
 	"os/exec"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // TestConfigurations lets each program judge the files that are written for it.
 func TestConfigurations(t *testing.T) {
 	for name, command := range map[string][]string{
-		"collector": {"COLLECTOR", "validate", "--config=collector/config.yaml"},
-		"prometheus": {
-			"PROMTOOL", "check", "config", "--lint-fatal", "prometheus/prometheus.yml",
-		},
+		"collector":    {"COLLECTOR", "validate", "--config=collector/config.yaml"},
+		"cloudwatch":   {"COLLECTOR", "validate", "--config=" + withoutAWSEMF(t)},
+		"prometheus":   {"PROMTOOL", "check", "config", "--lint-fatal", "prometheus/prometheus.yml"},
 		"rules":        {"PROMTOOL", "test", "rules", "prometheus/recording_test.yml", "prometheus/alerts_test.yml"},
 		"alertmanager": {"AMTOOL", "check-config", "alertmanager/alertmanager.yml"},
 		"critical":     {"AMTOOL", "config", "routes", "test", "--config.file=alertmanager/alertmanager.yml", "--verify.receivers=on-call", "severity=critical"},
@@ -27,4 +28,20 @@ func TestConfigurations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutAWSEMF returns the path of cloudwatch/collector.yaml with the debug exporter
+// in the place of the one that the Collector has not. TestAlarms reads that part.
+func withoutAWSEMF(t *testing.T) string {
+	t.Helper()
+	var config map[string]any
+	readYAML(t, "../cloudwatch/collector.yaml", &config)
+	config["exporters"] = map[string]any{"debug": nil}
+	pipelines := config["service"].(map[string]any)["pipelines"].(map[string]any)
+	pipelines["metrics"].(map[string]any)["exporters"] = []string{"debug"}
+	text, err := yaml.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, t.TempDir(), "collector.yaml", string(text))
 }

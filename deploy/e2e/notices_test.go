@@ -61,16 +61,6 @@ func (n *notices) of(alert string, host labels) []notice {
 	})
 }
 
-// in reports whether all labels of l are in other.
-func (l labels) in(other labels) bool {
-	for name, value := range l {
-		if other[name] != value {
-			return false
-		}
-	}
-	return true
-}
-
 // waitFor waits for a receiver to be told of an alert for a host.
 func (n *notices) waitFor(t *testing.T, receiver, status, alert string, host labels) (got notice) {
 	t.Helper()

@@ -14,9 +14,6 @@ import (
 // prometheus is the API of a Prometheus server.
 type prometheus struct{ url string }
 
-// labels are what tells one series from others.
-type labels map[string]string
-
 // A sample is a series and its value.
 type sample struct {
 	Metric labels

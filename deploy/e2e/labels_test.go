@@ -1,0 +1,14 @@
+package e2e
+
+// labels are what tells one series, alert or metric from others.
+type labels map[string]string
+
+// in reports whether all labels of l are in other.
+func (l labels) in(other labels) bool {
+	for name, value := range l {
+		if other[name] != value {
+			return false
+		}
+	}
+	return true
+}
