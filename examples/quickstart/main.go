@@ -1,6 +1,7 @@
 // Quickstart shows circuit breakers at work. It starts five servers on loopback,
 // which fail in different ways on a schedule, requests their pages all the time,
-// and shows what becomes of the requests, live in a terminal.
+// and shows what becomes of the requests, live in a terminal and, with -serve, on
+// a page for a browser.
 //
 // Its client, with retries, breakers and OpenTelemetry, is in client.go.
 package main

@@ -51,7 +51,7 @@ func TestServe(t *testing.T) {
 		}
 		resp, err := client.PostForm("http://page/force-open", url.Values{"key": {"http://catalog"}})
 		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Errorf("forcing a circuit open: got %v, %v", resp, err)
+			t.Fatalf("forcing a circuit open: got %v, %v", resp, err)
 		}
 		_ = resp.Body.Close()
 		select {
