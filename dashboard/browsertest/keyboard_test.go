@@ -89,7 +89,8 @@ func TestKeyboard(t *testing.T) {
 	b.wait(focus("h30"))
 }
 
-// stops presses Tab until it comes round, and returns where it stops.
+// stops presses Tab until it comes round, and returns where it stops. Who does
+// so must see where.
 func (b *tab) stops() (names []string) {
 	b.t.Helper()
 	for {
@@ -99,6 +100,9 @@ func (b *tab) stops() (names []string) {
 			return names
 		}
 		names = append(names, name)
+		if !eval[bool](b, seen) {
+			b.t.Errorf("Tab stops at %q, which cannot be seen", name)
+		}
 	}
 }
 
@@ -111,6 +115,12 @@ func (b *tab) operable(selector string) []string {
 		return [...new Set([...all].filter((e) => e.checkVisibility() && (e.tabIndex >= 0 || !e.closest("#rows"))).map(%s))];
 	})()`, selector, nameOf))
 }
+
+const seen = `(() => {
+	const e = document.activeElement;
+	const {x, y, width, height} = e.getBoundingClientRect();
+	return e === document.body || e.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+})()`
 
 const nameOf = `(e) => e.matches("#rows .key") ? "row" : e.type === "radio" ? e.name : e.id || e.dataset.do
 	|| (e.dataset.sort ? "by " + e.dataset.sort : e === document.body ? "body" : e.textContent.trim())`
@@ -139,6 +149,7 @@ func TestTab(t *testing.T) {
 				}
 			}
 			wantStops("page", "body", 13)
+			b.checkLayout()
 
 			eval[any](b, `document.querySelector("#rows .key").focus()`)
 			b.press(enter)
