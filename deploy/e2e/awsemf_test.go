@@ -19,8 +19,7 @@ import (
 )
 
 // awsemf is the configuration of the exporter, as far as ours uses it. The exporter
-// itself is not in the Collector of the test: the modules that it needs cannot be
-// had from the module proxy.
+// itself is not in the Collector of the test.
 type awsemf struct {
 	Namespace                     string                 `yaml:"namespace"`
 	LogGroupName                  string                 `yaml:"log_group_name"`
@@ -128,7 +127,7 @@ func reportOpening(t *testing.T) (all []datum) {
 		for _, p := range points {
 			d := datum{metric: m.Name, labels: labels{}, value: p.Value}
 			for _, attr := range p.Attributes.ToSlice() {
-				d.labels[string(attr.Key)] = attr.Value.Emit()
+				d.labels[string(attr.Key)] = attr.Value.String()
 			}
 			all = append(all, d)
 		}

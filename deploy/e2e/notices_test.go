@@ -66,10 +66,11 @@ func (n *notices) waitFor(t *testing.T, receiver, status, alert string, host lab
 	t.Helper()
 	eventually(t, fmt.Sprintf("%s to be told that %s is %s for %v", receiver, alert, status, host), func() error {
 		all := n.of(alert, host)
-		if len(all) == 0 || all[len(all)-1].Status != status {
+		i := slices.IndexFunc(all, func(got notice) bool { return got.Status == status })
+		if i < 0 {
 			return fmt.Errorf("got %v", all)
 		}
-		got = all[len(all)-1]
+		got = all[i]
 		return nil
 	})
 	if got.Receiver != receiver {
