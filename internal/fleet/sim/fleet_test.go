@@ -1,0 +1,120 @@
+// Package sim lets fleets of up to 10,000 processes live through an outage of a
+// host in virtual time: real Transports, and so the real protocol, over a
+// simulated host and a simulated store.
+package sim
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// openFor is the open time of every process's policy, whose other fields are
+// zero.
+const openFor = 30 * time.Second
+
+// soon is when a fleet should be well again at the latest.
+const soon = openFor + 10*time.Second
+
+// A scenario is a fleet and what happens to it.
+type scenario struct {
+	seed      uint64 // of when requests come and how long answers take
+	processes int
+	alone     bool // without a store
+	quorum    int
+	refresh   time.Duration // 0 means the default
+
+	before, outage, after time.Duration
+
+	store   func(at time.Duration, write bool, r *rand.Rand) fault // of the store, at after the outage began; nil: none
+	broken  int                                                    // processes without a way to the host
+	dying   int                                                    // processes that die as they probe with the lease
+	stagger time.Duration                                          // within which the processes' clocks start
+}
+
+// A result is what becomes of a fleet.
+type result struct {
+	hits     []time.Duration // on the dead host, after the outage began
+	probes   int             // of them
+	reads    int
+	writes   int
+	lost     int             // writes that came second
+	sent     int             // requests that processes with a way to the host were asked to send
+	refused  int             // of them, while the host was well
+	recovery []time.Duration // of each such process, from the end of the outage
+}
+
+// never is the recovery of a process that none of its requests has shown.
+const never = time.Hour
+
+// A world is a scenario while it runs.
+type world struct {
+	scenario
+	records  *store
+	down, up time.Time // the host is down between
+	end      time.Time
+
+	probes, sent, refused, dead atomic.Int64
+
+	mu   sync.Mutex
+	hits []time.Duration
+}
+
+// run runs a scenario.
+func run(t *testing.T, sc scenario) (out result) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{scenario: sc}
+		w.down = time.Now().Add(sc.stagger + sc.before)
+		w.up = w.down.Add(sc.outage)
+		w.end = w.up.Add(sc.after)
+		w.records = newStore(w)
+		processes := make([]*process, sc.processes)
+		var lives sync.WaitGroup
+		for i := range processes {
+			processes[i] = newProcess(w, i)
+			lives.Go(func() { processes[i].live(t) })
+		}
+		lives.Wait()
+		time.Sleep(time.Second) // for reads in the background to end
+		out = w.result(processes)
+	})
+	return out
+}
+
+func (w *world) result(processes []*process) result {
+	out := result{
+		hits:    w.hits,
+		probes:  int(w.probes.Load()),
+		reads:   int(w.records.reads.Load()),
+		writes:  int(w.records.writes.Load()),
+		lost:    int(w.records.lost.Load()),
+		sent:    int(w.sent.Load()),
+		refused: int(w.refused.Load()),
+	}
+	for _, p := range processes {
+		if !p.broken && !p.dead {
+			out.recovery = append(out.recovery, p.recovery)
+		}
+	}
+	slices.Sort(out.recovery)
+	return out
+}
+
+func (w *world) isDown() bool {
+	now := time.Now()
+	return !now.Before(w.down) && now.Before(w.up)
+}
+
+func (w *world) hit() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hits = append(w.hits, time.Since(w.down))
+}
+
+// random returns the random numbers of one part of the world.
+func (w *world) random(part int) *rand.Rand { return rand.New(rand.NewPCG(w.seed, uint64(part))) }

@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+const (
+	origin = "http://api.example.com"
+	rate   = 2 // requests a second that a process is asked to send
+)
+
+// A process sends requests through a Transport, and is that one's way to the
+// host.
+type process struct {
+	*world
+	rand     *rand.Rand
+	tr       *breakerhttp.Transport
+	answer   http.Response
+	broken   bool
+	dead     bool
+	recovery time.Duration
+}
+
+func newProcess(w *world, i int) *process {
+	return &process{
+		world:    w,
+		rand:     w.random(i),
+		answer:   http.Response{Body: http.NoBody},
+		broken:   i < w.broken,
+		recovery: never,
+	}
+}
+
+// live is a process's life, from the start of its clock on.
+func (p *process) live(t *testing.T) {
+	if p.stagger > 0 {
+		time.Sleep(time.Duration(p.rand.Int64N(int64(p.stagger))))
+	}
+	opts := []breakerhttp.Option{
+		breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: openFor}),
+		breakerhttp.WithMaxMetricKeys(0),
+	}
+	if !p.alone {
+		opts = append(opts, breakerhttp.WithStore(p.records, breakerhttp.Sharing{Quorum: p.quorum, Refresh: p.refresh, OnError: func(error) {}}))
+	}
+	var err error
+	if p.tr, err = breakerhttp.New(p, opts...); err != nil {
+		t.Error(err)
+		return
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, origin, nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for next := time.Now().Add(p.pause()); next.Before(p.end) && !p.dead; next = next.Add(p.pause()) {
+		time.Sleep(time.Until(next))
+		p.send(req)
+	}
+}
+
+// pause is the time between two requests, which come as those of many users do:
+// independent of each other.
+func (p *process) pause() time.Duration {
+	return time.Duration(p.rand.ExpFloat64() * float64(time.Second) / rate)
+}
+
+func (p *process) send(req *http.Request) {
+	well := !p.isDown()
+	_, err := p.tr.RoundTrip(req)
+	if p.broken || p.dead {
+		return
+	}
+	p.sent.Add(1)
+	switch {
+	case well && errors.Is(err, breakerhttp.ErrOpen):
+		p.refused.Add(1)
+	case err == nil && p.recovery == never && !time.Now().Before(p.up):
+		p.recovery = time.Since(p.up)
+	}
+}
+
+var errNoRoute = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.EHOSTUNREACH}
+
+// RoundTrip is the way to the host, which answers after some 10 ms.
+func (p *process) RoundTrip(*http.Request) (*http.Response, error) {
+	if p.broken {
+		time.Sleep(time.Millisecond)
+		return nil, errNoRoute
+	}
+	p.answer.StatusCode = http.StatusOK
+	if p.isDown() {
+		p.answer.StatusCode = http.StatusServiceUnavailable
+		p.hit()
+		if p.probing() {
+			p.probes.Add(1)
+			p.dead = p.dying > 0 && p.world.dead.Add(1) <= int64(p.dying)
+		}
+	}
+	if p.dead {
+		time.Sleep(time.Until(p.end))
+	}
+	time.Sleep(8*time.Millisecond + time.Duration(p.rand.Int64N(int64(4*time.Millisecond))))
+	return &p.answer, nil
+}
+
+func (p *process) probing() bool {
+	s, _ := p.tr.Snapshot(origin)
+	return s.State == breakerhttp.StateHalfOpen
+}

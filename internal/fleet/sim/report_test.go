@@ -1,0 +1,134 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A series is scenarios that differ by their seeds only, and what came of them.
+type series struct {
+	title   string
+	limit   *limit // of each run; nil: none
+	runs    []scenario
+	results []result
+}
+
+func newSeries(title string, l *limit, seeds int, of func(seed uint64) scenario) *series {
+	s := &series{title: title, limit: l, results: make([]result, seeds)}
+	for seed := range uint64(seeds) {
+		s.runs = append(s.runs, of(seed))
+	}
+	return s
+}
+
+func (s *series) run(t *testing.T) {
+	for i, sc := range s.runs {
+		t.Run(fmt.Sprintf("%s/%d", s.title, i), func(t *testing.T) {
+			t.Parallel()
+			s.results[i] = run(t, sc)
+			if s.limit != nil {
+				s.results[i].check(t, *s.limit)
+			}
+		})
+	}
+}
+
+// A report is all that is simulated.
+type report struct {
+	alone, shared []*series // by size
+	handicapped   []*series
+	broken        []*series // by size
+	quorums       []*series // 1 and 2
+	healthy       []*series // by refreshes
+}
+
+var (
+	sizes     = []int{1, 10, 100, 1000, 10_000}
+	refreshes = []time.Duration{10 * time.Second, time.Minute}
+)
+
+// What a fleet that shares may do, by its size.
+var limits = map[int]*limit{
+	1000:   {hits: 2600, probes: 45, reads: 65_000, writes: 130, back: soon},
+	10_000: {hits: 25_000, probes: 50, reads: 650_000, writes: 130, back: soon},
+}
+
+func newReport() *report {
+	r := &report{}
+	for _, n := range sizes {
+		seeds := 20
+		if n > 1000 {
+			seeds = 1 // which takes as long as all others
+		}
+		r.alone = append(r.alone, newSeries(thousands(n)+" on their own", nil, min(seeds, 3), func(seed uint64) scenario { return outage(n, seed).onItsOwn() }))
+		r.shared = append(r.shared, newSeries(thousands(n), limits[n], seeds, func(seed uint64) scenario { return outage(n, seed) }))
+	}
+	for _, h := range handicaps {
+		hundredfold := limit{100 * h.most.hits, 100 * h.most.probes, 100 * h.most.reads, h.most.writes, h.most.back}
+		r.handicapped = append(r.handicapped, newSeries(h.title, &hundredfold, 3, func(seed uint64) scenario { return h.of(outage(1000, seed)) }))
+	}
+	for _, n := range []int{3, 5, 20} {
+		l := oneBrokenMost(n)
+		r.broken = append(r.broken, newSeries(fmt.Sprintf("1 of %d", n), &l, 40, func(seed uint64) scenario { return oneBroken(n, seed) }))
+	}
+	for quorum := 1; quorum <= 2; quorum++ {
+		r.quorums = append(r.quorums, newSeries(fmt.Sprintf("quorum %d", quorum), nil, 1, func(uint64) scenario { return noOutage(1000, quorum) }))
+	}
+	for _, refresh := range refreshes {
+		r.healthy = append(r.healthy, newSeries(fmt.Sprint("refresh ", refresh), nil, 1, func(uint64) scenario { return healthy(100, refresh) }))
+	}
+	return r
+}
+
+// TestReport simulates everything, and writes it into README.md and
+// docs/fleet.svg. It takes minutes, and does nothing unless BREAKERHTTP_SIM is
+// set.
+func TestReport(t *testing.T) {
+	if os.Getenv("BREAKERHTTP_SIM") == "" {
+		t.Skip("BREAKERHTTP_SIM is not set")
+	}
+	r := newReport()
+	t.Run("runs", func(t *testing.T) {
+		for _, s := range slices.Concat(r.shared, r.alone, r.handicapped, r.broken, r.quorums, r.healthy) {
+			s.run(t)
+		}
+	})
+	if t.Failed() {
+		t.Log("\n" + r.String()) // and leave what is written as it is
+		return
+	}
+	const largest = 3 // whose outage the picture shows: 1,000
+	write(t, "../../../docs/fleet.svg", func(string) string {
+		return picture(r.alone[largest].results[0].hits, r.shared[largest].results[0].hits)
+	})
+	write(t, "../../../README.md", func(old string) string {
+		return between(t, old, fmt.Sprintf("Simulated on %s by `make sim`.\n\n%s", time.Now().UTC().Format(time.DateOnly), r))
+	})
+}
+
+func write(t *testing.T, name string, edit func(old string) string) {
+	t.Helper()
+	old, err := os.ReadFile(name)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(edit(string(old))), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// between replaces what stands between the markers.
+func between(t *testing.T, s, text string) string {
+	t.Helper()
+	const begin, end = "<!-- sim:begin -->\n", "<!-- sim:end -->"
+	before, rest, ok := strings.Cut(s, begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("README.md has no %s and %s", strings.TrimSpace(begin), end)
+	}
+	return before + begin + text + end + after
+}

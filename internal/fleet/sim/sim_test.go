@@ -1,0 +1,98 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// A limit is what a fleet may do in an outage.
+type limit struct {
+	hits, probes, reads, writes int
+	back                        time.Duration // until the last process is well again
+}
+
+func (r result) check(t *testing.T, l limit) {
+	t.Helper()
+	for _, c := range []struct {
+		what      string
+		got, most int
+	}{
+		{"hits on the dead host", len(r.hits), l.hits},
+		{"probes", r.probes, l.probes},
+		{"reads", r.reads, l.reads},
+		{"writes", r.writes, l.writes},
+	} {
+		if c.got > c.most {
+			t.Errorf("got %d %s, want at most %d", c.got, c.what, c.most)
+		}
+	}
+	if got := r.recovery[len(r.recovery)-1]; got > l.back {
+		t.Errorf("the last process was well again after %v, want at most %v", got, l.back)
+	}
+}
+
+// TestOutage: sharing saves most hits of an outage's first seconds, and all
+// probes but two for each open time; and if one process is well again, so are
+// the others.
+func TestOutage(t *testing.T) {
+	for _, seed := range []uint64{4, 5} {
+		t.Run(fmt.Sprint("whole/", seed), func(t *testing.T) {
+			r := run(t, outage(100, seed))
+			r.check(t, limit{hits: 400, probes: 45, reads: 6500, writes: 130, back: soon})
+			if first, last := r.recovery[0], r.recovery[len(r.recovery)-1]; last-first > 10*time.Second {
+				t.Errorf("the first process was well again after %v, the last after %v, want them 10s apart at most", first, last)
+			}
+		})
+		t.Run(fmt.Sprint("onset/", seed), func(t *testing.T) {
+			sc := outage(1000, seed)
+			sc.before, sc.outage, sc.after = 15*time.Second, 20*time.Second, 0
+			r := run(t, sc)
+			r.check(t, limit{hits: 2600, reads: 5000, writes: 10, back: never})
+		})
+	}
+	t.Run("local only", func(t *testing.T) { // or else the host is not as dead as it should be
+		r := run(t, outage(10, 1).onItsOwn())
+		if got, want := len(r.hits), 10*(5+19); got < want || got > want+10 || r.reads+r.writes > 0 {
+			t.Errorf("without a store got %d hits and %d calls of one, want some %d and none", got, r.reads+r.writes, want)
+		}
+	})
+}
+
+func oneBrokenMost(processes int) limit {
+	return limit{hits: 15 * processes, probes: 20, reads: 100 * processes, writes: 60, back: soon}
+}
+
+// TestOneBroken: one process without a way to the host of its own keeps a fleet
+// out for no longer than an open time and a little.
+func TestOneBroken(t *testing.T) {
+	for _, processes := range []int{3, 5, 20} {
+		for seed := range uint64(8) {
+			t.Run(fmt.Sprint(processes, "/", seed), func(t *testing.T) {
+				t.Parallel()
+				run(t, oneBroken(processes, seed)).check(t, oneBrokenMost(processes))
+			})
+		}
+	}
+	t.Run("quorum", func(t *testing.T) {
+		if r := run(t, noOutage(50, 2)); r.refused > 0 {
+			t.Errorf("for one broken process, the others had %d requests refused, want none", r.refused)
+		}
+		if r := run(t, noOutage(50, 1)); r.refused < r.sent/2 {
+			t.Errorf("with Quorum 1, the others had %d of %d requests refused, want most of them: one process decides", r.refused, r.sent)
+		}
+	})
+}
+
+// TestHandicaps: whatever happens to its store and its processes, a fleet that
+// shares is no worse off than one that does not, and better as soon as it can be.
+func TestHandicaps(t *testing.T) {
+	for _, h := range handicaps {
+		for seed := range uint64(2) {
+			t.Run(fmt.Sprint(h.title, "/", seed), func(t *testing.T) {
+				t.Parallel()
+				run(t, h.of(outage(10, seed))).check(t, h.most)
+			})
+		}
+	}
+}
