@@ -15,6 +15,7 @@ if ! [ -x "$collector" ]; then
 	mkdir -p "$cache"
 	work=$(mktemp -d "$cache/build.XXXXXX")
 	trap 'rm -rf "$work"' EXIT
+	trap 'exit 1' HUP INT TERM
 	sed "s|^dist:|&\n  output_path: $work|" "$manifest" >"$work/builder.yaml"
 	GOWORK=off nice go run "go.opentelemetry.io/collector/cmd/builder@v$version" \
 		--config="$work/builder.yaml" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; exit 1; }

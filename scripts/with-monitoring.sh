@@ -18,11 +18,21 @@ mkdir -p build
 
 has() { command -v "$1" >/dev/null; }
 
+# Debian starts a service that it installs, unless policy-rc.d forbids it.
+install_packages() {
+	policy=/usr/sbin/policy-rc.d
+	if ! [ -e "$policy" ]; then
+		trap 'rm -f "$policy"' EXIT
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod +x "$policy"
+	fi
+	apt-get update && apt-get install -y --no-install-recommends prometheus prometheus-alertmanager
+}
+
 if ! { has prometheus && has promtool && has amtool && { has prometheus-alertmanager || has alertmanager; }; } &&
 	has apt-get && [ "$(id -u)" = 0 ]; then
 	echo "installing prometheus and prometheus-alertmanager" >&2
-	{ apt-get update && apt-get install -y --no-install-recommends prometheus prometheus-alertmanager; } \
-		>build/install-monitoring.log 2>&1 || tail -n 5 build/install-monitoring.log >&2
+	(install_packages) >build/install-monitoring.log 2>&1 || tail -n 5 build/install-monitoring.log >&2
 fi
 
 PROMETHEUS=${PROMETHEUS:-$(command -v prometheus || true)}

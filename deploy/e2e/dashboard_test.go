@@ -27,8 +27,7 @@ type dashboard struct {
 type variable struct {
 	Name, Label, Type string
 	Datasource        *datasource
-	Query             any // of a datasource variable its kind, else a variableQuery
-	Definition        string
+	Query             any // of a datasource its kind, else an object with a query
 	Refresh, Sort     int
 	Multi, IncludeAll bool
 	AllValue          string

@@ -57,13 +57,13 @@ func (s *stack) everyPanel(t *testing.T, since time.Time) {
 		}
 	}
 	for _, v := range d.Templating.List {
-		labelValues := regexp.MustCompile(`^label_values\((.+), (\w+)\)$`).FindStringSubmatch(standIn.Replace(v.Definition))
 		if v.Type != "query" {
 			continue
 		}
+		query := v.Query.(map[string]any)["query"].(string)
+		labelValues := regexp.MustCompile(`^label_values\((.+), (\w+)\)$`).FindStringSubmatch(standIn.Replace(query))
 		if labelValues == nil {
-			t.Errorf("variable %s: got %s, want label_values", v.Name, v.Definition)
-			continue
+			t.Fatalf("variable %s: got %s, want label_values", v.Name, query)
 		}
 		var values []string
 		err := s.prometheus.get("label/"+labelValues[2]+"/values", url.Values{"match[]": {labelValues[1]}}, &values)
