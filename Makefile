@@ -79,6 +79,11 @@ soak: ## Play the model of the Transport, and torture it over real sockets, for 
 	BREAKERHTTP_MODEL=10m go test $(race) -run=TestContract -timeout=20m -v .
 	BREAKERHTTP_TORTURE=5m go test $(race) -run=TestTorture -timeout=20m -v .
 
+.PHONY: sim
+sim: ## Simulate fleets of 1 to 10,000 processes; write what comes out into README and docs/fleet.svg
+	BREAKERHTTP_SIM=1 go test -count=1 -run=TestReport -timeout=1h ./internal/fleet/sim
+	@sed -n "/sim:begin/,/sim:end/p" README.md
+
 .PHONY: mutate
 mutate: ## Break the rules one at a time, and show that a test fails for each
 	go run ./scripts/mutate

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,9 +132,13 @@ func thousands(n int) string {
 	return s
 }
 
+// millions writes n to two digits.
 func millions(n int) string {
-	if n < 1e7 {
-		return fmt.Sprintf("%.1f million", float64(n)/1e6)
+	m := float64(n) / 1e6
+	last := math.Pow10(int(math.Floor(math.Log10(m))) - 1)
+	m = math.Round(m/last) * last
+	if m < 10 {
+		return fmt.Sprintf("%.3g million", m)
 	}
-	return thousands((n+5e5)/1e6) + " million"
+	return thousands(int(m)) + " million"
 }
