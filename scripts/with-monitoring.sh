@@ -16,8 +16,6 @@ set -eu
 cd "$(dirname "$0")/.."
 mkdir -p build
 
-has() { command -v "$1" >/dev/null; }
-
 # Debian starts a service that it installs, unless policy-rc.d forbids it.
 install_packages() {
 	policy=/usr/sbin/policy-rc.d
@@ -29,23 +27,26 @@ install_packages() {
 	apt-get update && apt-get install -y --no-install-recommends prometheus prometheus-alertmanager
 }
 
-if ! { has prometheus && has promtool && has amtool && { has prometheus-alertmanager || has alertmanager; }; } &&
-	has apt-get && [ "$(id -u)" = 0 ]; then
+find_programs() {
+	PROMETHEUS=${PROMETHEUS:-$(command -v prometheus || true)}
+	PROMTOOL=${PROMTOOL:-$(command -v promtool || true)}
+	ALERTMANAGER=${ALERTMANAGER:-$(command -v prometheus-alertmanager || command -v alertmanager || true)}
+	AMTOOL=${AMTOOL:-$(command -v amtool || true)}
+	missing=
+	for variable in PROMETHEUS PROMTOOL ALERTMANAGER AMTOOL; do
+		eval "[ -n \"\$$variable\" ]" || missing="$missing $variable"
+	done
+}
+
+find_programs
+if [ -n "$missing" ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
 	echo "installing prometheus and prometheus-alertmanager" >&2
 	(install_packages) >build/install-monitoring.log 2>&1 || tail -n 5 build/install-monitoring.log >&2
+	find_programs
 fi
-
-PROMETHEUS=${PROMETHEUS:-$(command -v prometheus || true)}
-PROMTOOL=${PROMTOOL:-$(command -v promtool || true)}
-ALERTMANAGER=${ALERTMANAGER:-$(command -v prometheus-alertmanager || command -v alertmanager || true)}
-AMTOOL=${AMTOOL:-$(command -v amtool || true)}
-COLLECTOR=${COLLECTOR:-$(scripts/collector.sh || true)}
+COLLECTOR=${COLLECTOR:-$(scripts/collector.sh)} || missing="$missing COLLECTOR"
 export PROMETHEUS PROMTOOL ALERTMANAGER AMTOOL COLLECTOR
 
-missing=
-for variable in PROMETHEUS PROMTOOL ALERTMANAGER AMTOOL COLLECTOR; do
-	eval "[ -n \"\$$variable\" ]" || missing="$missing $variable"
-done
 if [ "${CI:-}" = true ]; then
 	if [ -n "$missing" ]; then
 		echo "This machine lacks:$missing" >&2
