@@ -18,6 +18,7 @@ func (b *tab) shown() []string {
 func (b *tab) wantShown(want ...string) {
 	b.t.Helper()
 	b.wait(fmt.Sprintf(`document.querySelectorAll("#rows tr").length === %d`, len(want)))
+	b.settle()
 	if got := b.shown(); !slices.Equal(got, want) {
 		b.t.Errorf("got %v, want %v", got, want)
 	}
@@ -88,7 +89,6 @@ func TestFind(t *testing.T) {
 		want  []string
 	}{{"open", []string{"open"}}, {"half_open", []string{"half"}}, {"closed", []string{"busy", "a"}}, {"forced", []string{"a"}}, {"all", []string{"open", "half", "busy", "a"}}} {
 		b.click(`.tile:has([value="` + tt.state + `"])`)
-		b.settle()
 		b.wantShown(tt.want...)
 		b.wait(fmt.Sprintf(`document.querySelector("#count-%s").textContent === "%d"`, tt.state, len(tt.want)))
 	}

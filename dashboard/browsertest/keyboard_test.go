@@ -202,7 +202,6 @@ func TestKeyboardOperates(t *testing.T) {
 	} {
 		at(tt.at)
 		b.press(tt.press)
-		b.settle()
 		b.wantShown(tt.want...)
 	}
 
