@@ -51,7 +51,7 @@ var (
 	refreshes = []time.Duration{10 * time.Second, time.Minute}
 )
 
-// What a fleet that shares may do, by its size.
+// limits are what fleets that share may do in an outage, by their size.
 var limits = map[int]*limit{
 	1000:   {hits: 2600, probes: 45, reads: 65_000, writes: 130, back: soon},
 	10_000: {hits: 25_000, probes: 50, reads: 650_000, writes: 130, back: soon},
@@ -101,9 +101,9 @@ func TestReport(t *testing.T) {
 		t.Log("\n" + r.String()) // and leave what is written as it is
 		return
 	}
-	const largest = 3 // whose outage the picture shows: 1,000
+	const thousand = 3 // the place of the picture's fleet in sizes
 	write(t, "../../../docs/fleet.svg", func(string) string {
-		return picture(r.alone[largest].results[0].hits, r.shared[largest].results[0].hits)
+		return picture(r.alone[thousand].results[0].hits, r.shared[thousand].results[0].hits)
 	})
 	write(t, "../../../README.md", func(old string) string {
 		return between(t, old, fmt.Sprintf("Simulated on %s by `make sim`.\n\n%s", time.Now().UTC().Format(time.DateOnly), r))
