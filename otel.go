@@ -260,9 +260,9 @@ func (sum *observation) report(o metric.Observer) {
 	}
 }
 
-// storeError counts a failure of the store.
-func (m *metrics) storeError(operation string) {
-	m.storeErrors.Add(context.Background(), 1, metric.WithAttributes(m.name, attribute.String("operation", operation)))
+// addStoreErrors counts failures of the store.
+func (m *metrics) addStoreErrors(operation string, n int64) {
+	m.storeErrors.Add(context.Background(), n, metric.WithAttributes(m.name, attribute.String("operation", operation)))
 }
 
 // report reports a transition that a request has caused, in metrics and on the

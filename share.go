@@ -119,6 +119,9 @@ func newSharing(t *Transport, c *config) *sharing {
 		return nil
 	}
 	sh := c.sharing.withDefaults()
+	for _, operation := range []string{fleet.OpLoad, fleet.OpSwap, fleet.OpRecord} {
+		t.metrics.addStoreErrors(operation, 0) // so that the first is seen as an increase
+	}
 	report := atMostOneASecond(t.now, sh.OnError)
 	return &sharing{
 		store:  c.store,
@@ -132,7 +135,7 @@ func newSharing(t *Transport, c *config) *sharing {
 			WriteTimeout: sh.WriteTimeout,
 			Now:          t.now,
 			OnError: func(operation string, err error) {
-				t.metrics.storeError(operation)
+				t.metrics.addStoreErrors(operation, 1)
 				report(err)
 			},
 		}),

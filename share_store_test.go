@@ -140,6 +140,7 @@ func TestStoreErrors(t *testing.T) {
 		want := points{
 			series("store.errors", "operation=load"):             2,
 			series("store.errors", "operation=compare_and_swap"): 1,
+			series("store.errors", "operation=record"):           0, // announced
 		}
 		if diff := cmp.Diff(want, collectPoints(t, reader).of("store.errors")); diff != "" {
 			t.Errorf("store errors (-want +got):\n%s", diff)
