@@ -20,7 +20,7 @@ test: ## Run all tests of all modules; install the servers they need where that 
 	scripts/with-servers.sh go test $(race) -shuffle=on work
 
 .PHONY: ci
-ci: ## Run what CI runs: test, lint, golangci, fuzz, bench-smoke, demo, cover, e2e
+ci: ## Run what CI runs: test, lint, golangci, fuzz, bench-smoke, demo, cover, e2e, model
 	$(MAKE) test
 	$(MAKE) lint
 	$(MAKE) golangci
@@ -29,6 +29,7 @@ ci: ## Run what CI runs: test, lint, golangci, fuzz, bench-smoke, demo, cover, e
 	$(MAKE) demo
 	$(MAKE) cover
 	$(MAKE) e2e
+	$(MAKE) model
 
 .PHONY: lint
 lint: $(bin)/gofumpt $(bin)/staticcheck ## Check format, go vet, staticcheck, go.mod files, host and path names
@@ -51,6 +52,10 @@ collector: ## Print the path of the Collector for e2e (building it takes minutes
 	@scripts/collector.sh
 
 FUZZTIME ?= 10m
+
+.PHONY: model
+model: ## Check the formal model of the protocol between processes; install spin where that can be done
+	scripts/with-spin.sh internal/fleet/model/check.sh
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME each (10m)
