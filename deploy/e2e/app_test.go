@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 )
 
 // exportInterval is that of the applications: 15 s in slow time.
@@ -138,7 +139,7 @@ type upstream struct {
 
 func startUpstream(t *testing.T) *upstream {
 	t.Helper()
-	u := &upstream{addr: freeAddr(t)}
+	u := &upstream{addr: servertest.FreeAddr(t)}
 	u.revive(t)
 	t.Cleanup(u.die)
 	return u

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -124,17 +123,6 @@ func fetch(url string) ([]byte, error) {
 		err = fmt.Errorf("GET %s: status %d: %s", url, resp.StatusCode, body)
 	}
 	return body, err
-}
-
-// freeAddr returns an address that nobody listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // eventually waits until met returns nil, and fails t with its last error if that

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 )
 
 // speed is how much faster time runs in the configurations under test: half a
@@ -47,12 +49,12 @@ func startStack(t *testing.T) *stack {
 	for _, variable := range []string{"COLLECTOR", "PROMETHEUS", "ALERTMANAGER"} {
 		installed(t, variable) // before any starts
 	}
-	s := &stack{otlp: freeAddr(t), notices: listenForNotices(t)}
-	metrics, alerts, queries := freeAddr(t), freeAddr(t), freeAddr(t)
+	s := &stack{otlp: servertest.FreeAddr(t), notices: listenForNotices(t)}
+	metrics, alerts, queries := servertest.FreeAddr(t), servertest.FreeAddr(t), servertest.FreeAddr(t)
 	dir := t.TempDir()
 
 	s.collector = start(t, "COLLECTOR",
-		"--config", derive(t, dir, "collector/config.yaml", "127.0.0.1:4317", freeAddr(t), "127.0.0.1:4318", s.otlp, "127.0.0.1:8889", metrics),
+		"--config", derive(t, dir, "collector/config.yaml", "127.0.0.1:4317", servertest.FreeAddr(t), "127.0.0.1:4318", s.otlp, "127.0.0.1:8889", metrics),
 		"--config", write(t, dir, "overlay.yaml", overlay))
 	s.collector.answers(t, "http://"+metrics+"/metrics")
 
