@@ -75,6 +75,10 @@ BENCHTIME ?= 4m
 bench: ## Measure beside the peers for about BENCHTIME (4m), and write the tables into README
 	go -C benchmarks run . -for $(BENCHTIME) -into ../README.md
 
+.PHONY: bench-shared
+bench-shared: ## Measure circuits that processes share by Redis beside gobreaker's, and write the table into README
+	scripts/with-servers.sh go -C benchmarks run . -shared -for 40s -into ../README.md
+
 .PHONY: bench-smoke
 bench-smoke: ## Run every benchmark once and check the allocations
 	go -C benchmarks test -run='^$$' -bench=. -benchtime=1x .

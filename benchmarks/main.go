@@ -19,21 +19,28 @@ import (
 func main() {
 	budget := flag.Duration("for", 4*time.Minute, "how long to measure, about")
 	file := flag.String("into", "", "file to write the tables into")
+	shared := flag.Bool("shared", false, "measure circuits that processes share, on a redis-server of its own, instead of all else")
 	flag.Parse()
 	logx.Disable()            // go-zero's
 	log.SetOutput(io.Discard) // hystrix-go's
-	if err := run(*budget, *file); err != nil {
+	measure, target := func() (fmt.Stringer, error) { return measureAll(*budget) }, "bench"
+	if *shared {
+		measure, target = func() (fmt.Stringer, error) { return measureShared(*budget) }, "bench-shared"
+	}
+	if err := run(measure, target, *file); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)
 	}
 }
 
-func run(budget time.Duration, file string) error {
-	r, err := measureAll(budget)
+// run prints what is measured, and writes it between the markers of a target of
+// the Makefile.
+func run(measure func() (fmt.Stringer, error), target, file string) error {
+	r, err := measure()
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("Measured on %s by `make bench` on %s.\n\n%v", time.Now().Format(time.DateOnly), machine(), r)
+	text := fmt.Sprintf("Measured on %s by `make %s` on %s.\n\n%v", time.Now().Format(time.DateOnly), target, machine(), r)
 	fmt.Print(text)
 	if file == "" {
 		return nil
@@ -42,20 +49,16 @@ func run(budget time.Duration, file string) error {
 	if err != nil {
 		return err
 	}
-	text, err = between(string(old), text)
+	text, err = between(string(old), target, text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return os.WriteFile(file, []byte(text), 0o644)
 }
 
-const (
-	begin = "<!-- bench:begin -->\n"
-	end   = "<!-- bench:end -->"
-)
-
-// between replaces what stands between the markers.
-func between(s, text string) (string, error) {
+// between replaces what stands between the markers of a name.
+func between(s, name, text string) (string, error) {
+	begin, end := "<!-- "+name+":begin -->\n", "<!-- "+name+":end -->"
 	before, rest, ok := strings.Cut(s, begin)
 	_, after, closed := strings.Cut(rest, end)
 	if !ok || !closed {
