@@ -19,7 +19,8 @@ runs() {
 		reads               | holds    | -DTWO -DREADS=1 -DCLOCKS    | (a) (b) 2 processes, reads meanwhile
 		slow-reads          | holds    | -DTWO -DREADS=2             | (a) (b) 2 processes, slow reads meanwhile
 		closes              | closes   | -DCALM -DLATE               | (c) an open record is followed by a closed one
-		admits              | admits   | -DCALM                      | (d) no process waits for ever
+		returns             | returns  | -DCALM                      | (d) every call and every probe ends
+		admits              | admits   | -DCALM                      | (d) no process refuses for ever
 		settles             | settles  | -DCALM                      | a broken process keeps nobody else out
 		asks                | asks     | -DCALM -DDOWN               | a host that is down is always asked again
 		no-fencing          | (a)      | -DNO_FENCING                | a verdict is written whatever the version
@@ -31,6 +32,7 @@ runs() {
 		ask-again           | !closes  | -DCALM -DASK_AGAIN          | a process that has failed may ask again at once
 		no-takeover         | !closes  | -DCALM -DNO_TAKEOVER        | a lease is not taken over
 		no-handover         | !closes  | -DCALM -DNO_HANDOVER        | a probe without a verdict keeps the lease
+		no-end              | !returns | -DCALM -DNO_HANDOVER        | the same
 		no-forgetting       | !admits  | -DCALM -DNO_FORGETTING      | a process that has failed may never ask again
 		one-vote-opens      | !settles | -DCALM -DONE_VOTE_OPENS     | one vote opens the record
 		down-no-forgetting  | !asks    | -DCALM -DDOWN -DNO_FORGETTING | the same, and the host stays down

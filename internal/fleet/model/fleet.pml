@@ -197,7 +197,11 @@ end:
 /* (c) An open record is always followed by a closed one. */
 ltl closes { [] ((calm && shut) -> <> (state == CLOSED)) }
 
-/* (d) No process waits for ever: each that refuses comes to probe or to be closed. */
+/* (d) No process waits for ever: what it has begun comes to an end, */
+#define ready(p, pid) (m[p].dead || Process[pid]@end_ready)
+ltl returns { [] (calm -> ([]<> ready(0, 1) && []<> ready(1, 2) && []<> ready(2, 3))) }
+
+/* and where it refuses, it comes to probe or to be closed. */
 ltl admits { [] (calm -> ([]<> !refuses(0) && []<> !refuses(1) && []<> !refuses(2))) }
 
 /* In the end BROKEN keeps nobody else out. */
