@@ -149,7 +149,9 @@ func TestStoreErrors(t *testing.T) {
 			t.Errorf("got reports %v, want one in a second", reports)
 		}
 		time.Sleep(time.Minute)
-		if _, _ = get(tr, host); len(reports) != 2 {
+		_, _ = get(tr, host)
+		synctest.Wait()
+		if len(reports) != 2 {
 			t.Errorf("got reports %v, want another a minute later", reports)
 		}
 	})

@@ -82,3 +82,21 @@ func TestFailingHostOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestFailingHostAndHook: a request does not wait for what others do with what
+// was read.
+func TestFailingHostAndHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := failingProcess(t, newFakeStore())
+		p.circuit.tell = func() { time.Sleep(time.Second) }
+		p.store.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+		time.Sleep(time.Second)
+		if waited, want := p.request(), 50*time.Millisecond; waited != want {
+			t.Errorf("the request waited for %v, want %v", waited, want)
+		}
+		if !p.circuit.isOpen() {
+			t.Error("the circuit is not open")
+		}
+		time.Sleep(time.Second)
+	})
+}

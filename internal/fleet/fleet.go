@@ -157,6 +157,9 @@ func (f *Fleet) refresh(ctx context.Context, m *Member, now time.Duration, wait 
 		f.fly(context.WithoutCancel(ctx), members)
 	}()
 	if wait {
+		// Not for the hooks of the circuits that what was read has changed.
+		ctx, cancel := context.WithTimeout(ctx, f.cfg.ReadTimeout)
+		defer cancel()
 		select {
 		case <-done:
 		case <-ctx.Done():
