@@ -2,8 +2,6 @@ package breakerhttp_test
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -20,7 +17,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/breakerhttp/breakerhttp"
-	"github.com/breakerhttp/breakerhttp/internal/pipetest"
 )
 
 // An event is one of a span: its name, and its attributes without
@@ -185,67 +181,6 @@ func TestSpanOfCustomKey(t *testing.T) {
 		"circuit_breaker.name": "crm", "circuit_breaker.key": "tenant 7",
 		"circuit_breaker.state": "open", "error.type": "circuit_open",
 	}})
-}
-
-// TestSpanOrders: inside otelhttp the events are on its client span, outside on
-// the caller's.
-func TestSpanOrders(t *testing.T) {
-	for _, inside := range []bool{true, false} {
-		t.Run(fmt.Sprintf("inside=%v", inside), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := pipetest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-					if req.URL.Path == "/broken" {
-						w.Header().Set("Content-Length", "100")
-					}
-					_, _ = io.WriteString(w, "body")
-				}))
-				tc, tp := newTracer()
-				policy := breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 1})
-				traced := func(rt http.RoundTripper) http.RoundTripper {
-					return otelhttp.NewTransport(rt, otelhttp.WithTracerProvider(tp))
-				}
-				var rt http.RoundTripper
-				if inside {
-					rt = traced(newTransport(t, srv.Transport, policy))
-				} else {
-					rt = newTransport(t, traced(srv.Transport), policy)
-				}
-				// send also returns the error.type of the client span.
-				send := func(what, url string, sent bool, want ...event) (errorType string) {
-					t.Helper()
-					caller := tc.during(url, func(req *http.Request) { _, _ = do(rt, req) })
-					client := tc.childOf(caller)
-					if (client != nil) != (inside || sent) {
-						t.Fatalf("%s: got client span %v, sent is %v", what, client, sent)
-					}
-					if !inside {
-						wantEvents(t, what+", caller", caller, want...)
-						want = nil
-					}
-					if client != nil {
-						wantEvents(t, what+", client", client, want...)
-						set := attribute.NewSet(client.Attributes()...)
-						v, _ := set.Value("error.type")
-						errorType = v.AsString()
-					}
-					if inside {
-						wantEvents(t, what+", caller", caller)
-					}
-					return errorType
-				}
-				send("good", "http://a.test/", true)
-				send("broken off", "http://a.test/broken", true,
-					changed("closed", "open", "consecutive_failures", "circuit_breaker.open_for", 60.0))
-				got := send("refused", "http://a.test/", false, refusedIn("open", "circuit_breaker.retry_after", 60.0))
-				if want := map[bool]string{true: "circuit_open"}[inside]; got != want {
-					t.Errorf("refused: got error.type %q on the client span, want %q", got, want)
-				}
-				time.Sleep(time.Minute)
-				send("probe", "http://a.test/", true,
-					changed("open", "half_open", "open_elapsed"), changed("half_open", "closed", "probe_succeeded"))
-			})
-		})
-	}
 }
 
 // TestExemplars: a transition leads to the trace of the request that caused it.
