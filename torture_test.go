@@ -154,7 +154,7 @@ func torment(tr *breakerhttp.Transport, url string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+rand.IntN(100))*time.Millisecond)
 	defer cancel()
 	if rand.IntN(4) == 0 {
-		time.AfterFunc(time.Duration(rand.IntN(int(20*time.Millisecond))), cancel)
+		defer time.AfterFunc(rand.N(20*time.Millisecond), cancel).Stop()
 	}
 	var body io.Reader
 	if rand.IntN(3) == 0 {
@@ -169,6 +169,9 @@ func torment(tr *breakerhttp.Transport, url string) bool {
 		req.Header.Set("Connection", "Upgrade")
 	}
 	resp, err := tr.RoundTrip(req)
+	if errors.Is(err, breakerhttp.ErrOpen) {
+		time.Sleep(rand.N(5 * time.Millisecond)) // what is refused would outnumber all else
+	}
 	if err != nil {
 		return false
 	}
