@@ -146,6 +146,3 @@ func (c *Circuit) Evict(now time.Duration) (Totals, bool) {
 // Used is a number that changes when the circuit is used, but for rare
 // coincidences.
 func (c *Circuit) Used() uint64 { return c.gen.Load().started.load() }
-
-// Run is the number of failures in a row, in the present state.
-func (c *Circuit) Run() int { return int(c.gen.Load().run.Load()) }

@@ -127,3 +127,6 @@ func (c *Circuit) counts(now time.Duration) Counts {
 		ConsecutiveFailures: run,
 	}
 }
+
+// Run is the number of failures in a row, in the present state. It takes no lock.
+func (c *Circuit) Run() int { return int(c.gen.Load().run.Load()) }
