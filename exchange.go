@@ -43,6 +43,9 @@ func (x *exchange) admit() *OpenError {
 			return nil
 		}
 		now := x.t.now()
+		if x.admitted = x.host.circuit.EnterAt(&x.call, now); x.admitted {
+			return nil
+		}
 		if r, ok := x.host.circuit.Refuse(now); ok {
 			return x.refusal(r)
 		}
@@ -125,12 +128,18 @@ func (x *exchange) send() {
 // further: the body can still take it back.
 func (x *exchange) report() {
 	watched := canFailLate(x.req, x.resp)
-	if !x.good() || !x.host.circuit.Succeed(&x.call, !watched) {
+	if !x.good() || !x.succeed(!watched) {
 		watched = x.reportVerdict(watched) && watched
 	}
 	if watched {
 		x.resp.Body = &responseBody{ReadCloser: x.resp.Body, host: x.host, req: x.req, receipt: x.call.Receipt}
 	}
+}
+
+// succeed reports a success the short way, where there is nothing to tell.
+func (x *exchange) succeed(whole bool) bool {
+	c := &x.host.circuit
+	return c.Succeed(&x.call, whole) || c.SucceedAt(&x.call, x.t.now(), whole)
 }
 
 // good reports a success that needs no further judgement.

@@ -52,7 +52,7 @@ func (c *Circuit) admit(by *Cause, now time.Duration) Call {
 	if g.state == HalfOpen || c.cfg.timed() {
 		call.wait = c.waiting.push(now)
 	}
-	g.started.add()
+	c.held++
 	return call
 }
 
@@ -138,11 +138,15 @@ func (c *Circuit) Evict(now time.Duration) (Totals, bool) {
 		return Totals{}, false
 	}
 	// Nobody may enter between the look at the requests in flight and the end.
-	started := g.succeeded.load() + c.lost
+	started := g.succeeded.load() - uint64(c.held)
 	c.evicted = g.started.n.CompareAndSwap(started, started|ended)
 	return c.totals(), c.evicted
 }
 
 // Used is a number that changes when the circuit is used, but for rare
 // coincidences.
-func (c *Circuit) Used() uint64 { return c.gen.Load().started.load() }
+func (c *Circuit) Used() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gen.Load().started.load() + uint64(c.judged) + c.past.Ignored
+}

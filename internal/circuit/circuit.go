@@ -4,7 +4,9 @@
 //
 // A closed circuit without a window or a ramp admits a request and counts its
 // success without a lock, by one atomic addition each ([Circuit.Enter] and
-// [Circuit.Succeed]). All else is done under the circuit's lock.
+// [Circuit.Succeed]); with a window it takes the lock for a moment
+// ([Circuit.EnterAt] and [Circuit.SucceedAt]). All else is decided under the lock,
+// at length ([Circuit.Admit] and [Circuit.Done]).
 package circuit
 
 import (
@@ -141,9 +143,9 @@ type Circuit struct {
 	changed     chan struct{}  // closed when a refused request might be admitted; nil if nobody waits
 	past        Totals         // of all that the current generation's atomics do not count
 	level       int            // failed probes in a row: the exponent of growth
-	failed      int            // failures in this generation, as the headers came
-	late        int            // failures in this generation, after the headers
-	lost        uint64         // requests of this generation that ended, but for successes
+	held        int            // requests of this generation admitted under the lock, less those ended under it
+	judged      int            // successes and failures of this generation, under the lock
+	failed      int            // failures of this generation, late ones too
 	stale       int            // requests of earlier generations in flight
 	forced      bool
 	evicted     bool
@@ -158,6 +160,7 @@ type generation struct {
 	succeeded counter
 	free      atomic.Bool // admits without a lock; written under the lock
 	plain     bool        // counts successes without a lock
+	timed     bool        // times its requests, and so takes the lock to admit
 	state     State
 	run       atomic.Int64             // failures in a row; written under the lock
 	refused   counter                  // without a lock
@@ -215,38 +218,12 @@ func (c *Circuit) Init(cfg *Config, rec Recorder, now time.Duration) {
 // start makes g the current generation.
 func (c *Circuit) start(g *generation, s State) {
 	g.state = s
+	g.timed = s == Closed && c.cfg.timed()
 	g.plain = s == Closed && c.window == nil
-	g.free.Store(s == Closed && c.ramped == 0 && !c.cfg.timed())
+	g.free.Store(s == Closed && c.ramped == 0 && !g.timed)
 	c.gen.Store(g)
 }
 
 // State returns the state without regard to the time: an open circuit whose
 // time is up is open until it admits its first probe.
 func (c *Circuit) State() State { return c.gen.Load().state }
-
-// Enter admits a request as call, which must be new, without a lock or the time,
-// if the circuit is closed and its policy allows that. Otherwise ask
-// [Circuit.Admit].
-func (c *Circuit) Enter(call *Call) bool {
-	call.gen = c.gen.Load()
-	return call.gen.free.Load() && call.gen.started.add()
-}
-
-// Refuse refuses a request without a lock, if the circuit is open and its time is
-// not up. Otherwise ask [Circuit.Admit].
-func (c *Circuit) Refuse(now time.Duration) (Refusal, bool) {
-	g := c.gen.Load()
-	r := g.refusing.Load()
-	if r == nil || now >= r.until || !g.refused.add() {
-		return Refusal{}, false
-	}
-	return Refusal{State: Open, RetryAfter: r.until - now, Detail: r.detail}, true
-}
-
-// Succeed counts a success without a lock or the time, if the circuit's policy
-// allows that. Otherwise tell [Circuit.Done]. A whole response has no body that
-// could still fail, and so breaks a run of failures.
-func (c *Circuit) Succeed(call *Call, whole bool) bool {
-	g := call.gen
-	return g.plain && (!whole || g.run.Load() == 0) && g.succeeded.add()
-}

@@ -40,11 +40,7 @@ func TestAtMostAsManyProbesAsAllowed(t *testing.T) {
 }
 
 func TestNoAdmissionWhileForcedOpen(t *testing.T) {
-	for _, window := range []bool{false, true} {
-		cfg := defaults()
-		if window {
-			cfg.FailureRatio = 1
-		}
+	for _, cfg := range []circuit.Config{defaults(), with(func(c *circuit.Config) { c.FailureRatio = 1 }), with(timed)} {
 		tr := &traffic{Circuit: circuit.New(&cfg, nil, 0)}
 		by := circuit.Cause{Context: context.Background()}
 		var stop atomic.Bool
@@ -65,7 +61,7 @@ func TestNoAdmissionWhileForcedOpen(t *testing.T) {
 				for !stop.Load() {
 					before := forced.Load()
 					call, decision, entered := circuit.Call{}, circuit.Admitted, false
-					if entered = tr.Enter(&call); !entered {
+					if entered = tr.enter(&call); !entered {
 						call, _, decision = tr.Admit(&by, tr.now(), true)
 					}
 					if decision != circuit.Admitted {
@@ -74,7 +70,7 @@ func TestNoAdmissionWhileForcedOpen(t *testing.T) {
 					if forced.Load() == before && before%2 == 1 {
 						t.Errorf("a request was admitted while the circuit was forced open")
 					}
-					if !tr.Succeed(&call, true) {
+					if !tr.succeed(&call, true) {
 						tr.Done(&by, tr.now(), &call, circuit.Verdict{Outcome: ok})
 					}
 				}
@@ -90,8 +86,8 @@ func TestNoAdmissionWhileForcedOpen(t *testing.T) {
 // TestNoVerdictOfAnOlderGeneration lets requests end while a Reset makes them
 // stale: what counted before is forgotten, what comes after does not count.
 func TestNoVerdictOfAnOlderGeneration(t *testing.T) {
-	for _, ratio := range []float64{0, 1} {
-		cfg := with(func(c *circuit.Config) { c.FailureRatio, c.ConsecutiveFailures = ratio, -1 })
+	for _, change := range []func(*circuit.Config){func(*circuit.Config) {}, func(c *circuit.Config) { c.FailureRatio = 1 }, timed} {
+		cfg := with(func(c *circuit.Config) { change(c); c.ConsecutiveFailures = -1 })
 		r := newRig(t, cfg)
 		for round := range uint64(300) {
 			calls := make([]*circuit.Call, clients)
@@ -103,7 +99,7 @@ func TestNoVerdictOfAnOlderGeneration(t *testing.T) {
 				if i == 0 {
 					r.Reset(&by, 0)
 				}
-				if i%2 == 1 || !r.Succeed(calls[i], false) {
+				if i%2 == 1 || !r.Succeed(calls[i], false) && !r.SucceedAt(calls[i], 0, false) {
 					r.Done(&by, 0, calls[i], circuit.Verdict{Outcome: []circuit.Outcome{ok, bad}[i%2], ErrorType: "500"})
 				}
 			})
@@ -119,9 +115,9 @@ func TestNoVerdictOfAnOlderGeneration(t *testing.T) {
 }
 
 func TestNobodyEntersAnEvictedCircuit(t *testing.T) {
-	cfg := defaults()
-	for range 300 {
-		c := circuit.New(&cfg, nil, 0)
+	plain, slow := defaults(), with(timed)
+	for i := range 600 {
+		c := &traffic{Circuit: circuit.New([]*circuit.Config{&plain, &slow}[i%2], nil, 0)}
 		var succeeded atomic.Uint64
 		var evicted circuit.Totals
 		together(func(i int) {
@@ -132,7 +128,7 @@ func TestNobodyEntersAnEvictedCircuit(t *testing.T) {
 				return
 			}
 			for range 20 {
-				if call := new(circuit.Call); c.Enter(call) && c.Succeed(call, true) {
+				if call := new(circuit.Call); c.enter(call) && c.succeed(call, true) {
 					succeeded.Add(1)
 				}
 			}

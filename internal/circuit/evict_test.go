@@ -26,6 +26,8 @@ func TestEvict(t *testing.T) {
 	}{
 		{"new", nil, func(*rig) time.Duration { return 0 }, true},
 		{"idle", nil, func(r *rig) time.Duration { r.send(0, ok, ignore); return 0 }, true},
+		{"idle, timed", timed, func(r *rig) time.Duration { r.send(0, ok, ignore); return 0 }, true},
+		{"in flight, timed", timed, func(r *rig) time.Duration { r.begin(0); return 0 }, false},
 		{"in flight", nil, func(r *rig) time.Duration { r.begin(0); return time.Hour }, false},
 		{"in flight since before a reset", nil, func(r *rig) time.Duration { r.begin(0); r.Reset(&r.by, 0); return time.Hour }, false},
 		{"failed just now", nil, func(r *rig) time.Duration { r.send(second, bad); return 11*second - 1 }, false},
@@ -61,7 +63,7 @@ func TestEvict(t *testing.T) {
 			if _, _, got := r.Admit(&r.by, now, true); got != circuit.Gone {
 				t.Errorf("then the decision is %v, want gone", got)
 			}
-			if r.Enter(new(circuit.Call)) {
+			if r.Enter(new(circuit.Call)) || r.EnterAt(new(circuit.Call), now) {
 				t.Errorf("then it still admits")
 			}
 		})

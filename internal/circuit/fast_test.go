@@ -137,18 +137,58 @@ func TestWhatIsRefusedWithoutALock(t *testing.T) {
 	}
 }
 
+// TestWhatNeedsMoreThanTheTime says which requests EnterAt and SucceedAt leave to
+// Admit and Done. One has begun at 0, before what the test does.
+func TestWhatNeedsMoreThanTheTime(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		change         func(*circuit.Config)
+		now            time.Duration
+		before         func(*rig)
+		enter, succeed bool
+	}{
+		{"no slow rule", func(c *circuit.Config) { c.FailureRatio = 1 }, 0, nil, false, true},
+		{"no window", func(*circuit.Config) {}, 0, nil, false, false},
+		{"timed", timed, second - 1, nil, true, true},
+		{"one has become slow", timed, second, nil, false, false},
+		{"one has been counted as slow", timed, second, func(r *rig) { r.read(second) }, true, true},
+		{"after a failure", timed, 0, func(r *rig) { r.send(0, bad) }, true, true},
+		{"after a reset", timed, 0, func(r *rig) { r.Reset(&r.by, 0) }, true, false},
+		{"forced closed", timed, 0, func(r *rig) { r.ForceClosed(&r.by, 0) }, true, true},
+		{"forced open", timed, 0, func(r *rig) { r.ForceOpen(&r.by, 0) }, false, false},
+		{"half-open", func(c *circuit.Config) { timed(c); c.ConsecutiveFailures, c.OpenFor, c.Probes = 1, second, 2 }, second, func(r *rig) { r.send(0, bad); r.begin(second) }, false, false},
+		{"ramping", func(c *circuit.Config) { timed(c); c.ConsecutiveFailures, c.OpenFor, c.Ramp = 1, second, second }, second, func(r *rig) { r.send(0, bad); r.send(second, ok) }, false, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t, with(test.change))
+			call := r.begin(0)
+			if test.before != nil {
+				test.before(r)
+			}
+			if got := r.EnterAt(new(circuit.Call), test.now); got != test.enter {
+				t.Errorf("EnterAt admits: %v, want %v", got, test.enter)
+			}
+			if got := r.SucceedAt(call, test.now, true); got != test.succeed {
+				t.Errorf("SucceedAt counts: %v, want %v", got, test.succeed)
+			}
+		})
+	}
+}
+
 func TestWaitingCostsNoMemory(t *testing.T) {
-	cfg := defaults()
-	cfg.FailureRatio, cfg.SlowAfter = 1, second
+	cfg := with(timed)
 	c := circuit.New(&cfg, nil, 0)
 	by := circuit.Cause{Context: context.Background()}
 	var calls [3]circuit.Call
 	allocs := testing.AllocsPerRun(100, func() {
-		for i := range calls {
-			calls[i], _, _ = c.Admit(&by, 0, true)
+		calls = [3]circuit.Call{}
+		if !c.EnterAt(&calls[0], 0) || !c.EnterAt(&calls[1], 0) {
+			t.Error("EnterAt does not admit")
 		}
-		for i := range calls {
-			c.Done(&by, 0, &calls[i], circuit.Verdict{Outcome: ok})
+		calls[2], _, _ = c.Admit(&by, 0, true)
+		c.Done(&by, 0, &calls[0], circuit.Verdict{Outcome: ok})
+		if !c.SucceedAt(&calls[1], 0, true) || !c.SucceedAt(&calls[2], 0, true) {
+			t.Error("SucceedAt does not count")
 		}
 	})
 	if allocs != 0 {

@@ -126,8 +126,8 @@ func (mc *machine) begin(t *rapid.T) {
 	var refusal circuit.Refusal
 	var got circuit.Decision
 	entered, refused := false, false
-	if rapid.Bool().Draw(t, "try without a lock") {
-		if entered = mc.circuit.Enter(&call); !entered {
+	if rapid.Bool().Draw(t, "go the short way") {
+		if entered = mc.circuit.Enter(&call) || mc.circuit.EnterAt(&call, mc.now); !entered {
 			refusal, refused = mc.circuit.Refuse(mc.now)
 		}
 	}
@@ -188,7 +188,7 @@ func (mc *machine) send(t *rapid.T) {
 func (mc *machine) answer(t *rapid.T, x *exchange) {
 	v := mc.drawVerdict(t)
 	want := mc.model.finish(mc.now, x.request, v)
-	if v.Outcome != circuit.Success || !rapid.Bool().Draw(t, "try without a lock") || !mc.circuit.Succeed(&x.call, v.Whole) {
+	if v.Outcome != circuit.Success || !rapid.Bool().Draw(t, "go the short way") || !mc.succeed(x, v.Whole) {
 		if got := mc.tell(x, v); got != want {
 			t.Fatalf("at %v the verdict counts: %v, want %v", mc.now, got, want)
 		}
@@ -197,6 +197,10 @@ func (mc *machine) answer(t *rapid.T, x *exchange) {
 	if want && v.Outcome == circuit.Success && !v.Whole {
 		mc.bodies = append(mc.bodies, x)
 	}
+}
+
+func (mc *machine) succeed(x *exchange, whole bool) bool {
+	return mc.circuit.Succeed(&x.call, whole) || mc.circuit.SucceedAt(&x.call, mc.now, whole)
 }
 
 func (mc *machine) tell(x *exchange, v circuit.Verdict) (ok bool) {

@@ -47,10 +47,13 @@ func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool
 	}
 	switch v.Outcome {
 	case Success:
-		g.succeeded.add()
-		c.success(by, now, call, w.bucket, v.Whole)
+		c.success(now, call, w.bucket, v.Whole)
+		if g.state == HalfOpen {
+			c.probeSucceeded(by, now)
+		}
 	case Failure:
-		c.lost++
+		c.held--
+		c.judged++
 		c.failed++
 		c.past.count(v)
 		if c.window != nil && g.state == Closed {
@@ -58,7 +61,7 @@ func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool
 		}
 		c.fail(by, now, v)
 	default:
-		c.lost++
+		c.held--
 		c.past.count(v)
 		c.release(by)
 		c.wake()
@@ -66,24 +69,30 @@ func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool
 	return true
 }
 
-func (c *Circuit) success(by *Cause, now time.Duration, call *Call, slow int64, whole bool) {
+// success counts a success of the current generation.
+func (c *Circuit) success(now time.Duration, call *Call, slow int64, whole bool) {
+	c.held--
+	c.judged++
+	c.past.Success++
 	g := call.gen
 	switch {
-	case g.state == HalfOpen:
-		if n := g.succeeded.load(); n >= uint64(c.cfg.ProbeSuccesses) {
-			c.close(by, now, ProbeSucceeded, fmt.Sprintf("%s succeeded", count(int(n), "probe")))
-			g.led = c.gen.Load()
-		}
-		c.wake()
-		return
 	case slow != 0:
 		call.bucket = slow // counted as slow, while it hung
-	case c.window != nil:
+	case c.window != nil && g.state == Closed:
 		call.bucket = c.window.Add(now, window.Counts{Requests: 1})
 	}
 	if whole && g.run.Load() != 0 { // a store costs as much as a lock
 		g.run.Store(0)
 	}
+}
+
+func (c *Circuit) probeSucceeded(by *Cause, now time.Duration) {
+	if n := c.judged; n >= c.cfg.ProbeSuccesses {
+		probes := c.gen.Load()
+		c.close(by, now, ProbeSucceeded, count(n, "probe")+" succeeded")
+		probes.led = c.gen.Load()
+	}
+	c.wake()
 }
 
 // countFailure counts a failure in the window. A call that was counted as slow
@@ -122,7 +131,7 @@ func (c *Circuit) Late(by *Cause, now time.Duration, r Receipt, v Verdict) bool 
 	if c.window != nil && g.state == Closed {
 		c.window.Fail(now, r.bucket)
 	} else if g == r.gen {
-		c.late++ // the success of a probe is not among the counts of the closed state
+		c.failed++ // the success of a probe is not among the counts of the closed state
 	}
 	c.fail(by, now, v)
 	return true
@@ -210,15 +219,13 @@ func (c *Circuit) askTripWhen(by *Cause, now time.Duration, v Verdict) {
 // when it happened: a probe that hung for ProbeTimeout has failed, a request
 // that hung for SlowAfter is slow.
 func (c *Circuit) settle(by *Cause, now time.Duration) {
-	for c.waiting.first != nil {
+	for c.due(now) {
 		w := c.waiting.first
-		if now-w.since < c.patience() {
-			return
-		}
 		at := w.since + c.patience()
 		c.waiting.remove(w)
 		if c.State() == HalfOpen {
 			w.timedOut = true
+			c.judged++
 			c.failed++
 			c.addFailure(c.gen.Load(), at)
 			c.past.count(Verdict{Outcome: Failure, ErrorType: "timeout"})
@@ -230,6 +237,12 @@ func (c *Circuit) settle(by *Cause, now time.Duration) {
 			c.askTripWhen(by, at, Verdict{})
 		}
 	}
+}
+
+// due reports whether there is something to settle.
+func (c *Circuit) due(now time.Duration) bool {
+	w := c.waiting.first
+	return w != nil && now-w.since >= c.patience()
 }
 
 // patience is how long the requests in the queue are waited for.

@@ -38,6 +38,9 @@ func with(change func(*circuit.Config)) circuit.Config {
 	return cfg
 }
 
+// timed makes a circuit time its requests.
+func timed(c *circuit.Config) { c.SlowRatio, c.SlowAfter = 1, second }
+
 // rig is a circuit whose answers are as the test expects, or it fails.
 type rig struct {
 	*testing.T

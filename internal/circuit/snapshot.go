@@ -84,7 +84,7 @@ func (c *Circuit) Snapshot(by *Cause, now time.Duration) Snapshot {
 	defer c.mu.Unlock()
 	c.settle(by, now)
 	g := c.gen.Load()
-	ended := g.succeeded.load() + c.lost // before started, lest a request be counted as ended only
+	ended := g.succeeded.load() // before started, lest a request be counted as ended only
 	s := Snapshot{
 		State:    g.state,
 		Forced:   c.forced,
@@ -92,7 +92,7 @@ func (c *Circuit) Snapshot(by *Cause, now time.Duration) Snapshot {
 		Detail:   c.detail,
 		Counts:   c.counts(now),
 		Totals:   c.totals(),
-		InFlight: c.stale + int(g.started.load()-ended),
+		InFlight: c.stale + c.held + int(g.started.load()-ended),
 	}
 	if s.State == Open && !c.forced {
 		if now < c.until {
@@ -122,8 +122,8 @@ func (c *Circuit) counts(now time.Duration) Counts {
 		return Counts{sum.Requests, sum.Failures, sum.Slow, run}
 	}
 	return Counts{
-		Requests:            int(g.succeeded.load()) + c.failed,
-		Failures:            c.failed + c.late,
+		Requests:            int(g.succeeded.load()) + c.judged,
+		Failures:            c.failed,
 		ConsecutiveFailures: run,
 	}
 }

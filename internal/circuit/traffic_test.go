@@ -34,6 +34,15 @@ type traffic struct {
 
 func (tr *traffic) now() time.Duration { return time.Duration(tr.clock.Add(int64(ms))) }
 
+// enter and succeed go the short ways, as a Transport does.
+func (tr *traffic) enter(call *circuit.Call) bool {
+	return tr.Enter(call) || tr.EnterAt(call, tr.now())
+}
+
+func (tr *traffic) succeed(call *circuit.Call, whole bool) bool {
+	return tr.Succeed(call, whole) || tr.SucceedAt(call, tr.now(), whole)
+}
+
 // tally is what a client has seen.
 type tally struct {
 	success, ignored, failure, refused, timedOut uint64
@@ -96,7 +105,7 @@ func (tr *traffic) use(seed uint64, requests int) (n tally) {
 		case roll < 6 && requests > 0 && len(pending) < 4:
 			requests--
 			call, decision, entered := circuit.Call{}, circuit.Admitted, false
-			if entered = tr.Enter(&call); !entered {
+			if entered = tr.enter(&call); !entered {
 				if _, refused := tr.Refuse(tr.now()); refused {
 					decision = circuit.Refused
 				} else {
@@ -142,7 +151,7 @@ func (tr *traffic) use(seed uint64, requests int) (n tally) {
 func (tr *traffic) finish(by *circuit.Cause, random *rand.Rand, call *circuit.Call) (outcome circuit.Outcome, counts bool) {
 	outcome = []circuit.Outcome{ok, ok, ok, bad, bad, ignore}[random.IntN(6)]
 	v := circuit.Verdict{Outcome: outcome, ErrorType: "500"}
-	counts = outcome == ok && tr.Succeed(call, v.Whole) || tr.Done(by, tr.now(), call, v)
+	counts = outcome == ok && tr.succeed(call, v.Whole) || tr.Done(by, tr.now(), call, v)
 	return outcome, counts
 }
 

@@ -124,8 +124,8 @@ func (c *Circuit) renew(s State, at time.Duration) {
 	succeeded := g.succeeded.end()
 	c.past.Success += succeeded
 	c.past.Refused += g.refused.end()
-	c.stale += int(started - succeeded - c.lost)
-	c.failed, c.late, c.lost = 0, 0, 0
+	c.stale += c.held + int(started-succeeded)
+	c.held, c.judged, c.failed = 0, 0, 0
 	if s != HalfOpen {
 		c.elected = 0
 	}
