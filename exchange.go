@@ -128,18 +128,13 @@ func (x *exchange) send() {
 // further: the body can still take it back.
 func (x *exchange) report() {
 	watched := canFailLate(x.req, x.resp)
-	if !x.good() || !x.succeed(!watched) {
+	c := &x.host.circuit
+	if !x.good() || !c.Succeed(&x.call, !watched) && !c.SucceedAt(&x.call, x.t.now(), !watched) {
 		watched = x.reportVerdict(watched) && watched
 	}
 	if watched {
 		x.resp.Body = &responseBody{ReadCloser: x.resp.Body, host: x.host, req: x.req, receipt: x.call.Receipt}
 	}
-}
-
-// succeed reports a success the short way, where there is nothing to tell.
-func (x *exchange) succeed(whole bool) bool {
-	c := &x.host.circuit
-	return c.Succeed(&x.call, whole) || c.SucceedAt(&x.call, x.t.now(), whole)
 }
 
 // good reports a success that needs no further judgement.

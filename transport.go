@@ -233,13 +233,10 @@ func (t *Transport) normal(key string) string {
 }
 
 // Evict implements [keyed.Value].
-func (h *host) Evict(now time.Duration) bool {
-	totals, ok := h.circuit.Evict(now)
-	if ok {
+func (h *host) Evict(now time.Duration, seen uint64) (used uint64, evicted bool) {
+	totals, used, evicted := h.circuit.Evict(now, seen)
+	if evicted {
 		h.series.retire(totals)
 	}
-	return ok
+	return used, evicted
 }
-
-// Used implements [keyed.Value].
-func (h *host) Used() uint64 { return h.circuit.Used() }

@@ -150,9 +150,10 @@ func (r *report) ours() string {
 		rows = append(rows, []string{name, nanoseconds(r.attacked.took(name)), ""})
 	}
 	rows = append(rows, []string{nameAmid, nanoseconds(r.beset.took(nameAmid)), times(r.beset.took(nameAmid), r.beset.took(nameApart)) + " " + nameApart})
-	for _, name := range []string{nameSDK, nameOwn} {
-		rows = append(rows, []string{fmt.Sprintf("%s, %d circuits", name, circuits), number(median(r.collected.took(name))/1000, " µs"), ""})
-	}
+	bySDK, own := r.collected.took(nameSDK), r.collected.took(nameOwn)
+	rows = append(rows,
+		[]string{fmt.Sprintf("%s, %d circuits", nameSDK, circuits), number(median(bySDK)/1000, " µs"), times(bySDK, r.collected.took(nameReplayed)) + " " + nameReplayed},
+		[]string{fmt.Sprintf("%s, %d circuits", nameOwn, circuits), number(median(own)/1000, " µs"), ""})
 	return table([]string{"breakerhttp", "time", "compared"}, rows)
 }
 

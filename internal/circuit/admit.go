@@ -128,25 +128,19 @@ func (c *Circuit) wake() {
 
 // Evict takes an idle circuit out of service, and returns its totals: one that
 // is closed, not forced or ramping, without a request in flight and without a
-// failure in the last Window. It returns false, and changes nothing, if the
-// circuit is not idle.
-func (c *Circuit) Evict(now time.Duration) (Totals, bool) {
+// failure in the last Window. Otherwise, or if the circuit has been used since its
+// number was seen, it returns false, and changes nothing. That number changes with
+// each use, but for rare coincidences.
+func (c *Circuit) Evict(now time.Duration, seen uint64) (t Totals, used uint64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g := c.gen.Load()
-	if g.state != Closed || c.forced || c.ramped > now || c.stale > 0 || now < c.failedUntil {
-		return Totals{}, false
+	used = g.started.load() + uint64(c.judged) + c.past.Ignored
+	if used != seen || g.state != Closed || c.forced || c.ramped > now || c.stale > 0 || now < c.failedUntil {
+		return Totals{}, used, false
 	}
 	// Nobody may enter between the look at the requests in flight and the end.
 	started := g.succeeded.load() - uint64(c.held)
 	c.evicted = g.started.n.CompareAndSwap(started, started|ended)
-	return c.totals(), c.evicted
-}
-
-// Used is a number that changes when the circuit is used, but for rare
-// coincidences.
-func (c *Circuit) Used() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.gen.Load().started.load() + uint64(c.judged) + c.past.Ignored
+	return c.totals(), used, c.evicted
 }

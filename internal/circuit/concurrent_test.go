@@ -122,8 +122,8 @@ func TestNobodyEntersAnEvictedCircuit(t *testing.T) {
 		var evicted circuit.Totals
 		together(func(i int) {
 			if i == 0 {
-				for ok := false; !ok; {
-					evicted, ok = c.Evict(0)
+				for used, ok := uint64(0), false; !ok; {
+					evicted, used, ok = c.Evict(0, used)
 				}
 				return
 			}

@@ -11,6 +11,17 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
+// used is the number that Evict wants to have been seen.
+func (r *rig) used() uint64 {
+	_, used, _ := r.Evict(0, math.MaxUint64)
+	return used
+}
+
+func (r *rig) evict(now time.Duration) (circuit.Totals, bool) {
+	totals, _, ok := r.Evict(now, r.used())
+	return totals, ok
+}
+
 func TestEvict(t *testing.T) {
 	probed := func(r *rig) time.Duration {
 		r.send(0, bad, bad, bad, bad, bad)
@@ -50,7 +61,7 @@ func TestEvict(t *testing.T) {
 			}
 			r := newRig(t, cfg)
 			now := test.before(r)
-			totals, got := r.Evict(now)
+			totals, got := r.evict(now)
 			if got != test.want {
 				t.Fatalf("evicted: %v, want %v", got, test.want)
 			}
@@ -73,7 +84,7 @@ func TestEvict(t *testing.T) {
 func TestAnEvictedCircuitDoesNothingMore(t *testing.T) {
 	r := newRig(t, with(func(c *circuit.Config) { c.ConsecutiveFailures = 1 }))
 	call := r.send(0, ok)
-	if _, ok := r.Evict(0); !ok {
+	if _, ok := r.evict(0); !ok {
 		t.Fatal("it is not evicted")
 	}
 	if r.Late(&r.by, 0, call.Receipt, circuit.Verdict{Outcome: bad}) {
@@ -90,19 +101,41 @@ func TestAnEvictedCircuitDoesNothingMore(t *testing.T) {
 	}
 }
 
-func TestUsedChangesWithEachUse(t *testing.T) {
-	r := newRig(t, defaults())
-	for range 3 {
-		before := r.Used()
-		r.read(0)
-		if got := r.Used(); got != before {
-			t.Errorf("a read counts as use: %d, want %d", got, before)
-		}
-		r.send(0, ok)
-		after := r.Used()
-		if !r.Enter(new(circuit.Call)) || before == after || after == r.Used() {
-			t.Errorf("two requests do not count as use: %d, %d, %d", before, after, r.Used())
-		}
+func TestWhatIsInUseIsNotEvicted(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*circuit.Config)
+	}{
+		{"plain", func(*circuit.Config) {}},
+		{"windowed", func(c *circuit.Config) { c.FailureRatio = 1 }},
+		{"timed", timed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tr := &traffic{Circuit: circuit.New(new(with(test.change)), nil, 0)}
+			r := &rig{T: t, Circuit: tr.Circuit}
+			for _, use := range []func(){
+				func() { r.send(0, ok) },
+				func() { r.send(0, ignore) },
+				func() {
+					if call := new(circuit.Call); !tr.enter(call) || !tr.succeed(call, true) {
+						t.Error("a request to a well host does not go the short way")
+					}
+				},
+			} {
+				before := r.used()
+				r.read(0)
+				if got := r.used(); got != before {
+					t.Errorf("a read counts as use: %d, want %d", got, before)
+				}
+				use()
+				if _, used, evicted := r.Evict(0, before); evicted || used == before {
+					t.Errorf("evicted: %v, used: %d, want no and another number", evicted, used)
+				}
+			}
+			if _, evicted := r.evict(0); !evicted {
+				t.Error("it is not evicted once it is not used any more")
+			}
+		})
 	}
 }
 

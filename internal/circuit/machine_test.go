@@ -3,6 +3,7 @@ package circuit_test
 import (
 	"context"
 	"flag"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -264,7 +265,8 @@ func (mc *machine) evict(t *rapid.T) {
 		return
 	}
 	want := mc.model.evict(mc.now)
-	totals, got := mc.circuit.Evict(mc.now)
+	_, used, _ := mc.circuit.Evict(mc.now, math.MaxUint64)
+	totals, _, got := mc.circuit.Evict(mc.now, used)
 	if got != want {
 		t.Fatalf("at %v evicted: %v, want %v", mc.now, got, want)
 	}

@@ -61,7 +61,7 @@ func TestElectedOfAnEvictedCircuit(t *testing.T) {
 	r, now := opened(t, elect)
 	r.wantDecision(now, circuit.Elect)
 	r.Reset(&r.by, now)
-	r.Evict(now)
+	r.evict(now)
 	if _, _, got := r.Elected(&r.by, now, true, now+second); got != circuit.Gone {
 		t.Errorf("the decision is %v, want gone", got)
 	}
@@ -166,7 +166,7 @@ func TestWhatCountsForMoreThanOthers(t *testing.T) {
 		{"forced open", func(r *rig, now time.Duration) { r.ForceOpen(&r.by, now) }, false, false},
 		{"forced closed", func(r *rig, now time.Duration) { r.ForceClosed(&r.by, now) }, false, false},
 		{"closed", func(r *rig, now time.Duration) { r.Reset(&r.by, now) }, true, false},
-		{"evicted", func(r *rig, now time.Duration) { r.Reset(&r.by, now); r.Evict(now) }, false, false},
+		{"evicted", func(r *rig, now time.Duration) { r.Reset(&r.by, now); r.evict(now) }, false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, adopt := range []struct {

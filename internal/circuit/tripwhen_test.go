@@ -44,7 +44,7 @@ func TestTripWhenMayUseTheCircuit(t *testing.T) {
 		{"a read", func(r *rig) { r.read(0) }, circuit.Open},
 		{"a request", func(r *rig) { r.begin(0) }, circuit.Open},
 		{"forced closed: that counts for more", func(r *rig) { r.ForceClosed(&circuit.Cause{}, 0) }, circuit.Closed},
-		{"an eviction, long after: nobody sees it", func(r *rig) { r.Evict(time.Hour) }, circuit.Closed},
+		{"an eviction, long after: nobody sees it", func(r *rig) { r.evict(time.Hour) }, circuit.Closed},
 		{"a reset: the answer is about an older generation", func(r *rig) { r.Reset(&circuit.Cause{}, 0) }, circuit.Closed},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -21,11 +21,9 @@ type Value[T any] interface {
 	*T
 
 	// Evict takes the value out of service at now. It returns false, and changes
-	// nothing, if the value must be kept.
-	Evict(now time.Duration) bool
-
-	// Used is a number that changes when the value is used.
-	Used() uint64
+	// nothing, if the value must be kept, or has been used since its number was
+	// seen. That number changes when the value is used.
+	Evict(now time.Duration, seen uint64) (used uint64, evicted bool)
 }
 
 // A Map holds values by key. Its methods may be called concurrently, but not by
@@ -144,14 +142,13 @@ func (m *Map[T, V]) evictOne(now time.Duration) bool {
 		for range m.entries {
 			m.hand %= len(m.entries)
 			e := m.entries[m.hand]
-			v := V(&e.value)
-			if used := v.Used(); used != e.used {
-				e.used = used
-				spared = true
-			} else if v.Evict(now) {
+			used, evicted := V(&e.value).Evict(now, e.used)
+			if evicted {
 				m.remove(m.hand)
 				return true
 			}
+			spared = spared || used != e.used
+			e.used = used
 			m.hand++
 		}
 		if !spared {

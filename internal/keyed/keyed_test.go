@@ -26,15 +26,11 @@ type thing struct {
 	at     time.Duration // of the latest Evict
 }
 
-func (v *thing) Used() uint64 {
-	v.looked.Add(1)
-	return v.uses.Load()
-}
-
-func (v *thing) Evict(now time.Duration) bool {
+func (v *thing) Evict(now time.Duration, seen uint64) (used uint64, evicted bool) {
 	v.looked.Add(1)
 	v.at = now
-	return !v.kept.Load() && !v.gone.Swap(true)
+	used = v.uses.Load()
+	return used, used == seen && !v.kept.Load() && !v.gone.Swap(true)
 }
 
 // shelf is a map of things.
