@@ -49,7 +49,7 @@ func (c *Circuit) admit(by *Cause, now time.Duration) Call {
 	}
 	g := c.gen.Load()
 	call := Call{Receipt: Receipt{gen: g}}
-	if g.state == HalfOpen || c.cfg.timed() {
+	if g.timed || g.state == HalfOpen {
 		call.wait = c.waiting.push(now)
 	}
 	c.held++
@@ -92,7 +92,8 @@ func (c *Circuit) share(now time.Duration) float64 {
 
 func (c *Circuit) endRamp() {
 	c.ramped = 0
-	c.gen.Load().free.Store(!c.cfg.timed())
+	g := c.gen.Load()
+	g.free.Store(!g.timed)
 }
 
 // Ready reports whether a request would be admitted at now. If not, it may be
