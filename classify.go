@@ -34,7 +34,7 @@ type Attempt struct {
 }
 
 // A Classifier judges an Attempt. It is called before RoundTrip returns, without
-// a lock, and concurrently. An outcome it makes up counts as Ignored.
+// a lock, and concurrently. Any other value than the three counts as Ignored.
 type Classifier func(Attempt) Outcome
 
 // The error.type of failures, besides status codes.

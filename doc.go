@@ -34,7 +34,12 @@
 //
 // A Transport follows the contract of RoundTripper: it sends the caller's request
 // once and unmodified, closes its body also when it refuses, and returns errors
-// of the base as they are. It owns no goroutine, timer or connection. A request
-// that succeeds on a closed circuit costs no lock, no clock and no allocation,
-// but one for a response that has a body.
+// of the base as they are. It owns no timer or connection, and no goroutine but
+// for the reads of a [Store], which end by ReadTimeout.
+//
+// By default, a request that succeeds on a closed circuit costs no lock and no
+// reading of the clock, but one if it has a deadline; and no allocation, but one
+// if its response has a body, and two if its own body cannot be sent again. A
+// ratio rule, TripWhen and a [Store] read the clock; the first two also take a
+// lock.
 package breakerhttp

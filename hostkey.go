@@ -19,13 +19,17 @@ type KeyFunc func(*http.Request) string
 // HostKey is the default [KeyFunc]. It returns the origin of req.URL as RFC 6454
 // writes it: scheme and host in lower case, the port only if it is not the
 // scheme's own, as in "https://api.example.com" or "http://10.0.0.1:8080".
-// IP addresses are in their canonical form, and one trailing dot is dropped. A
-// name in Unicode stays in Unicode, so it is another key than its Punycode.
+// IPv6 addresses are in their canonical form, and one trailing dot is dropped.
+//
+// A name in Unicode stays in Unicode, although net/http sends requests for its
+// Punycode, and for further spellings of it, to the same host: pass the hosts of
+// URLs that strangers choose through idna.Lookup.ToASCII of golang.org/x/net
+// first, or one host may have many circuits. An IPv4 address stays as it is, too.
 //
 // HostKey returns "" if there is no origin that a request could be sent to: a
 // scheme other than http and https, no host or one that [url.Parse] would
 // refuse, an empty label in it, a port over 65535. The same goes for a host
-// longer than 1024 bytes, four times a DNS name. req.Host plays no part.
+// longer than 1024 bytes, four times the longest DNS name. req.Host plays no part.
 func HostKey(req *http.Request) string {
 	if req == nil {
 		return ""

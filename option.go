@@ -12,7 +12,7 @@ import (
 )
 
 // An Option configures a [Transport]. Where an option is given twice, the last
-// one counts, but for [WithHostPolicy].
+// one counts; but [WithHostPolicy] adds up, and [WithStore] may be given once.
 type Option interface{ apply(*config) }
 
 type optionFunc func(*config)
@@ -72,18 +72,23 @@ func WithPolicy(p Policy) Option {
 	return optionFunc(func(c *config) { c.policy = p })
 }
 
-// WithHostPolicy sets the policy of some circuits. The pattern is a host
-// ("api.paypal.com": any scheme and port), a host and port
+// WithHostPolicy sets the policy of some circuits, in place of that of
+// [WithPolicy]: a zero field means its default, not what WithPolicy says.
+//
+// The pattern is a host ("api.paypal.com": any scheme and port), a host and port
 // ("api.paypal.com:443"), an origin ("https://api.paypal.com:8443"), all
 // subdomains at any depth ("*.paypal.com": not paypal.com itself), or an exact
 // key of [WithKey]. The most specific match counts: an exact key, then host and
-// port, then host, then the longest wildcard. It may be given many times, but
-// once for a pattern.
+// port, then host, then the longest wildcard. With [WithKey], all but the exact
+// key match only keys that are an origin, a host, or a host and port. It may be
+// given many times, but once for a pattern.
 func WithHostPolicy(pattern string, p Policy) Option {
 	return optionFunc(func(c *config) { c.hostPolicies = append(c.hostPolicies, hostPolicy{pattern, p}) })
 }
 
-// WithKey sets what requests share a circuit. The default is [HostKey].
+// WithKey sets what requests share a circuit. The default is [HostKey]. Where a
+// key is no origin, telemetry shows it as circuit_breaker.key, in place of
+// server.address and server.port.
 func WithKey(f KeyFunc) Option {
 	return option("WithKey", f == nil, func(c *config) { c.key = f })
 }
@@ -114,13 +119,14 @@ func WithProbeFilter(f func(*http.Request) bool) Option {
 // transition, or another one of the same circuit, waits for the hook. A read that
 // notices a hung probe or a slow request calls it too, with a background context;
 // so may a collection of metrics, from which the hook must neither flush metrics
-// nor make instruments.
+// nor make instruments. So does a read of a circuit shared by [WithStore], in a
+// goroutine of its own: a panic of the hook is an error of the store there.
 func WithTransitionHook(f func(context.Context, Transition)) Option {
 	return option("WithTransitionHook", f == nil, func(c *config) { c.hook = f })
 }
 
 // WithMaxCircuits bounds the number of circuits kept at once, not counting
-// forced ones. The default is 10 000. To make room for a new one, a circuit is
+// forced ones. The default is 10,000. To make room for a new one, a circuit is
 // dropped that is closed, idle and without recent failures. If there is none,
 // requests to new hosts are sent unguarded.
 func WithMaxCircuits(n int) Option {

@@ -12,10 +12,13 @@ import (
 // A Policy says when a circuit opens, for how long, and how it closes again. A
 // zero field means its default, so the zero Policy is complete: five failures in
 // a row open the circuit for a minute, and one successful probe closes it.
+//
+// A closed circuit opens when any of its rules is met: ConsecutiveFailures,
+// FailureRatio, SlowRatio or TripWhen. They are asked after each failed or slow
+// request, never after a good one. An open circuit refuses every request for
+// OpenFor, or for as long as the failure that opened it asked for by Retry-After
+// if that is longer. Then it is half-open, and admits probes only.
 type Policy struct {
-	// A closed circuit opens when any of these rules is met. They are asked
-	// after each failed or slow request, never after a good one.
-
 	ConsecutiveFailures int               // failures in a row; 0 means 5, negative turns the rule off
 	FailureRatio        float64           // failed share of the requests in Window, above 0 to 1; 0 turns the rule off
 	SlowRatio           float64           // slow share of the requests in Window, above 0 to 1; 0 turns the rule off
@@ -24,15 +27,15 @@ type Policy struct {
 	Window              time.Duration     // sliding period of the ratios; 0 means 10s
 	TripWhen            func(Counts) bool // a rule of your own; called without a lock, possibly concurrently
 
-	// An open circuit refuses every request for OpenFor, or for as long as the
-	// upstream asked for by Retry-After if that is longer.
+	OpenFor time.Duration // 0 means 60s
 
-	OpenFor    time.Duration // 0 means 60s
-	OpenGrowth float64       // each failed probe in a row multiplies OpenFor by it, 1 or more; 0 means 1, no growth
+	// OpenGrowth, 1 or more, multiplies the open time with each failed probe. A
+	// circuit that closes forgets one step for each MaxOpenFor that it stays
+	// closed. 0 means 1, no growth.
+	OpenGrowth float64
+
 	MaxOpenFor time.Duration // upper bound of growth and of Retry-After; 0 means 5m, or OpenFor if that is longer
 	Jitter     float64       // random share added to the open time, 0 to 1
-
-	// A half-open circuit admits probes.
 
 	Probes         int           // in flight at once; 0 means 1
 	ProbeSuccesses int           // successful probes that close the circuit; 0 means 1

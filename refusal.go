@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ErrOpen is what every refusal is: errors.Is(err, ErrOpen).
+// ErrOpen matches every refusal: use errors.Is(err, ErrOpen).
 var ErrOpen = errors.New("breakerhttp: circuit open")
 
 // An OpenError is the error of a request that was refused: it was not sent.

@@ -106,7 +106,8 @@ func LogTransitions(l *slog.Logger) func(context.Context, Transition) {
 	}
 }
 
-// Snapshot describes the circuit of a key. It returns false if there is none.
+// Snapshot describes the circuit of a key, which is read as
+// [Transport.ForceOpen] reads it. It returns false if there is none.
 func (t *Transport) Snapshot(key string) (Snapshot, bool) {
 	h, ok := t.named(key)
 	if !ok {
@@ -151,12 +152,19 @@ func (h *host) snapshot() Snapshot {
 // Transitions returns the latest 256 transitions, the oldest first.
 func (t *Transport) Transitions() []Transition { return t.journal.latest() }
 
-// ForceOpen makes the circuit of a key refuse every request until [Transport.Reset].
-// It makes the circuit if there is none.
+// ForceOpen makes the circuit of a key refuse every request until
+// [Transport.Reset]; in a dry run it still refuses none. It makes the circuit if
+// there is none. It acts on this process only, also with [WithStore].
+//
+// Without [WithKey] the key may be any URL of the host, or the host alone: that
+// means https, unless its port is 80. So the circuit of "http://api.example.com"
+// must be named with its scheme. With [WithKey] the key is taken as it is. The
+// key "" guards nothing, and is not forced.
 func (t *Transport) ForceOpen(key string) { t.force(key, (*circuit.Circuit).ForceOpen) }
 
 // ForceClosed makes the circuit of a key admit every request until
-// [Transport.Reset]; it still counts. It makes the circuit if there is none.
+// [Transport.Reset]; it still counts. It makes the circuit if there is none. The
+// key is read, and this process alone is acted on, as by [Transport.ForceOpen].
 func (t *Transport) ForceClosed(key string) { t.force(key, (*circuit.Circuit).ForceClosed) }
 
 func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause, time.Duration) (first, ok bool)) {
@@ -178,7 +186,10 @@ func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause, 
 	}
 }
 
-// Reset closes the circuit of a key, empties its counts, and ends forcing it.
+// Reset closes the circuit of a key, empties its counts, and ends forcing it. It
+// does nothing if there is none. The key is read as by [Transport.ForceOpen].
+// With [WithStore], this process ignores the circuit's present record until there
+// is a newer one; the other processes do not.
 func (t *Transport) Reset(key string) {
 	h, ok := t.named(key)
 	if !ok {

@@ -54,7 +54,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 //
 //	GET /                 the page
 //	GET /circuits.json    {"now": ..., "circuits": [...], "transitions": [...]}
-//	GET /events           the same and what changes of it, once a second, as server-sent events
+//	GET /events           the same and what changes of it, once a second at most, as server-sent events
 //
 // and of what the page loads. In circuits.json, "circuits" are the Snapshots of
 // all circuits by key, "transitions" are the latest 256, the oldest first, and

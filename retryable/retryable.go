@@ -27,8 +27,12 @@ import (
 // rc.CheckRetry by [CheckRetry] of what it was. The rest of rc, and the
 // http.Client that it had, stay as they are. From then on rc closes no idle
 // connections, which it otherwise does after every failure and for all hosts:
-// that is left to CloseIdleConnections of the returned Transport. To wait for
-// the next probe rather than fail, set rc.PrepareRetry to its WaitReady.
+// that is left to CloseIdleConnections of the returned Transport.
+//
+// With rc.PrepareRetry set to the WaitReady of the returned Transport, a retry
+// waits for the next probe. A first attempt is still refused at once: call
+// WaitReady before it. It reserves nothing, so of several that wait some may
+// still be refused.
 //
 // It fails if rc is nil, if the Transport of rc.HTTPClient is a breaker already
 // (one inside another RoundTripper it does not see), or if an option is invalid,

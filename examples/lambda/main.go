@@ -1,7 +1,7 @@
 // Lambda is an AWS Lambda function that calls a host, with a circuit that all
 // environments of the function share through DynamoDB.
 //
-// Outside of Lambda it starts a host on loopback, plays a few invocations in two
+// Outside of Lambda it starts a host on loopback, plays a few invocations in three
 // environments while the host is well, down and well again, and prints them.
 package main
 

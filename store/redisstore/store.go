@@ -2,9 +2,13 @@
 //
 // A record is one hash, which one script reads and writes by its key alone, so
 // that a cluster may keep each where its key belongs. The server's clock is the
-// only one that counts. It takes Redis 5 or later, and the permission for EVALSHA,
-// EVAL, TIME, HMGET, HGET, HSET, HINCRBY and PEXPIRE; for [Store.Watch] also
-// for PUBLISH and SUBSCRIBE on the channel "breakerhttp".
+// only one that counts. A record expires 24 hours after the open time that it is
+// about, and is deleted an hour later.
+//
+// It takes Redis 5 or later, and the permission for EVALSHA, EVAL, TIME, HMGET,
+// HGET, HSET, HINCRBY and PEXPIRE on the keys "<namespace>/*", with the Namespace
+// of [breakerhttp.Sharing]; for [Store.Watch] also for PUBLISH and SUBSCRIBE on
+// the channel "breakerhttp".
 package redisstore
 
 import (
@@ -38,7 +42,8 @@ func New(client redis.UniversalClient) *Store {
 	return &Store{client: client}
 }
 
-// Load implements [breakerhttp.Store], in one round trip to each server.
+// Load implements [breakerhttp.Store], in one round trip to each server, and
+// another if one does not know the script yet.
 func (s *Store) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
 	items, err := bounded(ctx, func() ([]breakerhttp.Item, error) { return s.load(ctx, keys) })
 	if err != nil {
@@ -80,7 +85,8 @@ func (s *Store) pipeline(ctx context.Context, keys []string, eval, script string
 	return calls, err
 }
 
-// CompareAndSwap implements [breakerhttp.Store], in one round trip.
+// CompareAndSwap implements [breakerhttp.Store], in one round trip, and another
+// if the server does not know the script yet.
 func (s *Store) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (breakerhttp.Item, bool, error) {
 	// The command may be sent after ctx is done and the caller has its value back.
 	args := []any{strconv.FormatUint(old, 10), string(value), ttl.Milliseconds()}
