@@ -35,7 +35,7 @@
 // A Transport follows the contract of RoundTripper: it sends the caller's request
 // once and unmodified, closes its body also when it refuses, and returns errors
 // of the base as they are. It owns no timer or connection, and no goroutine but
-// for the reads of a [Store], which end by ReadTimeout.
+// for the calls of a [Store].
 //
 // By default, a request that succeeds on a closed circuit costs no lock and no
 // reading of the clock, but one if it has a deadline; and no allocation, but one

@@ -21,10 +21,10 @@ type KeyFunc func(*http.Request) string
 // scheme's own, as in "https://api.example.com" or "http://10.0.0.1:8080".
 // IPv6 addresses are in their canonical form, and one trailing dot is dropped.
 //
-// A name in Unicode stays in Unicode, although net/http sends requests for its
-// Punycode, and for further spellings of it, to the same host: pass the hosts of
-// URLs that strangers choose through idna.Lookup.ToASCII of golang.org/x/net
-// first, or one host may have many circuits. An IPv4 address stays as it is, too.
+// A name in Unicode stays in Unicode: each of the many spellings that net/http
+// sends to one host has a key of its own, and so has its Punycode. Pass the hosts
+// of URLs that strangers choose through idna.Lookup.ToASCII of golang.org/x/net
+// first. An IPv4 address stays as it is written, too.
 //
 // HostKey returns "" if there is no origin that a request could be sent to: a
 // scheme other than http and https, no host or one that [url.Parse] would

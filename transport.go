@@ -16,8 +16,9 @@ import (
 // Set it as http.Client.Transport. It must be made by [New].
 //
 // Its methods may be called concurrently. It needs no Close: it owns no
-// goroutine, timer or connection that outlives a request, but for reads of a
-// [Store], by ReadTimeout at most if the Store heeds its context.
+// goroutine, timer or connection that outlives a request, but for calls of a
+// [Store]: those end by ReadTimeout or WriteTimeout, if the Store heeds its
+// context.
 type Transport struct {
 	base        http.RoundTripper
 	key         KeyFunc    // nil means HostKey
