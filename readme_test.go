@@ -19,6 +19,7 @@ import (
 
 // The packages that a snippet may use without importing them.
 var snippetPackages = map[string]string{
+	"aws":           "github.com/aws/aws-sdk-go-v2/aws",
 	"breakerhttp":   "github.com/breakerhttp/breakerhttp",
 	"context":       "context",
 	"dashboard":     "github.com/breakerhttp/breakerhttp/dashboard",
@@ -47,6 +48,7 @@ var snippetPackages = map[string]string{
 // What a snippet of statements may use without declaring it.
 const snippetVariables = `
 var (
+	cfg       aws.Config
 	ctx       context.Context
 	err       error
 	client    *http.Client
