@@ -47,6 +47,7 @@ type metrics struct {
 	requests    metric.Int64ObservableCounter
 	untracked   metric.Int64ObservableCounter
 	storeErrors metric.Int64Counter // only with a store
+	steps       [][2]State          // that are announced
 
 	// mu is taken by newcomers, evictions and collections; by no request to a
 	// host that has its circuit.
@@ -74,8 +75,11 @@ func newMetrics(t *Transport, c *config) *metrics {
 		provider = otel.GetMeterProvider()
 	}
 	meter := provider.Meter(scopeName, metric.WithInstrumentationVersion(scopeVersion))
-	m := &metrics{name: nameKey.String(c.name), maxKeys: c.maxMetricKeys, own: map[string]*series{}}
+	m := &metrics{name: nameKey.String(c.name), maxKeys: c.maxMetricKeys, own: map[string]*series{}, steps: steps[:]}
 	m.newSeries(m.name, serverAddressKey.String("_other"))
+	if c.store != nil {
+		m.steps = append(m.steps, [2]State{StateOpen, StateClosed}) // another process has probed
+	}
 
 	var errs [5]error
 	m.status, errs[0] = meter.Int64ObservableGauge("circuit_breaker.status", metric.WithUnit("{circuit}"),
@@ -159,24 +163,22 @@ var steps = [...][2]State{
 	{StateHalfOpen, StateOpen},
 }
 
-// eagerSeries is how many series announce all steps at once. Later ones announce
-// only the first until they open, or 500 circuits would take all the 2000 sets
-// of attributes that the SDK keeps an instrument.
-const eagerSeries = 400
+// eagerSeries is how many series announce all steps at once. Later ones announce only
+// the first until they open: the SDK keeps 2000 sets of attributes an instrument.
+const eagerSeries = 300
 
-// announce adds 0 to the transitions of a new circuit, so that the first one is
-// seen as an increase.
+// announce adds 0 to the transitions of a new circuit, so that the first is an increase.
 func (s *series) announce() {
+	n := 1
 	if s.index < eagerSeries {
-		s.announceSteps(len(steps))
-	} else {
-		s.announceSteps(1)
+		n = len(s.metrics.steps)
 	}
+	s.announceSteps(n)
 }
 
 func (s *series) announceSteps(n int) {
 	done := int(s.announced.Swap(int32(n)))
-	for _, step := range steps[min(done, n):n] {
+	for _, step := range s.metrics.steps[min(done, n):n] {
 		s.addTransition(context.Background(), 0, step[0], step[1])
 	}
 }
@@ -265,13 +267,12 @@ func (m *metrics) addStoreErrors(operation string, n int64) {
 	m.storeErrors.Add(context.Background(), n, metric.WithAttributes(m.name, attribute.String("operation", operation)))
 }
 
-// report reports a transition that a request has caused, in metrics and on the
-// request's span.
+// report reports a transition in metrics, and on the span of the request behind it.
 func (h *host) report(ctx context.Context, e circuit.Event) {
 	from, to := State(e.From), State(e.To)
 	h.series.addTransition(ctx, 1, from, to)
 	if to == StateOpen {
-		h.series.announceSteps(len(steps))
+		h.series.announceSteps(len(h.series.metrics.steps))
 	}
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {

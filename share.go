@@ -48,9 +48,9 @@ type Sharing struct {
 	Namespace    string        // records are "<Namespace>/<key>"; "default"
 	Quorum       int           // processes that must have tripped before all open, at most 20; 0 means 2
 	Refresh      time.Duration // age at which a closed circuit's record is read again; 0 means 10s
-	ReadTimeout  time.Duration // 0 means 50ms
-	WriteTimeout time.Duration // 0 means 100ms
-	OnError      func(error)   // store failures, at most one a second; default the OpenTelemetry error handler
+	ReadTimeout  time.Duration // bounds a read; 0 means 50ms
+	WriteTimeout time.Duration // bounds a write; 0 means 100ms
+	OnError      func(error)   // store failures, at most one a second, and should return soon; default the OpenTelemetry error handler
 }
 
 // maxQuorum bounds the size of a record.
@@ -61,9 +61,10 @@ const maxQuorum = 20
 // probes for all.
 //
 // A request to a healthy host waits for the store once: at its first use in a
-// process and after ten times Refresh without a request, for at most ReadTimeout.
-// While a host's last two requests have failed, at most one request a second to
-// it waits like that, to hear what others know.
+// process and after ten times Refresh without a request, for at most ReadTimeout,
+// and for no more than half of the time that the request has. While a host's last
+// two requests have failed, at most one request a second to it waits like that, to
+// hear what others know. A probe waits for a read and a write.
 // The request that opens a circuit or ends a probe publishes that before it
 // returns, within WriteTimeout. No failure of the store reaches a caller.
 func WithStore(s Store, sh Sharing) Option {
@@ -119,7 +120,7 @@ func newSharing(t *Transport, c *config) *sharing {
 		return nil
 	}
 	sh := c.sharing.withDefaults()
-	for _, operation := range []string{fleet.OpLoad, fleet.OpSwap, fleet.OpRecord} {
+	for _, operation := range []string{fleet.OpLoad, fleet.OpSwap, fleet.OpRecord, fleet.OpAdopt} {
 		t.metrics.addStoreErrors(operation, 0) // so that the first is seen as an increase
 	}
 	report := atMostOneASecond(t.now, sh.OnError)
@@ -270,10 +271,11 @@ func (h *host) share(by *circuit.Cause, failed bool) {
 	}
 }
 
-// Watch applies the hints of a Store that is a [Watcher] until ctx is done: the
-// fleet learns in milliseconds what Refresh would find in seconds. The caller
-// runs it in a goroutine of its own; nothing depends on it. It returns ctx's
-// error or the store's, and [errors.ErrUnsupported] if there is no such Store.
+// Watch applies the hints of a Store that is a [Watcher] until ctx is done or the
+// store fails, and returns the error: the fleet learns in milliseconds what Refresh
+// would find in seconds. The caller runs it in a goroutine of its own, and again
+// after a failure of the store; nothing depends on it. It returns
+// [errors.ErrUnsupported] if there is no such Store.
 func (t *Transport) Watch(ctx context.Context) error {
 	if t.sharing == nil {
 		return errors.ErrUnsupported

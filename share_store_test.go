@@ -141,6 +141,7 @@ func TestStoreErrors(t *testing.T) {
 			series("store.errors", "operation=load"):             2,
 			series("store.errors", "operation=compare_and_swap"): 1,
 			series("store.errors", "operation=record"):           0, // announced
+			series("store.errors", "operation=adopt"):            0,
 		}
 		if diff := cmp.Diff(want, collectPoints(t, reader).of("store.errors")); diff != "" {
 			t.Errorf("store errors (-want +got):\n%s", diff)

@@ -11,8 +11,9 @@ import (
 // WaitReady blocks until the circuit of req would admit it, and returns nil. It
 // returns the [OpenError] at once if the request's deadline falls earlier than
 // the circuit's next probe, and the context's error if that ends first. A
-// circuit that is ramping up counts as ready. It reserves nothing: another
-// request may take the only probe.
+// circuit that is ramping up counts as ready, and so does every circuit in a dry
+// run; one that is forced open is waited for until it is reset. It reserves
+// nothing: another request may take the only probe.
 func (t *Transport) WaitReady(req *http.Request) error {
 	if req == nil || req.URL == nil || t.dryRun {
 		return nil
@@ -24,6 +25,7 @@ func (t *Transport) WaitReady(req *http.Request) error {
 	}
 	ctx := req.Context()
 	for {
+		h.refresh(ctx)
 		mayProbe := t.mayProbe(req)
 		by := circuit.Cause{Context: ctx}
 		now := t.now()
@@ -35,10 +37,22 @@ func (t *Transport) WaitReady(req *http.Request) error {
 		if deadline, ok := ctx.Deadline(); ok && r.RetryAfter > 0 && deadline.Sub(t.epoch) < now+r.RetryAfter {
 			return &OpenError{Key: h.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
 		}
-		if err := sleep(ctx, wake, changed); err != nil {
+		if err := sleep(ctx, h.wake(wake), changed); err != nil {
 			return err
 		}
 	}
+}
+
+// wake is when to look again: in d, or when others may have found out sooner.
+func (h *host) wake(d time.Duration) time.Duration {
+	if h.member == nil {
+		return d
+	}
+	next := max(h.member.NextRead()-h.t.now(), time.Millisecond)
+	if d > 0 {
+		next = min(next, d)
+	}
+	return next
 }
 
 // sleep waits for d, or without end if that is 0; until changed is closed, or

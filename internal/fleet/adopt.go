@@ -88,8 +88,8 @@ func (m *Member) take(item Item) {
 	}
 	m.version, m.age, m.at, m.read = item.Version, age, now, now
 	rec, err := parse(item.Value)
-	if limit := m.limit(rec.State).Milliseconds(); rec.Millis > limit {
-		rec.Millis, err = limit, errTooLong
+	if limit := millisOf(m.limit(rec.State)); rec.Lasts > limit {
+		rec.Lasts, err = limit, errTooLong
 	}
 	if err != nil {
 		m.later = append(m.later, func() { m.fleet.cfg.OnError(OpRecord, err) })
@@ -135,7 +135,7 @@ func (m *Member) left(now time.Duration) time.Duration {
 	if m.mine() {
 		return 0
 	}
-	return max(0, m.rec.duration()-m.ageAt(now))
+	return max(0, m.rec.Lasts.duration()-m.ageAt(now))
 }
 
 // mine reports whether the record is a lease of this process's.

@@ -79,7 +79,7 @@ func (m *Member) role() (r role, until time.Duration) {
 	}
 	failed := m.failed(now)
 	if i := slices.IndexFunc(failed, func(v vote) bool { return v.ID == m.fleet.id }); i >= 0 {
-		again := m.openTime(m.rec.Opens) - failed[i].age()
+		again := m.openTime(m.rec.Opens) - failed[i].Age.duration()
 		return onlooker, now + min(again, spread(m.halfRefresh()))
 	}
 	return candidate, 0
@@ -92,7 +92,7 @@ func (m *Member) failed(now time.Duration) []vote {
 
 // leased is the record with a lease for this process.
 func (m *Member) leased() record {
-	return record{State: Half, Millis: m.leaseTime().Milliseconds(), Opens: m.rec.Opens, Failed: m.failed(m.now())}
+	return record{State: Half, Lasts: millisOf(m.leaseTime()), Opens: m.rec.Opens, Failed: m.failed(m.now())}
 }
 
 // Probed tells how a probe, or the last of several, has ended. A probe without a
@@ -141,7 +141,7 @@ func (m *Member) failedRound() record {
 	if m.openTime(g) < m.policy.MaxOpenFor {
 		g = min(g+1, maxOpens)
 	}
-	return record{State: Open, Opens: g, Millis: m.openTime(g).Milliseconds()}
+	return record{State: Open, Opens: g, Lasts: millisOf(m.openTime(g))}
 }
 
 // verdict writes what this process has found out over its lease, and gives that

@@ -27,15 +27,15 @@ func TestFailingHost(t *testing.T) {
 		want    time.Duration // that the request waits for
 		reads   int
 	}{
-		"within the second":   {999 * time.Millisecond, func(*process) {}, 0, 1},
-		"after it":            {time.Second, func(*process) {}, 20 * time.Millisecond, 2},
-		"much later":          {9 * time.Second, func(*process) {}, 20 * time.Millisecond, 2},
-		"a healthy host":      {time.Second, func(p *process) { p.failing = false }, 0, 2},
-		"a black hole":        {time.Second, func(p *process) { p.store.misbehave(blackHole) }, 50 * time.Millisecond, 2},
-		"an ordinary read":    {20 * time.Second, func(p *process) { p.again = false }, 0, 2},
-		"another's read":      {time.Second, func(p *process) { p.fleet.flying = true }, 0, 1},
-		"a store left alone":  {time.Second, func(p *process) { p.fleet.guard.until = time.Hour }, 0, 1},
-		"a request cancelled": {time.Second, func(p *process) { p.patience = 5 * time.Millisecond }, 5 * time.Millisecond, 2},
+		"within the second":  {999 * time.Millisecond, func(*process) {}, 0, 1},
+		"after it":           {time.Second, func(*process) {}, 20 * time.Millisecond, 2},
+		"much later":         {9 * time.Second, func(*process) {}, 20 * time.Millisecond, 2},
+		"a healthy host":     {time.Second, func(p *process) { p.failing = false }, 0, 2},
+		"a black hole":       {time.Second, func(p *process) { p.store.misbehave(blackHole) }, 50 * time.Millisecond, 2},
+		"an ordinary read":   {20 * time.Second, func(p *process) { p.again = false }, 0, 2},
+		"another's read":     {time.Second, func(p *process) { p.fleet.flying = true }, 0, 1},
+		"a store left alone": {time.Second, func(p *process) { p.fleet.guard.until = time.Hour }, 0, 1},
+		"short of time":      {time.Second, func(p *process) { p.patience = 10 * time.Millisecond }, 5 * time.Millisecond, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -84,6 +84,9 @@ func (m *Member) now() time.Duration { return m.fleet.cfg.Now() }
 // to a healthy host pays.
 func (m *Member) Due(now time.Duration) bool { return int64(now) >= m.due.Load() }
 
+// NextRead is when the record is to be read again.
+func (m *Member) NextRead() time.Duration { return time.Duration(m.due.Load()) }
+
 // Refresh reads the record, which is due: in the background, but for the first
 // read and after a long time without requests. Those the request waits for. If
 // its host is failing, it also waits for a read that a failure has asked for.
@@ -105,6 +108,17 @@ func (m *Member) Refresh(ctx context.Context, now time.Duration, failing bool) {
 		}()
 	}
 	m.mu.Unlock()
+	await(ctx, done, longest) // load has a limit of its own
+}
+
+// await lets a request wait for a read: at most for so long, and for half of the
+// time that it has. The rest is for its host.
+func await(ctx context.Context, done <-chan struct{}, limit time.Duration) {
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -157,13 +171,7 @@ func (f *Fleet) refresh(ctx context.Context, m *Member, now time.Duration, wait 
 		f.fly(context.WithoutCancel(ctx), members)
 	}()
 	if wait {
-		// Not for the hooks of the circuits that what was read has changed.
-		ctx, cancel := context.WithTimeout(ctx, f.cfg.ReadTimeout)
-		defer cancel()
-		select {
-		case <-done:
-		case <-ctx.Done():
-		}
+		await(ctx, done, f.cfg.ReadTimeout) // not for the hooks of other circuits
 	}
 }
 

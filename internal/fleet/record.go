@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -25,7 +25,6 @@ const (
 const (
 	schema   = 1
 	maxBytes = 1024
-	maxID    = 16
 	maxOpens = math.MaxInt32
 )
 
@@ -34,7 +33,7 @@ const (
 type record struct {
 	Schema  int    `json:"s"`
 	State   State  `json:"st"`
-	Millis  int64  `json:"d"` // the open time or the lease
+	Lasts   millis `json:"d"` // the open time or the lease
 	Owner   string `json:"o"`
 	Opens   int    `json:"g"`           // in a row: open, probed, open again
 	Votes   []vote `json:"v,omitempty"` // processes that have tripped
@@ -44,11 +43,26 @@ type record struct {
 
 // A vote is a process, and the age of what it said when the record was written.
 type vote struct {
-	ID     string `json:"i"`
-	Millis int64  `json:"a"`
+	ID  string `json:"i"` // of the maker's choice
+	Age millis `json:"a"`
 }
 
-func (v vote) age() time.Duration { return time.Duration(v.Millis) * time.Millisecond }
+// millis are milliseconds.
+type millis int64
+
+func millisOf(d time.Duration) millis { return millis(d.Milliseconds()) }
+
+func (m millis) duration() time.Duration { return time.Duration(m) * time.Millisecond }
+
+// UnmarshalJSON takes any number. One that is too large is as large as can be.
+func (m *millis) UnmarshalJSON(b []byte) error {
+	f, err := strconv.ParseFloat(string(b), 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return err
+	}
+	*m = millis(max(min(f, 1<<62), -1<<62))
+	return nil
+}
 
 var (
 	errPoison  = errors.New("breakerhttp: unusable record")
@@ -83,29 +97,33 @@ func parse(value []byte) (record, error) {
 }
 
 func (r *record) valid() bool {
-	odd := func(v vote) bool { return len(v.ID) > maxID || strings.Trim(v.ID, "0123456789abcdef") != "" }
-	return r.Schema == schema && r.Millis >= 0 && r.Opens >= 0 &&
-		slices.Contains([]State{Closed, Suspect, Open, Half}, r.State) &&
-		!slices.ContainsFunc(r.Votes, odd) && !slices.ContainsFunc(r.Failed, odd)
+	return r.Schema == schema && r.Lasts >= 0 && r.Opens >= 0 &&
+		slices.Contains([]State{Closed, Suspect, Open, Half}, r.State)
 }
 
-func (r *record) duration() time.Duration { return time.Duration(r.Millis) * time.Millisecond }
-
+// encode leaves out the oldest of the votes for which there is no room.
 func (r record) encode() []byte {
 	r.Schema = schema
-	b, err := json.Marshal(r)
-	if err != nil {
-		panic(err) // strings and numbers only
+	for {
+		b, err := json.Marshal(r)
+		switch {
+		case err != nil:
+			panic(err) // strings and numbers only
+		case len(b) <= maxBytes:
+			return b
+		case len(r.Votes) > 0:
+			r.Votes = r.Votes[:len(r.Votes)-1]
+		default:
+			r.Failed = r.Failed[:len(r.Failed)-1]
+		}
 	}
-	return b
 }
 
 // young returns the votes that are younger than limit when the record has that
 // age, with their ages then.
 func young(votes []vote, age, limit time.Duration) (out []vote) {
 	for _, v := range votes {
-		v.Millis = max(v.Millis, 0)
-		if older := v.Millis + age.Milliseconds(); older >= 0 && older < limit.Milliseconds() {
+		if older := max(v.Age, 0) + millisOf(age); older >= 0 && older < millisOf(limit) {
 			out = append(out, vote{v.ID, older})
 		}
 	}
@@ -125,6 +143,6 @@ func with(votes []vote, id string, most int) []vote {
 }
 
 func youngest(votes []vote, most int) []vote {
-	slices.SortStableFunc(votes, func(a, b vote) int { return cmp.Compare(a.Millis, b.Millis) })
+	slices.SortStableFunc(votes, func(a, b vote) int { return cmp.Compare(a.Age, b.Age) })
 	return votes[:min(len(votes), most)]
 }

@@ -52,17 +52,22 @@ func TestFirstRead(t *testing.T) {
 			}
 		})
 	})
-	t.Run("cancelled", func(t *testing.T) {
+	t.Run("cancelled, or short of time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newFakeStore()
 			s.latency = 40 * time.Millisecond
 			p := newProcess(t, s)
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			defer cancel()
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(6*time.Millisecond, cancel)
 			p.Refresh(ctx, p.now(), false)
-			if waited := p.now(); waited != 10*time.Millisecond {
-				t.Errorf("waited for %v, want until its own end after 10ms", waited)
+			if waited := p.now(); waited != 6*time.Millisecond {
+				t.Errorf("waited for %v, want until its own end after 6ms", waited)
 			}
+			p.patience = 8 * time.Millisecond
+			if waited := p.request(); waited != 4*time.Millisecond {
+				t.Errorf("a request that has 8ms waited for %v, want half of them", waited)
+			}
+			p.patience = 0
 			if waited := p.request(); waited != 30*time.Millisecond || s.loaded() != 1 {
 				t.Errorf("the next waited for %v in read %d, want 30ms in read 1", waited, s.loaded())
 			}

@@ -52,7 +52,7 @@ type swap struct {
 func (f *Fleet) swap(ctx context.Context, key string, old uint64, r record) (swap, error) {
 	r.Owner = f.id
 	return call(ctx, f, OpSwap, func() (s swap, err error) {
-		s.cur, s.swapped, err = f.cfg.Store.CompareAndSwap(ctx, key, old, r.encode(), r.duration()+keepFor)
+		s.cur, s.swapped, err = f.cfg.Store.CompareAndSwap(ctx, key, old, r.encode(), r.Lasts.duration()+keepFor)
 		return s, err
 	})
 }

@@ -85,7 +85,7 @@ func (m *Member) resolveLease() {
 		m.lease = lease{}
 		return
 	}
-	m.lease = lease{m.version, min(m.lease.until, m.at+m.rec.duration()-m.age)}
+	m.lease = lease{m.version, min(m.lease.until, m.at+m.rec.Lasts.duration()-m.age)}
 }
 
 // unlock unlocks m, and then tells what could not be told under its lock.

@@ -44,8 +44,8 @@ func (m *Member) voted(openFor time.Duration) (next record, ok bool) {
 	open := m.openTime(kept)
 	votes := with(young(m.rec.Votes, m.ageAt(now), open), m.fleet.id, m.fleet.cfg.Quorum)
 	if len(votes) < m.fleet.cfg.Quorum {
-		return record{State: Suspect, Millis: m.policy.OpenFor.Milliseconds(), Opens: kept, Votes: votes}, true
+		return record{State: Suspect, Lasts: millisOf(m.policy.OpenFor), Opens: kept, Votes: votes}, true
 	}
 	open = min(max(openFor, open), m.limit(Open))
-	return record{State: Open, Millis: open.Milliseconds(), Opens: max(1, kept)}, true
+	return record{State: Open, Lasts: millisOf(open), Opens: max(1, kept)}, true
 }

@@ -40,11 +40,11 @@ func TestQuorum(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
-		s.put(`{"s":1,"st":"suspect","d":60000,"o":"a","g":0,"v":[{"i":"a","a":30000}]}`)
+		s.put(`{"s":1,"st":"suspect","d":60000,"o":"a","g":0,"v":[{"i":"pod-7","a":30000}]}`)
 		p := newProcess(t, s, func(cfg *Config, _ *Policy) { cfg.Quorum = 3 })
 		time.Sleep(time.Second)
 		p.Tripped(t.Context(), time.Minute)
-		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0},{"i":"a","a":31000}]}`)
+		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0},{"i":"pod-7","a":31000}]}`)
 	})
 }
 
