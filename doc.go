@@ -40,6 +40,6 @@
 // By default, a request that succeeds on a closed circuit costs no lock and no
 // reading of the clock, but one if it has a deadline; and no allocation, but one
 // if its response has a body, and two if its own body cannot be sent again. A
-// ratio rule, TripWhen and a [Store] read the clock; the first two also take a
-// lock.
+// ratio rule, TripWhen, a [Classifier] and a [Store] read the clock; the first
+// two also take a lock.
 package breakerhttp
