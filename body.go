@@ -22,6 +22,7 @@ type responseBody struct {
 	host    *host
 	req     *http.Request
 	receipt circuit.Receipt
+	sent    *requestBody // nil unless it is watched
 	ended   atomic.Bool
 }
 
@@ -48,7 +49,7 @@ func (b *responseBody) end(err error) {
 		b.host.circuit.Ended(b.receipt)
 	case timedOut(b.req):
 		b.host.failLate(b.req, b.receipt, errorTypeTimeout)
-	case !cancelled(b.req):
+	case !cancelled(b.req) && !b.sent.failed():
 		b.host.failLate(b.req, b.receipt, errorTypeBody)
 	}
 }
@@ -102,6 +103,10 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// failed reports whether the request cannot be sent, and that is the caller's own
+// fault.
+func (b *requestBody) failed() bool { return b != nil && b.fault.Load() }
 
 func (b *requestBody) Close() error {
 	b.closed.Store(true)

@@ -98,7 +98,7 @@ func blame(a *Attempt) (Outcome, string) {
 		return Ignored, ""
 	case timedOut(a.Request):
 		return Failure, errorTypeTimeout
-	case cancelled(a.Request), a.bodyFault, malformed(a.Request), shortage(err):
+	case cancelled(a.Request), a.bodyFault, malformed(a.Request, err), shortage(err):
 		return Ignored, ""
 	}
 	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {

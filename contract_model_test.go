@@ -94,8 +94,14 @@ func (m *contractModel) notice(h *modelHost, now time.Duration) {
 		c := h.calls[i]
 		at := c.at + h.patience()
 		if h.now().state == breakerhttp.StateHalfOpen {
-			c.timedOut, c.failed = true, true
-			h.totals.Failure++
+			for _, d := range h.calls {
+				if d.waits() && d.at == c.at {
+					d.timedOut, d.failed = true, true
+					h.totals.Failure++
+					h.now().run++
+				}
+			}
+			h.now().run-- // fail adds one
 			m.fail(h, at, "probe_timeout", 0)
 			continue
 		}

@@ -19,13 +19,13 @@ type exchange struct {
 	resp *http.Response
 	err  error
 
-	began     time.Duration // only if the classifier is the user's
-	expired   bool          // the context had ended before base was called
-	bodyFault bool          // the request's own body failed
-	admitted  bool
-	sent      bool // base has been called
-	answered  bool // base has returned
-	over      bool // nothing is left to give back
+	began    time.Duration // only if the classifier is the user's
+	body     *requestBody  // nil unless it is watched
+	expired  bool          // the context had ended before base was called
+	admitted bool
+	sent     bool // base has been called
+	answered bool // base has returned
+	over     bool // nothing is left to give back
 }
 
 // admit finds the host and asks its circuit. It returns a refusal, or nil with
@@ -113,14 +113,11 @@ func (x *exchange) send() {
 		x.began = x.t.now()
 	}
 	req, body := watchRequestBody(x.req)
-	x.sent = true
+	x.body, x.sent = body, true
 	x.resp, x.err = x.t.base.RoundTrip(req)
 	x.answered = true
-	if body != nil {
-		x.bodyFault = body.fault.Load()
-		if x.resp != nil && x.resp.Request == req {
-			x.resp.Request = x.req
-		}
+	if body != nil && x.resp != nil && x.resp.Request == req {
+		x.resp.Request = x.req
 	}
 }
 
@@ -133,7 +130,7 @@ func (x *exchange) report() {
 		watched = x.reportVerdict(watched) && watched
 	}
 	if watched {
-		x.resp.Body = &responseBody{ReadCloser: x.resp.Body, host: x.host, req: x.req, receipt: x.call.Receipt}
+		x.resp.Body = &responseBody{ReadCloser: x.resp.Body, host: x.host, req: x.req, receipt: x.call.Receipt, sent: x.body}
 	}
 }
 
@@ -158,7 +155,7 @@ func (x *exchange) reportVerdict(watched bool) bool {
 
 // judge classifies what base has returned.
 func (x *exchange) judge() circuit.Verdict {
-	a := Attempt{Request: x.req, Err: x.err, expired: x.expired, bodyFault: x.bodyFault}
+	a := Attempt{Request: x.req, Err: x.err, expired: x.expired, bodyFault: x.body.failed()}
 	if x.err == nil {
 		a.Response = x.resp
 	}

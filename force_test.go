@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -89,6 +90,35 @@ func TestHookOrder(t *testing.T) {
 	}
 	if got, want := fmt.Sprint(seen), "[closed>open 4 open>closed <nil>]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestHookPanic: what waits for a hook that panics is handed over all the same.
+func TestHookPanic(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var seen []breakerhttp.Reason
+	tr := newTransport(t, respond(500), breakerhttp.WithTransitionHook(func(_ context.Context, tn breakerhttp.Transition) {
+		if seen = append(seen, tn.Reason); len(seen) == 1 {
+			close(entered)
+			<-leave
+			panic("hook")
+		}
+	}))
+	ended := make(chan any)
+	go func() {
+		defer func() { ended <- recover() }()
+		for range 5 {
+			_, _ = get(tr, host)
+		}
+	}()
+	<-entered
+	tr.Reset(host)
+	close(leave)
+	if got := <-ended; got != "hook" {
+		t.Errorf("the request ended with %v, want the panic", got)
+	}
+	if want := []breakerhttp.Reason{"consecutive_failures", "reset"}; !slices.Equal(seen, want) {
+		t.Errorf("the hook saw %v, want %v", seen, want)
 	}
 }
 

@@ -102,11 +102,21 @@ func (j *journal) callHook(q *hookQueue) {
 		if !ok {
 			return
 		}
-		func() {
-			defer j.release(q) // also if the hook panics: others must not wait for ever
-			j.hook(call.ctx, call.tr)
-		}()
+		j.hand(q, call)
 	}
+}
+
+// hand calls the hook. If that panics, what waits is handed over all the same.
+func (j *journal) hand(q *hookQueue, call hookCall) {
+	returned := false
+	defer func() {
+		j.release(q)
+		if !returned {
+			j.callHook(q)
+		}
+	}()
+	j.hook(call.ctx, call.tr)
+	returned = true
 }
 
 func (j *journal) take(q *hookQueue) (call hookCall, ok bool) {

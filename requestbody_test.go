@@ -88,6 +88,42 @@ func TestRequestBodyFaultAndResponse(t *testing.T) {
 	}
 }
 
+// TestRequestBodyFaultAfterHeaders: nor is it the host's fault if the caller's
+// body fails while that of the response is being read.
+func TestRequestBodyFaultAfterHeaders(t *testing.T) {
+	echo := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		both := http.NewResponseController(w)
+		_ = both.EnableFullDuplex()
+		_ = both.Flush()
+		if _, err := io.Copy(w, req.Body); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+		t.Run(proto, func(t *testing.T) {
+			srv := pipetest.NewServer(t, echo)
+			if proto == "HTTP/2" {
+				srv.UseHTTP2()
+			}
+			option, collect := newTally(t)
+			tr := newTransport(t, srv.Transport, option)
+			body, w := io.Pipe()
+			resp, err := tr.RoundTrip(post(t, srv.URL, body, -1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			_ = w.CloseWithError(errOwn)
+			if _, err := io.ReadAll(resp.Body); err == nil {
+				t.Error("the response's body has ended well, want it broken off")
+			}
+			if diff := cmp.Diff(tally{"success": 1}, collect()); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // An endlessBody waits in Read until it is closed, and then returns err.
 type endlessBody struct {
 	err    error

@@ -139,6 +139,33 @@ func TestNobodyEntersAnEvictedCircuit(t *testing.T) {
 	}
 }
 
+// TestNobodyIsInFlightTwice reads a circuit in use: no more requests can be in
+// flight than there are clients, nor any once it has been evicted.
+func TestNobodyIsInFlightTwice(t *testing.T) {
+	r := newRig(t, defaults())
+	var ended atomic.Int64
+	together(func(i int) {
+		by := circuit.Cause{Context: context.Background()}
+		for i == 0 && ended.Load() < clients-1 {
+			if got := r.Snapshot(&by, 0).InFlight; got < 0 || got > clients-1 {
+				t.Errorf("%d are in flight, want at most %d", got, clients-1)
+			}
+		}
+		for range 30_000 {
+			if call := new(circuit.Call); i > 0 && r.Enter(call) {
+				r.Succeed(call, true)
+			}
+		}
+		ended.Add(1)
+	})
+	if _, ok := r.evict(0); !ok || r.Enter(new(circuit.Call)) {
+		t.Fatal("it is in use, though nobody uses it")
+	}
+	if got := r.read(0).InFlight; got != 0 {
+		t.Errorf("%d are in flight of an evicted circuit, want 0", got)
+	}
+}
+
 // TestEveryoneWhoWaitsGetsATurn would deadlock in its bubble if a wake-up got
 // lost.
 func TestEveryoneWhoWaitsGetsATurn(t *testing.T) {

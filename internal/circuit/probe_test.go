@@ -127,6 +127,30 @@ func TestAnUnansweredProbeFailsAtItsMoment(t *testing.T) {
 	}
 }
 
+func TestProbesThatHangTogetherFailTogether(t *testing.T) {
+	r, now := opened(t, func(c *circuit.Config) { c.Probes, c.OpenGrowth = 3, 2 })
+	together := []*circuit.Call{r.begin(now), r.begin(now)}
+	later := r.begin(now + 1)
+	before := r.read(now).Totals
+	before.Fail("timeout", 2)
+	got := r.read(now + time.Minute)
+	if diff := cmp.Diff(before, got.Totals); diff != "" || got.InFlight != 3 || got.Until != now+30*second+120*second {
+		t.Errorf("%d in flight, want 3; until %v; totals (-want +got):\n%s", got.InFlight, got.Until, diff)
+	}
+	if want := (circuit.Counts{Requests: 2, Failures: 2, ConsecutiveFailures: 2}); r.lastEvent().Counts != want {
+		t.Errorf("counts are %+v, want %+v", r.lastEvent().Counts, want)
+	}
+	for _, probe := range together {
+		if r.Done(&r.by, now+time.Minute, probe, circuit.Verdict{Outcome: ok}) {
+			t.Error("a late verdict counts")
+		}
+	}
+	r.end(now+time.Minute, later, ok) // of an older generation
+	if got := r.read(now + time.Minute); got.InFlight != 0 || got.Totals.Success != before.Success+1 {
+		t.Errorf("%d are in flight, want 0; totals are %+v", got.InFlight, got.Totals)
+	}
+}
+
 func TestAProbeMayBeGivenAllTheTimeThereIs(t *testing.T) {
 	r, now := opened(t, func(c *circuit.Config) { c.ProbeTimeout = math.MaxInt64 })
 	r.begin(now)

@@ -222,21 +222,31 @@ func (c *Circuit) settle(by *Cause, now time.Duration) {
 	for c.due(now) {
 		w := c.waiting.first
 		at := w.since + c.patience()
-		c.waiting.remove(w)
 		if c.State() == HalfOpen {
-			w.timedOut = true
-			c.judged++
-			c.failed++
-			c.addFailure(c.gen.Load(), at)
-			c.past.count(Verdict{Outcome: Failure, ErrorType: "timeout"})
-			c.reopen(by, at, ProbeTimedOut, fmt.Sprintf("probe unanswered for %v", c.cfg.ProbeTimeout), 0)
+			c.giveUp(by, at)
 			return
 		}
+		c.waiting.remove(w)
 		w.bucket = c.window.Add(at, window.Counts{Requests: 1, Slow: 1})
 		if !c.forced && c.askRules(by, at, Verdict{}) && c.cfg.TripWhen != nil {
 			c.askTripWhen(by, at, Verdict{})
 		}
 	}
+}
+
+// giveUp fails the probes that have hung for ProbeTimeout by then, all of which
+// began together.
+func (c *Circuit) giveUp(by *Cause, at time.Duration) {
+	for c.due(at) {
+		w := c.waiting.first
+		c.waiting.remove(w)
+		w.timedOut = true
+		c.judged++
+		c.failed++
+		c.addFailure(c.gen.Load(), at)
+		c.past.count(Verdict{Outcome: Failure, ErrorType: "timeout"})
+	}
+	c.reopen(by, at, ProbeTimedOut, fmt.Sprintf("probe unanswered for %v", c.cfg.ProbeTimeout), 0)
 }
 
 // due reports whether there is something to settle.

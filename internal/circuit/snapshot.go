@@ -84,7 +84,6 @@ func (c *Circuit) Snapshot(by *Cause, now time.Duration) Snapshot {
 	defer c.mu.Unlock()
 	c.settle(by, now)
 	g := c.gen.Load()
-	ended := g.succeeded.load() // before started, lest a request be counted as ended only
 	s := Snapshot{
 		State:    g.state,
 		Forced:   c.forced,
@@ -92,7 +91,7 @@ func (c *Circuit) Snapshot(by *Cause, now time.Duration) Snapshot {
 		Detail:   c.detail,
 		Counts:   c.counts(now),
 		Totals:   c.totals(),
-		InFlight: c.stale + c.held + int(g.started.load()-ended),
+		InFlight: c.stale + c.inFlight(g),
 	}
 	if s.State == Open && !c.forced {
 		if now < c.until {
@@ -102,6 +101,21 @@ func (c *Circuit) Snapshot(by *Cause, now time.Duration) Snapshot {
 		}
 	}
 	return s
+}
+
+// inFlight looks until no request has ended meanwhile: this goroutine may have
+// had to wait for long between two loads.
+func (c *Circuit) inFlight(g *generation) int {
+	if c.evicted {
+		return 0 // Enter counts on
+	}
+	for {
+		ended := g.succeeded.load()
+		n := c.held + int(g.started.load()-ended)
+		if ended == g.succeeded.load() {
+			return n
+		}
+	}
 }
 
 func (c *Circuit) totals() Totals {
