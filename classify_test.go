@@ -3,7 +3,10 @@ package breakerhttp_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"syscall"
 	"testing"
 	"time"
@@ -98,3 +101,22 @@ func wantCertificate(c *tls.Config) {
 }
 
 func tls10(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS10 }
+
+// TestOtherScheme: a base may know schemes of its own. What the network says of
+// them counts; nothing else tells a request that cannot be sent.
+func TestOtherScheme(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want tally
+	}{
+		{&net.OpError{Op: "dial", Net: "unix", Err: syscall.ECONNREFUSED}, tally{"failure connect": 1}},
+		{errors.New("unsupported protocol scheme"), tally{"ignored": 1}},
+	} {
+		base := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, tt.err })
+		key := breakerhttp.WithKey(func(*http.Request) string { return "socket" })
+		got := judged(t, base, newRequest(t, t.Context(), "unix:///var/run/a.sock"), key)
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%v: counted (-want +got):\n%s", tt.err, diff)
+		}
+	}
+}

@@ -239,6 +239,9 @@ func (h *host) Evict(now time.Duration, seen uint64) (used uint64, evicted bool)
 	totals, used, evicted := h.circuit.Evict(now, seen)
 	if evicted {
 		h.series.retire(totals)
+		if h.member != nil {
+			h.member.Leave()
+		}
 	}
 	return used, evicted
 }

@@ -34,16 +34,17 @@ type Fleet struct {
 	id    string
 	guard guard
 
-	mu     sync.Mutex
-	queue  []*Member // due, and waiting for the read under way to end
-	flying bool      // a read of all that are due is under way
+	mu      sync.Mutex
+	members map[*Member]struct{} // that have been read
+	queue   []*Member            // that requests have found due, to be read next
+	flying  bool                 // a read of all that are due is under way
 }
 
 // New returns a member of the fleet that shares cfg.Store.
 func New(cfg Config) *Fleet {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
-	return &Fleet{cfg: cfg, id: hex.EncodeToString(id[:])}
+	return &Fleet{cfg: cfg, id: hex.EncodeToString(id[:]), members: map[*Member]struct{}{}}
 }
 
 // A Member is one circuit of this process.
@@ -54,6 +55,8 @@ type Member struct {
 	local  Local
 	due    atomic.Int64 // time of the next read
 	queued bool         // under Fleet.mu
+	along  bool         // has been read along with others, since a request found it due; under Fleet.mu
+	gone   bool         // under Fleet.mu
 
 	mu    sync.Mutex
 	read  time.Duration // of the latest attempt to read; or never
@@ -141,6 +144,7 @@ func (m *Member) readFirst(ctx context.Context) {
 		m.first = nil
 	}()
 	m.fleet.spare(func() { m.load(ctx) })
+	m.fleet.enter(m)
 }
 
 // load reads the record, and does not come back before.
@@ -161,41 +165,17 @@ func (f *Fleet) refresh(ctx context.Context, m *Member, now time.Duration, wait 
 		m.unread()
 		return
 	}
-	members := f.gather(m, now)
-	if members == nil {
+	if !f.ask(m, now) {
 		return
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		f.fly(context.WithoutCancel(ctx), members)
+		f.fly(context.WithoutCancel(ctx), f.gather(now))
 	}()
 	if wait {
 		await(ctx, done, f.cfg.ReadTimeout) // not for the hooks of other circuits
 	}
-}
-
-// gather returns those whose records are to be read now, or nil while a read is
-// under way.
-func (f *Fleet) gather(m *Member, now time.Duration) (members []*Member) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !m.queued {
-		m.queued = true
-		f.queue = append(f.queue, m)
-	}
-	over := int64(now + f.cfg.ReadTimeout) // until then, requests need not ask
-	m.due.Store(over)
-	if f.flying {
-		return nil
-	}
-	f.flying = true
-	members, f.queue = f.queue, nil
-	for _, m := range members {
-		m.queued = false
-		m.due.Store(over)
-	}
-	return members
 }
 
 func (f *Fleet) fly(ctx context.Context, members []*Member) {
@@ -207,16 +187,16 @@ func (f *Fleet) fly(ctx context.Context, members []*Member) {
 		m.mu.Unlock()
 	}
 	items, err := f.load(ctx, keys)
-	f.mu.Lock()
-	f.flying = false
-	f.mu.Unlock()
-	for i, m := range members {
-		if err != nil {
+	if err != nil {
+		for _, m := range members {
 			m.unread()
-		} else {
-			// The request may be over, and is not the cause.
-			f.spare(func() { m.adopt(context.Background(), items[i]) })
 		}
+		items = nil
+	}
+	f.land()
+	for i := range items {
+		// The request may be over, and is not the cause.
+		f.spare(func() { members[i].adopt(context.Background(), items[i]) })
 	}
 }
 

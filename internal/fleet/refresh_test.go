@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -203,53 +202,6 @@ func TestOpenReads(t *testing.T) {
 		p.fail()
 		if at := p.reads(49 * time.Second); len(at) > 0 {
 			t.Errorf("after a failure an open record is read at %v, before its time is up", at)
-		}
-	})
-}
-
-// TestBatch: there is one read at a time, and it is for all that are due.
-func TestBatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newFakeStore()
-		a := newProcess(t, s)
-		b := a.fleet.Member("b", testPolicy(), &fakeCircuit{})
-		c := a.fleet.Member("c", testPolicy(), &fakeCircuit{})
-		all := []*Member{a.Member, b, c}
-		request := func(m *Member) {
-			if now := a.now(); m.Due(now) {
-				m.Refresh(t.Context(), now, false)
-			}
-		}
-		for _, m := range all {
-			request(m)
-		}
-		time.Sleep(20 * time.Second)
-		s.mu.Lock()
-		s.latency, s.loads = 10*time.Millisecond, nil
-		s.mu.Unlock()
-		for range 3 { // the first takes off with a; b and c wait for it
-			for _, m := range all {
-				request(m)
-				if m.Due(a.now()) {
-					t.Errorf("%s is due while the read is under way", m.key)
-				}
-			}
-		}
-		time.Sleep(100 * time.Millisecond)
-		request(b) // takes c along
-		request(c)
-		time.Sleep(100 * time.Millisecond)
-		time.Sleep(20 * time.Second)
-		request(a.Member)
-		synctest.Wait()
-		s.mu.Lock()
-		if want := [][]string{{"ns/host"}, {"ns/b", "ns/c"}, {"ns/host"}}; !slices.EqualFunc(s.loads, want, slices.Equal) {
-			t.Errorf("got reads of %v, want %v", s.loads, want)
-		}
-		s.mu.Unlock()
-		time.Sleep(time.Second)
-		if a.Due(a.now()) {
-			t.Error("what was read is due still")
 		}
 	})
 }
