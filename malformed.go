@@ -63,7 +63,7 @@ func untyped(err error) bool {
 	for next := err; next != nil; next = errors.Unwrap(next) {
 		err = next
 	}
-	return reflect.TypeOf(err) == reflect.TypeOf(io.EOF) && err != io.EOF && err != io.ErrUnexpectedEOF
+	return reflect.TypeOf(err) == reflect.TypeOf(io.EOF) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func malformedHeader(h http.Header) bool {
