@@ -132,23 +132,6 @@ var brokenRecords = []mistake{
 	{"BinaryValues", "values end at a zero", "want", func(b *broken) {
 		b.items(func(_ string, item *breakerhttp.Item) { item.Value, _, _ = bytes.Cut(item.Value, []byte{0}) })
 	}},
-	{"ValuesAreCopied", "the value given is kept", "want {Value: \"value\"", func(b *broken) {
-		given := make(map[string][]byte)
-		b.items(func(key string, item *breakerhttp.Item) { item.Value = bytes.Clone(given[key]) })
-		b.swap = func(c call) (breakerhttp.Item, bool, error) {
-			given[c.key] = c.value
-			return b.do(c)
-		}
-	}},
-	{"ValuesAreCopied", "the value kept is returned", "want {Value: \"value\"", func(b *broken) {
-		kept := make(map[string]breakerhttp.Item)
-		b.items(func(key string, item *breakerhttp.Item) {
-			if _, ok := kept[key]; !ok {
-				kept[key] = *item
-			}
-			*item = kept[key]
-		})
-	}},
 	{"Order", "items come sorted", "want", func(b *broken) {
 		b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
 			return b.Memory.Load(ctx, slices.Sorted(slices.Values(keys)))

@@ -116,13 +116,13 @@ var brokenTimes = []mistake{
 			return b.do(c)
 		}
 	}},
-	{"ContextEnds", "a swap not made is lost", "CompareAndSwap returned no error", func(b *broken) {
+	{"ContextEnds", "a swap not made is lost", "CompareAndSwap returned {", func(b *broken) {
 		b.swap = func(c call) (breakerhttp.Item, bool, error) {
 			cur, swapped, _ := b.do(c)
 			return cur, swapped, nil
 		}
 	}},
-	{"ContextEnds", "what was not read is absent", "Load returned no error", func(b *broken) {
+	{"ContextEnds", "what was not read is absent", "Load returned [{", func(b *broken) {
 		b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
 			items, err := b.Memory.Load(ctx, keys)
 			if err != nil {

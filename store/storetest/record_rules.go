@@ -142,22 +142,3 @@ func binaryValues(t *trial) {
 		t.lose(key, 0, item)
 	}
 }
-
-// valuesAreCopied changes every slice that it gave or got.
-func valuesAreCopied(t *trial) {
-	key := t.key("record")
-	value := []byte("value")
-	cur, swapped, err := t.store.CompareAndSwap(t.Context(), key, 0, value, long)
-	if err != nil || !swapped {
-		t.Fatalf("CompareAndSwap(%q, version 0) = swapped %v, error %v, want it to win", key, swapped, err)
-	}
-	want := breakerhttp.Item{Value: []byte("value"), Version: cur.Version}
-	clear(value)
-	t.stored(key, want)
-	clear(cur.Value)
-	t.stored(key, want)
-	clear(t.load1(key).Value)
-	t.stored(key, want)
-	clear(t.lose(key, 0, want).Value)
-	t.stored(key, want)
-}

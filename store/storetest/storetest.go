@@ -37,7 +37,6 @@ var rules = []struct {
 	{"VersionsRise", versionsRise},
 	{"ReadsSeeWrites", readsSeeWrites},
 	{"BinaryValues", binaryValues},
-	{"ValuesAreCopied", valuesAreCopied},
 	{"Order", order},
 	{"ManyKeys", manyKeys},
 	{"KeysAreExact", keysAreExact},
