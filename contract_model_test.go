@@ -95,13 +95,14 @@ func (m *contractModel) notice(h *modelHost, now time.Duration) {
 		at := c.at + h.patience()
 		if h.now().state == breakerhttp.StateHalfOpen {
 			for _, d := range h.calls {
-				if d.waits() && d.at == c.at {
+				if d.waits() && d.at == c.at && d != c { // they hang together
 					d.timedOut, d.failed = true, true
 					h.totals.Failure++
 					h.now().run++
 				}
 			}
-			h.now().run-- // fail adds one
+			c.timedOut, c.failed = true, true
+			h.totals.Failure++
 			m.fail(h, at, "probe_timeout", 0)
 			continue
 		}

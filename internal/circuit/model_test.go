@@ -92,13 +92,14 @@ func (m *model) notice(now time.Duration) {
 		at := oldest.at + m.patience()
 		if m.current().state == circuit.HalfOpen {
 			for _, r := range m.requests {
-				if r.in == m.current() && !r.over && r.at == oldest.at {
+				if r.in == m.current() && !r.over && r.at == oldest.at && r != oldest { // they hang together
 					r.timedOut, r.failed = true, true
 					m.types = append(m.types, "timeout")
 					m.current().marks = append(m.current().marks, failed)
 				}
 			}
-			m.current().marks = m.current().marks[:len(m.current().marks)-1] // failure adds one
+			oldest.timedOut, oldest.failed = true, true
+			m.types = append(m.types, "timeout")
 			m.failure(at, circuit.ProbeTimedOut, 0)
 			continue
 		}

@@ -67,52 +67,56 @@ func contextEnds(t *trial) {
 	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
 	for _, ctx := range []context.Context{cancelled, late} {
-		t.promptly(ctx, "Load", func() {
+		t.promptly(ctx, "Load", func() string {
 			items, err := t.store.Load(ctx, []string{key})
-			if err == nil && (len(items) != 1 || !same(items[0], item)) {
-				t.Errorf("Load returned %v and no error although its context had ended, want what is stored or an error", items)
+			if err != nil || len(items) == 1 && same(items[0], item) {
+				return ""
 			}
+			return fmt.Sprintf("Load returned %v and no error although its context had ended, want what is stored or an error", items)
 		})
-		t.promptly(ctx, "CompareAndSwap", func() {
+		t.promptly(ctx, "CompareAndSwap", func() string {
 			// Its version is stale, so that nothing is written in any case.
 			cur, swapped, err := t.store.CompareAndSwap(ctx, key, item.Version+1, []byte("late"), long)
-			if err == nil && (swapped || !same(cur, item)) {
-				t.Errorf("CompareAndSwap returned %s and no error although its context had ended, want what is stored or an error", show(cur))
+			if err != nil || !swapped && same(cur, item) {
+				return ""
 			}
+			return fmt.Sprintf("CompareAndSwap returned %s and no error although its context had ended, want what is stored or an error", show(cur))
 		})
 	}
 	t.stored(key, item)
 }
 
-// promptly wants call, whose context is done, to return soon.
-func (t *trial) promptly(ctx context.Context, what string, call func()) {
+// promptly wants call, whose context is done, to return soon, and without a
+// complaint.
+func (t *trial) promptly(ctx context.Context, what string, call func() (complaint string)) {
 	t.Helper()
-	start, done := time.Now(), make(chan struct{})
-	go func() {
-		defer close(done)
-		call()
-	}()
-	if !receive(done, prompt) {
-		if !receive(done, answer) {
+	start, done := time.Now(), make(chan string, 1)
+	go func() { done <- call() }()
+	complaint, ok := receive(done, prompt)
+	if !ok {
+		if complaint, ok = receive(done, answer); !ok {
 			t.Fatalf("%s has not returned within %v although its context had ended (%v)", what, answer, ctx.Err())
 		}
 		t.Errorf("%s took %v to return after its context had ended (%v), want at most %v", what, time.Since(start), ctx.Err(), prompt)
+	}
+	if complaint != "" {
+		t.Error(complaint)
 	}
 }
 
 // receive waits for at most about d. It goes by a timer and not by the clock, so
 // that a machine too busy to run this process at all is not held against the store.
-func receive(c <-chan struct{}, d time.Duration) bool {
+func receive(c <-chan string, d time.Duration) (s string, ok bool) {
 	select {
-	case <-c:
-		return true
+	case s = <-c:
+		return s, true
 	case <-time.After(d):
 	}
 	select {
-	case <-c:
-		return true
+	case s = <-c:
+		return s, true
 	default:
-		return false
+		return "", false
 	}
 }
 
@@ -180,10 +184,10 @@ func watches(t *trial) {
 		return false
 	})
 	cancel()
-	t.promptly(ctx, "Watch", func() {
-		err := <-ended
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("Watch returned %v after its context was cancelled, want the context's error", err)
+	t.promptly(ctx, "Watch", func() string {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			return fmt.Sprintf("Watch returned %v after its context was cancelled, want the context's error", err)
 		}
+		return ""
 	})
 }
