@@ -1,11 +1,22 @@
 package breakerhttp_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -35,32 +46,6 @@ func byPath(w http.ResponseWriter, req *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// eachProtocol runs f in a bubble, with a server that answers byPath.
-func eachProtocol(t *testing.T, f func(t *testing.T, srv *pipetest.Server)) {
-	t.Helper()
-	for _, name := range []string{"HTTP/1.1", "HTTP/2"} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				srv := pipetest.NewServer(t, http.HandlerFunc(byPath))
-				if name == "HTTP/2" {
-					srv.UseHTTP2()
-				}
-				f(t, srv)
-			})
-		})
-	}
-}
-
-// fetch returns a response with its body unread.
-func fetch(t *testing.T, rt http.RoundTripper, ctx context.Context, url string) *http.Response {
-	t.Helper()
-	resp, err := rt.RoundTrip(newRequest(t, ctx, url))
-	if err != nil {
-		t.Fatalf("GET %s: %v", url, err)
-	}
-	return resp
 }
 
 // failFourTimes brings a circuit with the default policy to the brink.
@@ -201,3 +186,645 @@ func TestBodyEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyTheBodyIsReplaced: a response is the one that base returned, and of
+// its fields only Body is another, where a body can still fail.
+func TestOnlyTheBodyIsReplaced(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		method  string
+		resp    http.Response
+		watched bool
+	}{
+		{"200", http.MethodGet, http.Response{StatusCode: 200}, true},
+		{"404", http.MethodPost, http.Response{StatusCode: 404}, true},
+		{"CONNECT", http.MethodConnect, http.Response{StatusCode: 200}, true},
+		{"HEAD", http.MethodHead, http.Response{StatusCode: 200}, false},
+		{"no body", http.MethodGet, http.Response{StatusCode: 204, Body: http.NoBody}, false},
+		{"101", http.MethodGet, http.Response{StatusCode: 101}, false},
+		{"failing status", http.MethodGet, http.Response{StatusCode: 503}, false},
+		{"ignored by the classifier", http.MethodGet, http.Response{StatusCode: 418}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fromBase := tt.resp
+			fromBase.Header, fromBase.Trailer = http.Header{"A": {"b"}}, http.Header{"C": nil}
+			fromBase.ContentLength, fromBase.TransferEncoding, fromBase.Uncompressed = -1, []string{"chunked"}, true
+			if fromBase.Body == nil {
+				fromBase.Body = io.NopCloser(iotest.ErrReader(errOwn))
+			}
+			before := fromBase
+			option, collect := newTally(t)
+			tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				before.Request, fromBase.Request = req, req
+				return &fromBase, nil
+			}), option, breakerhttp.WithClassifier(func(a breakerhttp.Attempt) breakerhttp.Outcome {
+				if a.Response.StatusCode == 418 {
+					return breakerhttp.Ignored
+				}
+				return breakerhttp.DefaultClassifier(a)
+			}))
+			req := newRequest(t, t.Context(), "http://a.test")
+			req.Method = tt.method
+			resp, err := tr.RoundTrip(req)
+			if err != nil {
+				t.Fatalf("RoundTrip: %v", err)
+			}
+			if resp != &fromBase {
+				t.Error("got another response than base returned")
+			}
+			if watched := resp.Body != before.Body; watched != tt.watched {
+				t.Errorf("the body was replaced: %t, want %t", watched, tt.watched)
+			}
+			if _, err := resp.Body.Read(nil); tt.resp.Body == nil && err != errOwn { //nolint:errorlint // as it is
+				t.Errorf("got error %v of the body, want %v", err, errOwn)
+			}
+			if failed := collect()["failure body"] == 1; failed != tt.watched {
+				t.Errorf("the body's error was counted: %t, want %t", failed, tt.watched)
+			}
+			after := *resp
+			after.Body = before.Body
+			if !reflect.DeepEqual(after, before) {
+				t.Errorf("got response %+v, want %+v", after, before)
+			}
+		})
+	}
+}
+
+// TestTrailers: announced or not, they arrive once the body has been read.
+func TestTrailers(t *testing.T) {
+	handler := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Trailer", "Announced")
+		_, _ = io.WriteString(w, "body")
+		w.Header().Set("Announced", "a")
+		w.Header().Set(http.TrailerPrefix+"Unannounced", "u")
+	}
+	for _, name := range []string{"HTTP/1.1", "HTTP/2"} {
+		t.Run(name, func(t *testing.T) {
+			srv := pipetest.NewServer(t, http.HandlerFunc(handler))
+			if name == "HTTP/2" {
+				srv.UseHTTP2()
+			}
+			resp := fetch(t, newTransport(t, srv.Transport), t.Context(), srv.URL)
+			defer resp.Body.Close()
+			if diff := cmp.Diff(http.Header{"Announced": nil}, resp.Trailer); diff != "" {
+				t.Errorf("before the end: trailers (-want +got):\n%s", diff)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				t.Fatalf("body: %v", err)
+			}
+			want := http.Header{"Announced": {"a"}, "Unannounced": {"u"}}
+			if diff := cmp.Diff(want, resp.Trailer); diff != "" {
+				t.Errorf("trailers (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCloseDuringRead: a body may be closed while it is read, and that is no
+// failure.
+func TestCloseDuringRead(t *testing.T) {
+	for _, setting := range [][]setting{nil, {speakHTTP2}} {
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(hangInBody))
+		srv.Config.Protocols = new(http.Protocols)
+		srv.Config.Protocols.SetHTTP1(true)
+		srv.Config.Protocols.SetUnencryptedHTTP2(true)
+		srv.Start()
+		defer srv.Close()
+		option, collect := newTally(t)
+		tr := newTransport(t, newBase(t, setting...), option)
+		const n = 20
+		var wg sync.WaitGroup
+		for range n {
+			resp := fetch(t, tr, t.Context(), srv.URL)
+			for range 2 {
+				wg.Go(func() { _ = resp.Body.Close() })
+			}
+			wg.Go(func() { _, _ = io.Copy(io.Discard, resp.Body) })
+		}
+		wg.Wait()
+		if diff := cmp.Diff(tally{"success": n}, collect()); diff != "" {
+			t.Errorf("counted (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// A pairedBody ends a Read by Close, which returns only after it.
+type pairedBody struct{ closed, read chan struct{} }
+
+func (b *pairedBody) Read([]byte) (int, error) {
+	<-b.closed
+	return 0, errOwn
+}
+
+func (b *pairedBody) Close() error {
+	close(b.closed)
+	<-b.read
+	return nil
+}
+
+// TestReadEndedByClose: a Read that fails by the Close of another goroutine has
+// failed after it, though it returns before.
+func TestReadEndedByClose(t *testing.T) {
+	body := &pairedBody{make(chan struct{}), make(chan struct{})}
+	option, collect := newTally(t)
+	resp := fetch(t, newTransport(t, roundTripFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: body}, nil
+	}), option), t.Context(), "http://a.test")
+	go func() {
+		defer close(body.read)
+		_, _ = resp.Body.Read(make([]byte, 1))
+	}()
+	_ = resp.Body.Close()
+	if diff := cmp.Diff(tally{"success": 1}, collect()); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+}
+
+// TestLateFailureOfProbe: what a probe's body takes back is in the closed
+// circuit that it led to, or, before that, the probe.
+func TestLateFailureOfProbe(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		successes int
+		before    breakerhttp.State
+		after     breakerhttp.State
+		run       int
+	}{
+		{"that closed the circuit", 1, breakerhttp.StateClosed, breakerhttp.StateClosed, 1},
+		{"that is not enough", 2, breakerhttp.StateHalfOpen, breakerhttp.StateOpen, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := pipetest.NewServer(t, http.HandlerFunc(byPath))
+				tr := newTransport(t, srv.Transport, breakerhttp.WithPolicy(breakerhttp.Policy{ProbeSuccesses: tt.successes}))
+				failFourTimes(t, tr, srv.URL)
+				_ = fetch(t, tr, t.Context(), srv.URL+"/503").Body.Close()
+				wantState(t, tr, srv.URL, breakerhttp.StateOpen)
+				time.Sleep(time.Minute)
+				resp := fetch(t, tr, t.Context(), srv.URL+"/truncate")
+				defer resp.Body.Close()
+				wantState(t, tr, srv.URL, tt.before)
+				if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+					t.Error("a truncated body has ended well")
+				}
+				wantState(t, tr, srv.URL, tt.after)
+				wantRun(t, tr, srv.URL, tt.run)
+			})
+		})
+	}
+}
+
+// TestBodyOfLateProbe: a probe that has been given up has failed, whatever it
+// answers then, and however that ends.
+func TestBodyOfLateProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := pipetest.NewServer(t, http.HandlerFunc(byPath))
+		option, collect := newTally(t)
+		tr := newTransport(t, srv.Transport, option)
+		failFourTimes(t, tr, srv.URL)
+		_ = fetch(t, tr, t.Context(), srv.URL+"/503").Body.Close()
+		time.Sleep(time.Minute)
+		resp := fetch(t, tr, t.Context(), srv.URL+"/late")
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+			t.Error("a truncated body has ended well")
+		}
+		wantState(t, tr, srv.URL, breakerhttp.StateOpen)
+		if diff := cmp.Diff(tally{"failure 503": 5, "failure timeout": 1}, collect()); diff != "" {
+			t.Errorf("counted (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestLateFailureInWindow: a late failure turns a counted success into a
+// failure, until that has left the window; and changes nothing in a later state.
+func TestLateFailureInWindow(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		after time.Duration
+		reset bool
+		want  breakerhttp.Counts
+	}{
+		{"at once", 0, false, breakerhttp.Counts{Requests: 2, Failures: 1, ConsecutiveFailures: 1}},
+		{"after the window", 20 * time.Second, false, breakerhttp.Counts{ConsecutiveFailures: 1}},
+		{"after a reset", 0, true, breakerhttp.Counts{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := pipetest.NewServer(t, http.HandlerFunc(byPath))
+				tr := newTransport(t, srv.Transport, breakerhttp.WithPolicy(breakerhttp.Policy{FailureRatio: 1}))
+				if _, err := get(tr, srv.URL+"/ok"); err != nil {
+					t.Fatal(err)
+				}
+				resp := fetch(t, tr, t.Context(), srv.URL+"/truncate")
+				defer resp.Body.Close()
+				time.Sleep(tt.after)
+				if tt.reset {
+					tr.Reset(srv.URL)
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				s := snapshot(t, tr, srv.URL)
+				if s.Counts != tt.want {
+					t.Errorf("got counts %+v, want %+v", s.Counts, tt.want)
+				}
+				if want := (breakerhttp.Totals{Success: 2, Failure: 1}); s.Totals != want {
+					t.Errorf("got totals %+v, want %+v", s.Totals, want)
+				}
+			})
+		})
+	}
+}
+
+// TestRequestBodyFault: a body that fails, or is not as long as it says, is the
+// caller's fault, though it is the server or net/http that complains.
+func TestRequestBodyFault(t *testing.T) {
+	wantWhole := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		if string(body) != "whole" {
+			<-req.Context().Done() // no answer that could come before the fault is found
+		}
+	})
+	broken := func() io.Reader { return io.MultiReader(strings.NewReader("part"), iotest.ErrReader(errOwn)) }
+	for _, tt := range []struct {
+		name   string
+		body   func() io.Reader
+		length int64
+		want   tally
+	}{
+		{"whole", func() io.Reader { return strings.NewReader("whole") }, 5, tally{"success": 1}},
+		{"whole, of unknown length", func() io.Reader { return strings.NewReader("whole") }, -1, tally{"success": 1}},
+		{"whole, EOF with the data", func() io.Reader { return iotest.DataErrReader(strings.NewReader("whole")) }, 5, tally{"success": 1}},
+		{"broken", broken, 10, tally{"ignored": 1}},
+		{"broken, of unknown length", broken, -1, tally{"ignored": 1}},
+		{"broken at once", func() io.Reader { return iotest.ErrReader(errOwn) }, 0, tally{"ignored": 1}},
+		{"too short", func() io.Reader { return strings.NewReader("part") }, 5, tally{"ignored": 1}},
+		{"too long", func() io.Reader { return strings.NewReader("too long") }, 5, tally{"ignored": 1}},
+	} {
+		for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+			t.Run(tt.name+"/"+proto, func(t *testing.T) {
+				srv := pipetest.NewServer(t, wantWhole)
+				if proto == "HTTP/2" {
+					srv.UseHTTP2()
+				}
+				got := judged(t, srv.Transport, post(t, srv.URL, tt.body(), tt.length))
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Errorf("counted (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// TestRequestBodyFaultAndResponse: a host that answers all the same is judged by
+// its answer.
+func TestRequestBodyFaultAndResponse(t *testing.T) {
+	for status, want := range map[int]tally{413: {"success": 1}, 503: {"failure 503": 1}} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				_, err := io.Copy(io.Discard, req.Body)
+				if !errors.Is(err, errOwn) {
+					t.Errorf("base read %v, want the body's own error", err)
+				}
+				return respond(status)(req)
+			})
+			got := judged(t, base, post(t, "http://a.test", iotest.ErrReader(errOwn), -1))
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRequestBodyFaultAfterHeaders: nor is it the host's fault if the caller's
+// body fails while that of the response is being read.
+func TestRequestBodyFaultAfterHeaders(t *testing.T) {
+	echo := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		both := http.NewResponseController(w)
+		_ = both.EnableFullDuplex()
+		_ = both.Flush()
+		if _, err := io.Copy(w, req.Body); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+		t.Run(proto, func(t *testing.T) {
+			srv := pipetest.NewServer(t, echo)
+			if proto == "HTTP/2" {
+				srv.UseHTTP2()
+			}
+			option, collect := newTally(t)
+			tr := newTransport(t, srv.Transport, option)
+			body, w := io.Pipe()
+			resp, err := tr.RoundTrip(post(t, srv.URL, body, -1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			_ = w.CloseWithError(errOwn)
+			if _, err := io.ReadAll(resp.Body); err == nil {
+				t.Error("the response's body has ended well, want it broken off")
+			}
+			if diff := cmp.Diff(tally{"success": 1}, collect()); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// An endlessBody waits in Read until it is closed, and then returns err.
+type endlessBody struct {
+	err    error
+	closed chan struct{}
+}
+
+func newEndlessBody(err error) *endlessBody { return &endlessBody{err, make(chan struct{})} }
+
+func (b *endlessBody) Read([]byte) (int, error) {
+	<-b.closed
+	return 0, b.err
+}
+
+func (b *endlessBody) Close() error {
+	close(b.closed)
+	return nil
+}
+
+// TestRequestBodyClosedByBase: when the host has failed, base closes the body.
+// What that makes a Read return is not the caller's fault.
+func TestRequestBodyClosedByBase(t *testing.T) {
+	for _, err := range []error{errOwn, io.EOF} {
+		t.Run(fmt.Sprint(err), func(t *testing.T) {
+			req := post(t, "http://a.test", nil, 10)
+			req.Body = newEndlessBody(err)
+			base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				read := make(chan error)
+				go func() {
+					_, err := req.Body.Read(make([]byte, 1))
+					read <- err
+				}()
+				_ = req.Body.Close()
+				if got := <-read; got != err { //nolint:errorlint // as it is
+					t.Errorf("base read %v, want %v", got, err)
+				}
+				return nil, &net.OpError{Op: "read", Err: errors.New("reset")}
+			})
+			got := judged(t, base, req)
+			if diff := cmp.Diff(tally{"failure connection": 1}, got); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestHostFailsDuringUpload: the same, by a server that hangs up on an upload.
+func TestHostFailsDuringUpload(t *testing.T) {
+	hangUp := func(conn net.Conn) { _, _ = conn.Read(make([]byte, 4<<10)) }
+	for name, length := range map[string]int64{"known length": 1 << 20, "unknown length": -1} {
+		t.Run(name, func(t *testing.T) {
+			r, w := io.Pipe()
+			go func() {
+				_, err := w.Write(make([]byte, 1<<20)) // until base closes r
+				_ = w.CloseWithError(err)
+			}()
+			base, url := at(serving(hangUp))(t)
+			got := judged(t, base, post(t, url, r, length))
+			_ = r.Close()
+			if diff := cmp.Diff(tally{"failure connection": 1}, got); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRequestIsTheCallersOwn: base gets the very request, if its body is none or
+// can be had again; else a copy, and the caller sees none of that.
+func TestRequestIsTheCallersOwn(t *testing.T) {
+	up := newUpstream(http.StatusOK)
+	srv := pipetest.NewServer(t, up)
+	var got atomic.Pointer[http.Request]
+	tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		got.Store(req)
+		return srv.Transport.RoundTrip(req)
+	}))
+	withGetBody := post(t, srv.URL, strings.NewReader("x"), 1)
+	withGetBody.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }
+	noBody := post(t, srv.URL, nil, 0)
+	noBody.Body = http.NoBody
+	for _, tt := range []struct {
+		name string
+		req  *http.Request
+		own  bool
+	}{
+		{"no body", newRequest(t, t.Context(), srv.URL), true},
+		{"http.NoBody", noBody, true},
+		{"GetBody", withGetBody, true},
+		{"no GetBody", post(t, srv.URL, strings.NewReader("x"), 1), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := *tt.req
+			resp, err := tr.RoundTrip(tt.req)
+			if err != nil {
+				t.Fatalf("RoundTrip: %v", err)
+			}
+			_ = resp.Body.Close()
+			if own := got.Load() == tt.req; own != tt.own {
+				t.Errorf("base got the caller's own request: %t, want %t", own, tt.own)
+			}
+			if resp.Request != tt.req {
+				t.Errorf("got response to request %p, want the caller's own, %p", resp.Request, tt.req)
+			}
+			if tt.req.Body != before.Body || tt.req.ContentLength != before.ContentLength || tt.req.Context() != before.Context() {
+				t.Error("the caller's request was modified")
+			}
+		})
+	}
+}
+
+// TestFaultBehindGetBody: a body that can be had again is not watched.
+func TestFaultBehindGetBody(t *testing.T) {
+	base, url := at(serving(faultserver.Hangup))(t)
+	req := post(t, url, iotest.ErrReader(errOwn), 5)
+	req.GetBody = func() (io.ReadCloser, error) { return nil, errOwn }
+	got := judged(t, base, req)
+	if diff := cmp.Diff(tally{"failure connection": 1}, got); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+}
+
+// TestForeignResponseRequest: a base that answers another request, as one that
+// follows redirects does, keeps that in the response.
+func TestForeignResponseRequest(t *testing.T) {
+	other := newRequest(t, t.Context(), "http://b.test")
+	tr := newTransport(t, roundTripFunc(func(*http.Request) (*http.Response, error) {
+		return respond(http.StatusOK)(other)
+	}))
+	resp, err := tr.RoundTrip(post(t, "http://a.test", strings.NewReader("x"), 1))
+	if err != nil {
+		t.Fatalf("RoundTrip: %v", err)
+	}
+	defer resp.Body.Close()
+	if resp.Request != other {
+		t.Errorf("got the response's Request %v, want base's own", resp.Request)
+	}
+}
+
+// TestClientTimeoutInBody: a host that stalls in the middle is as guilty.
+func TestClientTimeoutInBody(t *testing.T) {
+	const n = 1000
+	for _, name := range []string{"HTTP/1.1", "HTTP/2"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := pipetest.NewServer(t, http.HandlerFunc(hangInBody))
+				if name == "HTTP/2" {
+					srv.UseHTTP2()
+				}
+				option, collect := newTally(t)
+				tr := newTransport(t, srv.Transport, option)
+				tr.ForceClosed(srv.URL)
+				timeOut(t, &http.Client{Transport: tr, Timeout: time.Second}, srv.URL, n)
+				if diff := cmp.Diff(tally{"success": n, "failure timeout": n}, collect()); diff != "" {
+					t.Errorf("counted (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// hangInBody begins a body and does not end it.
+func hangInBody(w http.ResponseWriter, req *http.Request) {
+	_, _ = io.WriteString(w, "part")
+	_ = http.NewResponseController(w).Flush()
+	<-req.Context().Done()
+}
+
+// A halfCloser is a connection whose ways can be closed one by one.
+type halfCloser interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+// newUpgradeServer returns a server that switches to what talk does.
+func newUpgradeServer(t *testing.T, talk func(halfCloser)) *httptest.Server {
+	var talking sync.WaitGroup // a server does not wait for hijacked connections
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		talking.Add(1)
+		defer talking.Done()
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Errorf("Hijack: %v", err)
+			return
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second)) // a test that fails must end
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: talk\r\n\r\n")
+		talk(conn.(*net.TCPConn))
+	}))
+	t.Cleanup(func() {
+		srv.Close()
+		talking.Wait()
+	})
+	return srv
+}
+
+// TestUpgrade switches protocols through a Transport, by itself and within
+// httputil.ReverseProxy, and closes one way of the connection after the other.
+func TestUpgrade(t *testing.T) {
+	dials := map[string]func(*testing.T, *httptest.Server, *breakerhttp.Transport) halfCloser{
+		"client": upgrade,
+		"proxy": func(t *testing.T, srv *httptest.Server, tr *breakerhttp.Transport) halfCloser {
+			target, _ := url.Parse(srv.URL)
+			proxy := httptest.NewServer(&httputil.ReverseProxy{
+				Transport: tr,
+				Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+			})
+			t.Cleanup(proxy.Close)
+			return upgradeRaw(t, proxy.Listener.Addr().String())
+		},
+	}
+	talks := map[string]struct{ server, client func(*testing.T, halfCloser) }{
+		"client closes first": {listen, speak},
+		"server closes first": {speak, listen},
+	}
+	for through, dial := range dials {
+		for name, talk := range talks {
+			t.Run(through+"/"+name, func(t *testing.T) {
+				srv := newUpgradeServer(t, func(conn halfCloser) { talk.server(t, conn) })
+				option, collect := newTally(t)
+				tr := newTransport(t, newBase(t), option)
+				conn := dial(t, srv, tr)
+				talk.client(t, conn)
+				_ = conn.Close()
+				if diff := cmp.Diff(tally{"success": 1}, collect()); diff != "" {
+					t.Errorf("counted (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// speak says something, closes its way, and still hears the answer.
+func speak(t *testing.T, conn halfCloser) {
+	if _, err := io.WriteString(conn, "ping"); err != nil {
+		t.Errorf("speaker: Write: %v", err)
+	}
+	if err := conn.CloseWrite(); err != nil {
+		t.Errorf("speaker: CloseWrite: %v", err)
+	}
+	if got, err := io.ReadAll(conn); string(got) != "pong" || err != nil {
+		t.Errorf("speaker heard %q, %v; want pong", got, err)
+	}
+}
+
+// listen hears all there is to hear, and answers only then.
+func listen(t *testing.T, conn halfCloser) {
+	if got, err := io.ReadAll(conn); string(got) != "ping" || err != nil {
+		t.Errorf("listener heard %q, %v; want ping", got, err)
+	}
+	if _, err := io.WriteString(conn, "pong"); err != nil {
+		t.Errorf("listener: Write: %v", err)
+	}
+	if err := conn.CloseWrite(); err != nil {
+		t.Errorf("listener: CloseWrite: %v", err)
+	}
+}
+
+// upgrade switches protocols by the Transport itself.
+func upgrade(t *testing.T, srv *httptest.Server, tr *breakerhttp.Transport) halfCloser {
+	req := newRequest(t, t.Context(), srv.URL)
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "talk")
+	resp, err := (&http.Client{Transport: tr}).Do(req)
+	if err != nil {
+		t.Fatalf("upgrade: %v", err)
+	}
+	conn, ok := resp.Body.(halfCloser)
+	if resp.StatusCode != http.StatusSwitchingProtocols || !ok {
+		t.Fatalf("got status %s with a %T, want 101 with a connection", resp.Status, resp.Body)
+	}
+	return conn
+}
+
+// upgradeRaw switches protocols as a client of a proxy.
+func upgradeRaw(t *testing.T, addr string) halfCloser {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: talk\r\n\r\n")
+	r := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("got %v, %v; want 101", resp, err)
+	}
+	return &bufferedConn{conn.(*net.TCPConn), r}
+}
+
+type bufferedConn struct {
+	*net.TCPConn
+	r *bufio.Reader
+}
+
+func (c *bufferedConn) Read(p []byte) (int, error) { return c.r.Read(p) }

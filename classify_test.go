@@ -1,21 +1,181 @@
 package breakerhttp_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/breakerhttp/breakerhttp"
 	"github.com/breakerhttp/breakerhttp/internal/faultserver"
+	"github.com/breakerhttp/breakerhttp/internal/pipetest"
 )
+
+// TestNoSecrets sends what must not be told in every place where callers put it,
+// to upstreams that fail in ways that repeat it.
+func TestNoSecrets(t *testing.T) {
+	const secret = "hunter2"
+	var logged bytes.Buffer
+	reader, mp := newMeter()
+	spans := tracetest.NewSpanRecorder()
+	tracer := trace.NewTracerProvider(trace.WithSpanProcessor(spans)).Tracer("")
+	upstream := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Path == "/status" {
+			resp, _ := respond(500)(req)
+			resp.Status = "500 " + secret
+			return resp, nil
+		}
+		return nil, fmt.Errorf("malformed response %q to %s", secret, req.URL)
+	})
+	tr := newTransport(t, upstream, breakerhttp.WithMeterProvider(mp),
+		breakerhttp.WithTransitionHook(breakerhttp.LogTransitions(slog.New(slog.NewTextHandler(&logged, nil)))))
+	var told []string
+	for i := range 20 {
+		ctx, span := tracer.Start(context.Background(), "call")
+		url := fmt.Sprintf("http://user:%s@h%d.test/%s?token=%s#%s", secret, i%2, []string{"status", "error"}[i%2], secret, secret)
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		req.Header.Set("Authorization", "Bearer "+secret)
+		if _, err := do(tr, req); errors.Is(err, breakerhttp.ErrOpen) {
+			told = append(told, err.Error(), fmt.Sprintf("%+v", err))
+		}
+		span.End()
+	}
+	if len(told) == 0 {
+		t.Fatal("nothing was refused")
+	}
+	for s := range tr.Snapshots() {
+		b, _ := json.Marshal(s)
+		told = append(told, string(b))
+	}
+	b, _ := json.Marshal(tr.Transitions())
+	told = append(told, string(b), logged.String(), fmt.Sprint(collectPoints(t, reader)))
+	for _, span := range spans.Ended() {
+		told = append(told, fmt.Sprint(span.Events(), span.Attributes()))
+	}
+	for _, s := range told {
+		if strings.Contains(s, secret) {
+			t.Errorf("a secret is told: %s", s)
+		}
+	}
+}
+
+// TestAttempt: what a classifier is told.
+func TestAttempt(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		status int
+		err    error
+	}{
+		{"response", 404, nil},
+		{"error", 0, errOwn},
+		{"both, against the contract of RoundTripper", 200, errOwn},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := roundTripFunc(func(req *http.Request) (resp *http.Response, _ error) {
+					time.Sleep(3 * time.Second)
+					if tt.status != 0 {
+						resp, _ = respond(tt.status)(req)
+					}
+					return resp, tt.err
+				})
+				var got breakerhttp.Attempt
+				tr := newTransport(t, base, breakerhttp.WithClassifier(func(a breakerhttp.Attempt) breakerhttp.Outcome {
+					got = a
+					return breakerhttp.Ignored
+				}))
+				req := post(t, "http://a.test", strings.NewReader("x"), 1)
+				resp, err := tr.RoundTrip(req)
+				if err != tt.err || (resp != nil) != (tt.status != 0) { //nolint:errorlint // as it is
+					t.Errorf("RoundTrip: got %v, %v; want what base returned", resp, err)
+				}
+				if got.Request != req {
+					t.Errorf("got Request %p, want the caller's own, %p", got.Request, req)
+				}
+				if got.Err != tt.err { //nolint:errorlint // as it is
+					t.Errorf("got Err %v, want %v", got.Err, tt.err)
+				}
+				if want := resp; tt.err == nil && got.Response != want || tt.err != nil && got.Response != nil {
+					t.Errorf("got Response %v with Err %v, want exactly one", got.Response, got.Err)
+				}
+				if want := 3 * time.Second; got.Duration != want {
+					t.Errorf("got Duration %v, want %v", got.Duration, want)
+				}
+			})
+		})
+	}
+}
+
+// TestClassifier: the outcome is the classifier's, and the error.type fits.
+func TestClassifier(t *testing.T) {
+	refusal := &breakerhttp.OpenError{}
+	always := func(o breakerhttp.Outcome) breakerhttp.Classifier {
+		return func(breakerhttp.Attempt) breakerhttp.Outcome { return o }
+	}
+	failure := always(breakerhttp.Failure)
+	for _, tt := range []struct {
+		name       string
+		classifier breakerhttp.Classifier
+		status     int // or, if it is 0
+		err        error
+		want       tally
+	}{
+		{"a status that fails too", breakerhttp.FailureStatus(429, 404), 404, nil, tally{"failure 404": 1}},
+		{"a status that does not", breakerhttp.FailureStatus(429, 404), 403, nil, tally{"success": 1}},
+		{"a status that fails anyway", breakerhttp.FailureStatus(429), 500, nil, tally{"failure 500": 1}},
+		{"an error, by status", breakerhttp.FailureStatus(429), 0, errRefused, tally{"failure connect": 1}},
+		{"a success is a failure", failure, 200, nil, tally{"failure 200": 1}},
+		{"an error is a failure", failure, 0, errRefused, tally{"failure connect": 1}},
+		{"an inner refusal is a failure", failure, 0, refusal, tally{"failure circuit_open": 1}},
+		{"a failure is a success", always(breakerhttp.Success), 503, nil, tally{"success": 1}},
+		{"an error is a success", always(breakerhttp.Success), 0, errRefused, tally{"success": 1}},
+		{"a failure is ignored", always(breakerhttp.Ignored), 503, nil, tally{"ignored": 1}},
+		{"no such outcome", always(breakerhttp.Failure + 1), 503, nil, tally{"ignored": 1}},
+		{"no such outcome of an error", always(255), 0, errRefused, tally{"ignored": 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if tt.status == 0 {
+					return nil, tt.err
+				}
+				return respond(tt.status)(req)
+			})
+			got := judged(t, base, newRequest(t, t.Context(), "http://a.test"), breakerhttp.WithClassifier(tt.classifier))
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("what is ignored by default is a failure", func(t *testing.T) {
+		base, url := at(answering(200))(t)
+		req := newRequest(t, t.Context(), url)
+		req.Method = "G ET"
+		got := judged(t, base, req, breakerhttp.WithClassifier(failure))
+		if diff := cmp.Diff(tally{"failure _OTHER": 1}, got); diff != "" {
+			t.Errorf("counted (-want +got):\n%s", diff)
+		}
+	})
+}
 
 const (
 	truncated      = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart"
@@ -117,6 +277,267 @@ func TestOtherScheme(t *testing.T) {
 		got := judged(t, base, newRequest(t, t.Context(), "unix:///var/run/a.sock"), key)
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%v: counted (-want +got):\n%s", tt.err, diff)
+		}
+	}
+}
+
+// TestClientTimeout: http.Client.Timeout ends requests in one of many ways, by
+// chance. Each is the host's failure; none is missed in a thousand.
+func TestClientTimeout(t *testing.T) {
+	const n = 1000
+	for _, tt := range []struct {
+		name     string
+		settings []setting
+	}{
+		{"HTTP/1.1", nil},
+		{"HTTP/2", []setting{speakHTTP2}},
+		{"dialing", []setting{blackHole}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(hang))
+			srv.Config.Protocols = new(http.Protocols)
+			srv.Config.Protocols.SetHTTP1(true)
+			srv.Config.Protocols.SetUnencryptedHTTP2(true)
+			srv.Start()
+			defer srv.Close()
+			base := newBase(t, tt.settings...)
+			var late atomic.Int64
+			option, collect := newTally(t)
+			tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if deadline, _ := req.Context().Deadline(); !time.Now().Before(deadline) {
+					late.Add(1)
+				}
+				return base.RoundTrip(req)
+			}), option)
+			tr.ForceClosed(srv.URL)
+			timeOut(t, &http.Client{Transport: tr, Timeout: 50 * time.Millisecond}, srv.URL, n)
+
+			got := collect()
+			if ignored := got["ignored"]; ignored > 0 && ignored <= late.Load() {
+				// The machine was so busy that they were late before they were sent.
+				t.Logf("%d requests had no chance", ignored)
+				got["failure timeout"] += ignored
+				delete(got, "ignored")
+			}
+			if diff := cmp.Diff(tally{"failure timeout": n}, got); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// timeOut sends n requests, many at once, which must all time out.
+func timeOut(t *testing.T, client *http.Client, url string, n int) {
+	t.Helper()
+	const workers = 100
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for range n / workers {
+				if err := readAll(client, url); !isTimeout(err) {
+					t.Errorf("got %v, want a timeout", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func readAll(client *http.Client, url string) error {
+	resp, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := err.(net.Error) //nolint:errorlint // what callers of http.Client do
+	return ok && timeout.Timeout()
+}
+
+// blackHole dials what never answers.
+func blackHole(_ testing.TB, base *http.Transport) {
+	base.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+}
+
+// errRefused is what a dialer returns.
+var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+
+// errOwn is a caller's.
+var errOwn = errors.New("enough")
+
+// timeoutError is a caller's own too, though it looks like one of the network.
+type timeoutError struct{}
+
+func (timeoutError) Error() string { return "own timeout" }
+
+func (timeoutError) Timeout() bool { return true }
+
+func (timeoutError) Temporary() bool { return true }
+
+// TestContextFirst: whatever the error of base is, the context and the clock
+// tell first. All base does is to let some time pass, and to return err.
+func TestContextFirst(t *testing.T) {
+	background := func(ctx context.Context) (context.Context, context.CancelFunc) { return ctx, func() {} }
+	deadline := func(d time.Duration) contextFunc {
+		return func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, d) }
+	}
+	cancelled := func(d time.Duration, cause error) contextFunc {
+		return func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			if d == 0 {
+				cancel(cause)
+			}
+			stop := time.AfterFunc(d, func() { cancel(cause) }).Stop
+			return ctx, func() { stop(); cancel(nil) }
+		}
+	}
+	const before, during, never = 0, time.Second, time.Hour
+	refusal := fmt.Errorf("base: %w", &breakerhttp.OpenError{})
+	tests := []struct {
+		name string
+		ctx  contextFunc
+		err  error
+		want tally
+	}{
+		{"nothing happened", background, errRefused, tally{"failure connect": 1}},
+		{"deadline far away", deadline(never), errRefused, tally{"failure connect": 1}},
+		{"deadline passes", deadline(during), errRefused, tally{"failure timeout": 1}},
+		{"deadline passes, base calls it cancelled", deadline(during), context.Canceled, tally{"failure timeout": 1}},
+		{"deadline had passed", deadline(before), context.DeadlineExceeded, tally{"ignored": 1}},
+		{"deadline had passed, refused", deadline(before), errRefused, tally{"ignored": 1}},
+		{"deadline had passed, its timer is late", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return lateContext{ctx, time.Now()}, func() {}
+		}, errRefused, tally{"ignored": 1}},
+		{"deadline passes, its timer is late", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return lateContext{ctx, time.Now().Add(during)}, func() {}
+		}, errRefused, tally{"failure timeout": 1}},
+		{"deadline with a cause", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeoutCause(ctx, during, errOwn)
+		}, errOwn, tally{"failure timeout": 1}},
+		{"deadline of a parent, child cancelled later", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithTimeout(ctx, during)
+			ctx, cancelChild := cancelled(during+1, errOwn)(ctx)
+			return ctx, func() { cancelChild(); cancel() }
+		}, errRefused, tally{"failure timeout": 1}},
+		{"cancelled, and refused", cancelled(during, nil), errRefused, tally{"ignored": 1}},
+		{"cancelled before", cancelled(before, nil), context.Canceled, tally{"ignored": 1}},
+		{"cancelled with a cause", cancelled(during, errOwn), errOwn, tally{"ignored": 1}},
+		{"cancelled with a timeout of the caller's", cancelled(during, timeoutError{}), timeoutError{}, tally{"ignored": 1}},
+		{"cancelled before a deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithTimeout(ctx, never)
+			ctx, cancelChild := cancelled(during, nil)(ctx)
+			return ctx, func() { cancelChild(); cancel() }
+		}, context.Canceled, tally{"ignored": 1}},
+		{"a deadline is the cause", cancelled(during, fmt.Errorf("gave up: %w", context.DeadlineExceeded)), errOwn, tally{"failure timeout": 1}},
+		{"a deadline was the cause", cancelled(before, context.DeadlineExceeded), errRefused, tally{"ignored": 1}},
+		{"context.Canceled without a cause in the context", background, context.Canceled, tally{"failure connection": 1}},
+		{"inner refusal, deadline passes", deadline(during), refusal, tally{"ignored": 1}},
+		{"inner refusal", background, refusal, tally{"ignored": 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := tt.ctx(t.Context())
+				defer cancel()
+				base := roundTripFunc(func(*http.Request) (*http.Response, error) {
+					time.Sleep(during + 2)
+					return nil, tt.err
+				})
+				got := judged(t, base, newRequest(t, ctx, "http://a.test"))
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Errorf("counted (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// A lateContext does not end at its deadline.
+type lateContext struct {
+	context.Context
+	deadline time.Time
+}
+
+func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
+type contextFunc func(context.Context) (context.Context, context.CancelFunc)
+
+// TestTypePrecedence: where an error is of many types, the first row counts.
+func TestTypePrecedence(t *testing.T) {
+	proxyconnect := func(err error) error { return &net.OpError{Op: "proxyconnect", Net: "tcp", Err: err} }
+	dns := &net.DNSError{Err: "no such host", Name: "a.test", IsNotFound: true}
+	slowDNS := &net.DNSError{Err: "i/o timeout", Name: "a.test", IsTimeout: true}
+	short := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	tests := []struct {
+		name string
+		err  error
+		want tally
+	}{
+		{"short for a proxy", proxyconnect(short), tally{"ignored": 1}},
+		{"timeout of DNS", &net.OpError{Op: "dial", Net: "tcp", Err: slowDNS}, tally{"failure timeout": 1}},
+		{"timeout of a proxy", proxyconnect(&net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}), tally{"failure timeout": 1}},
+		{"DNS of a proxy", proxyconnect(&net.OpError{Op: "dial", Net: "tcp", Err: dns}), tally{"failure dns": 1}},
+		{"proxy before dial", proxyconnect(errRefused), tally{"failure proxy": 1}},
+		{"a timeout of base's own", context.DeadlineExceeded, tally{"failure timeout": 1}},
+		{"wrapped by a base", fmt.Errorf("base: %w", errRefused), tally{"failure connect": 1}},
+		{"text tells nothing", errors.New("dial tcp: lookup a.test: no such host; context canceled; i/o timeout"), tally{"failure connection": 1}},
+		{"EOF", io.EOF, tally{"failure connection": 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			base := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, tt.err })
+			got := judged(t, base, newRequest(t, t.Context(), "http://a.test"))
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCancelled: net/http returns the cause of a cancelled context itself, and
+// errors of its own for Request.Cancel. A deadline that has passed at that very
+// moment, as http.Client.Timeout makes it, is a timeout all the same.
+func TestCancelled(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		cancel   func(cancel context.CancelCauseFunc, legacy chan struct{})
+		deadline time.Duration
+		want     tally
+	}{
+		{"context", func(cancel context.CancelCauseFunc, _ chan struct{}) { cancel(nil) }, time.Hour, tally{"ignored": 1}},
+		{"context with a cause", func(cancel context.CancelCauseFunc, _ chan struct{}) { cancel(errOwn) }, time.Hour, tally{"ignored": 1}},
+		{"Request.Cancel", func(_ context.CancelCauseFunc, legacy chan struct{}) { close(legacy) }, time.Hour, tally{"ignored": 1}},
+		{"Request.Cancel at the deadline", func(_ context.CancelCauseFunc, legacy chan struct{}) { close(legacy) }, time.Second, tally{"failure timeout": 1}},
+	} {
+		for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+			t.Run(tt.name+"/"+proto, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					srv := pipetest.NewServer(t, http.HandlerFunc(hang))
+					if proto == "HTTP/2" {
+						srv.UseHTTP2()
+					}
+					ctx, stop := context.WithTimeout(t.Context(), tt.deadline)
+					defer stop()
+					ctx, cancel := context.WithCancelCause(ctx)
+					defer cancel(nil)
+					req := newRequest(t, ctx, srv.URL)
+					legacy := make(chan struct{})
+					//lint:ignore SA1019 http.Client uses it still
+					req.Cancel = legacy
+					time.AfterFunc(time.Second, func() { tt.cancel(cancel, legacy) })
+					got := judged(t, srv.Transport, req)
+					if diff := cmp.Diff(tt.want, got); diff != "" {
+						t.Errorf("counted (-want +got):\n%s", diff)
+					}
+				})
+			})
 		}
 	}
 }

@@ -187,7 +187,7 @@ func (m *contractModel) open(h *modelHost, at time.Duration, reason breakerhttp.
 
 func (m *contractModel) enter(h *modelHost, e *era, at time.Duration, reason breakerhttp.Reason) {
 	m.events = append(m.events, modelEvent{h, at, breakerhttp.Transition{
-		Key: h.key, From: h.now().state, To: e.state, Reason: reason, Counts: h.counts(at),
+		Key: h.key, From: h.now().state, To: e.state, Reason: reason, Counts: h.counts(at), Seq: uint64(len(m.events) + 1),
 	}})
 	h.eras = append(h.eras, e)
 }

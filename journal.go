@@ -16,6 +16,7 @@ type journal struct {
 	hook func(context.Context, Transition)
 
 	mu     sync.Mutex
+	seq    uint64       // of the latest transition
 	recent []Transition // a ring once it is full
 	next   int          // in the ring: the oldest
 }
@@ -46,6 +47,8 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 	j := &h.t.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.seq++
+	tr.Seq = j.seq
 	if len(j.recent) < journalSize {
 		j.recent = append(j.recent, tr)
 	} else {

@@ -2,10 +2,8 @@ package breakerhttp
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
-	"log/slog"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
@@ -58,54 +56,6 @@ type Totals struct {
 	Refused uint64 `json:"refused"`
 }
 
-// A Transition is a change of a circuit's state.
-type Transition struct {
-	Key     string        `json:"key"`
-	From    State         `json:"from"`
-	To      State         `json:"to"`
-	At      time.Time     `json:"at"`
-	Reason  Reason        `json:"reason"`   // machine-readable
-	Detail  string        `json:"detail"`   // for people, as OpenError.Reason
-	OpenFor time.Duration `json:"open_for"` // if To is StateOpen, and not forced; in JSON a number of seconds
-	Counts  Counts        `json:"counts"`   // of From, as it ended
-}
-
-// A Reason of a [Transition] is "consecutive_failures", "failure_ratio",
-// "slow_ratio", "trip_when", "open_elapsed", "probe_succeeded", "probe_failed",
-// "probe_timeout", "forced", "reset" or "shared".
-type Reason string
-
-// MarshalJSON writes OpenFor as a number of seconds.
-func (tr Transition) MarshalJSON() ([]byte, error) {
-	type fields Transition
-	return json.Marshal(struct {
-		fields
-		OpenFor float64 `json:"open_for"` // in place of the embedded one
-	}{fields(tr), tr.OpenFor.Seconds()})
-}
-
-// LogTransitions returns a hook for [WithTransitionHook] that logs each
-// transition to l: opening as a warning, all else as information.
-func LogTransitions(l *slog.Logger) func(context.Context, Transition) {
-	return func(ctx context.Context, tr Transition) {
-		level := slog.LevelInfo
-		if tr.To == StateOpen {
-			level = slog.LevelWarn
-		}
-		attrs := []slog.Attr{
-			slog.String("key", tr.Key),
-			slog.String("from", tr.From.String()),
-			slog.String("to", tr.To.String()),
-			slog.String("reason", string(tr.Reason)),
-			slog.String("detail", tr.Detail),
-		}
-		if tr.OpenFor > 0 {
-			attrs = append(attrs, slog.Duration("open_for", tr.OpenFor))
-		}
-		l.LogAttrs(ctx, level, "circuit "+tr.To.String(), attrs...)
-	}
-}
-
 // Snapshot describes the circuit of a key, which is read as
 // [Transport.ForceOpen] reads it. It returns false if there is none.
 func (t *Transport) Snapshot(key string) (Snapshot, bool) {
@@ -151,56 +101,3 @@ func (h *host) snapshot() Snapshot {
 
 // Transitions returns the latest 256 transitions, the oldest first.
 func (t *Transport) Transitions() []Transition { return t.journal.latest() }
-
-// ForceOpen makes the circuit of a key refuse every request until
-// [Transport.Reset]; in a dry run it still refuses none. It makes the circuit if
-// there is none. It acts on this process only, also with [WithStore].
-//
-// Without [WithKey] the key may be any URL of the host, or the host alone: that
-// means https, unless its port is 80. So the circuit of "http://api.example.com"
-// must be named with its scheme. With [WithKey] the key is taken as it is. The
-// key "" guards nothing, and is not forced.
-func (t *Transport) ForceOpen(key string) { t.force(key, (*circuit.Circuit).ForceOpen) }
-
-// ForceClosed makes the circuit of a key admit every request until
-// [Transport.Reset]; it still counts. It makes the circuit if there is none. The
-// key is read, and this process alone is acted on, as by [Transport.ForceOpen].
-func (t *Transport) ForceClosed(key string) { t.force(key, (*circuit.Circuit).ForceClosed) }
-
-func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause, time.Duration) (first, ok bool)) {
-	if key == "" {
-		return // guards nothing
-	}
-	by := circuit.Cause{Context: context.Background()}
-	for {
-		h := t.forced(key)
-		first, ok := to(&h.circuit, &by, t.now())
-		if !ok {
-			continue // evicted meanwhile
-		}
-		if first {
-			t.hosts.Pin(1)
-		}
-		h.tell(&by)
-		return
-	}
-}
-
-// Reset closes the circuit of a key, empties its counts, and ends forcing it. It
-// does nothing if there is none. The key is read as by [Transport.ForceOpen].
-// With [WithStore], this process ignores the circuit's present record until there
-// is a newer one; the other processes do not.
-func (t *Transport) Reset(key string) {
-	h, ok := t.named(key)
-	if !ok {
-		return
-	}
-	by := circuit.Cause{Context: context.Background()}
-	if h.circuit.Reset(&by, t.now()) {
-		t.hosts.Pin(-1)
-	}
-	if h.member != nil {
-		h.member.Reset()
-	}
-	h.tell(&by)
-}

@@ -9,17 +9,11 @@ import (
 	"net/url"
 	"testing"
 
-	"github.com/breakerhttp/breakerhttp"
-)
+	"github.com/google/go-cmp/cmp"
 
-func newHTTP2Server(t *testing.T) *httptest.Server {
-	t.Helper()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	return server
-}
+	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/internal/faultserver"
+)
 
 // TestRefusedByHTTP2: what HTTP/2 does not send is not the host's fault.
 func TestRefusedByHTTP2(t *testing.T) {
@@ -103,5 +97,71 @@ func TestBrokenUpgrades(t *testing.T) {
 		if got, _ := tr.Snapshot(server.URL); got.Totals.Failure != uint64(i+1) {
 			t.Errorf("%v: totals are %+v, want %d failures", c, got.Totals, i+1)
 		}
+	}
+}
+
+// TestMalformedRequest: what net/http refuses to send is the caller's fault.
+func TestMalformedRequest(t *testing.T) {
+	up := newUpstream(http.StatusOK)
+	srv := httptest.NewServer(up)
+	defer srv.Close()
+	oneKey := breakerhttp.WithKey(func(*http.Request) string { return "one" }) // HostKey leaves some unguarded
+	for _, tt := range []struct {
+		name string
+		make func(*http.Request)
+	}{
+		{"no Header", func(r *http.Request) { r.Header = nil }},
+		{"scheme", func(r *http.Request) { r.URL.Scheme = "ftp" }},
+		{"no host", func(r *http.Request) { r.URL.Host = "" }},
+		{"port", func(r *http.Request) { r.URL.Host = "127.0.0.1:65536" }},
+		{"method", func(r *http.Request) { r.Method = "G ET" }},
+		{"method not in ASCII", func(r *http.Request) { r.Method = "GÉT" }},
+		{"field name", func(r *http.Request) { r.Header["a b"] = []string{"x"} }},
+		{"empty field name", func(r *http.Request) { r.Header[""] = []string{"x"} }},
+		{"field value", func(r *http.Request) { r.Header["A"] = []string{"x", "y\nB: z"} }},
+		{"DEL in a field value", func(r *http.Request) { r.Header["A"] = []string{"\x7f"} }},
+		{"trailer", func(r *http.Request) { r.Trailer = http.Header{"A": {"\r"}} }},
+		{"length without a body", func(r *http.Request) { r.ContentLength = 1 }},
+		{"tab in the query", func(r *http.Request) { r.URL.RawQuery = "\t" }},
+		{"line break in the query", func(r *http.Request) { r.URL.RawQuery = "a=\n" }},
+		{"line break in the opaque part", func(r *http.Request) { r.URL.Opaque = "//a.test/\n" }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			req := newRequest(t, t.Context(), srv.URL)
+			tt.make(req)
+			got := judged(t, newBase(t), req, oneKey)
+			if diff := cmp.Diff(tally{"ignored": 1}, got); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if n := up.hits.Load(); n != 0 {
+		t.Errorf("%d malformed requests reached the server", n)
+	}
+}
+
+// TestWellFormedRequest: unusual is not malformed, and the host's failure counts.
+func TestWellFormedRequest(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		make func(*http.Request)
+	}{
+		{"no method", func(r *http.Request) { r.Method = "" }},
+		{"own method", func(r *http.Request) { r.Method = "M-SEARCH" }},
+		{"every token character", func(r *http.Request) { r.Header["!#$%&'*+-.^_`|~09azAZ"] = nil }},
+		{"tab and UTF-8 in a field value", func(r *http.Request) { r.Header["A"] = []string{"\tü \xff"} }},
+		{"empty field value", func(r *http.Request) { r.Header["A"] = []string{""} }},
+		{"length of an empty body", func(r *http.Request) { r.Body, r.ContentLength = http.NoBody, 0 }},
+		{"query", func(r *http.Request) { r.URL.RawQuery = "a=ü%0a" }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			base, url := at(faultserver.Refusing)(t)
+			req := newRequest(t, t.Context(), url)
+			tt.make(req)
+			got := judged(t, base, req)
+			if diff := cmp.Diff(tally{"failure connect": 1}, got); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

@@ -47,6 +47,7 @@ var snippetPackages = map[string]string{
 
 // What a snippet of statements may use without declaring it.
 const snippetVariables = `
+
 var (
 	cfg       aws.Config
 	ctx       context.Context

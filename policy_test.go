@@ -4,8 +4,6 @@ import (
 	"errors"
 	"math"
 	"net/http"
-	"net/url"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,36 +116,41 @@ func (h *script) play(t *testing.T, tr *breakerhttp.Transport, letters []byte) {
 type failingBody struct{}
 
 func (failingBody) Read([]byte) (int, error) { return 0, errors.New("broken off") }
-func (failingBody) Close() error             { return nil }
 
-// FuzzHostPattern: a pattern that is taken stays as it is when it is normalised
-// again, and a host that it names is matched by it.
-func FuzzHostPattern(f *testing.F) {
-	for _, s := range []string{"a.test", "a.test:443", "https://a.test", "*.a.test", "[::1]:80", "HTTP://A.test:80/", "*.", "*", "", "a b", "münchen.example"} {
-		f.Add(s)
+func (failingBody) Close() error { return nil }
+
+func TestPolicyValidate(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		policy breakerhttp.Policy
+		want   []string // parts of the error, none: valid
+	}{
+		{name: "zero"},
+		{name: "failure ratio", policy: breakerhttp.Policy{FailureRatio: 1.5}, want: []string{"breakerhttp: Policy.FailureRatio is 1.5, want 0 to 1"}},
+		{name: "NaN", policy: breakerhttp.Policy{FailureRatio: math.NaN()}, want: []string{"Policy.FailureRatio is NaN"}},
+		{name: "all wrong", policy: breakerhttp.Policy{
+			FailureRatio: -1, SlowRatio: 2, SlowAfter: -1, MinRequests: -1, Window: -1, OpenFor: -1, OpenGrowth: 0.5, MaxOpenFor: -1,
+			Jitter: 1.1, Probes: -1, ProbeSuccesses: -1, ProbeTimeout: -1, Ramp: -1,
+		}, want: []string{
+			"Policy.FailureRatio is -1", "Policy.SlowRatio is 2", "Policy.SlowAfter is -1ns", "Policy.MinRequests is -1", "Policy.Window is -1ns",
+			"Policy.OpenFor is -1ns", "Policy.OpenGrowth is 0.5, want 0, or 1 or more", "Policy.MaxOpenFor is -1ns", "Policy.Jitter is 1.1",
+			"Policy.Probes is -1", "Policy.ProbeSuccesses is -1", "Policy.ProbeTimeout is -1ns", "Policy.Ramp is -1ns",
+		}},
+		{name: "no rule", policy: breakerhttp.Policy{ConsecutiveFailures: -1}, want: []string{"Policy.ConsecutiveFailures is -1"}},
+		{name: "another rule", policy: breakerhttp.Policy{ConsecutiveFailures: -1, FailureRatio: 0.5}},
+		{name: "a rule of one's own", policy: breakerhttp.Policy{ConsecutiveFailures: -1, TripWhen: func(breakerhttp.Counts) bool { return true }}},
+		{name: "slow ratio alone", policy: breakerhttp.Policy{SlowRatio: 0.5}, want: []string{"Policy.SlowAfter is 0s"}},
+		{name: "slow rule", policy: breakerhttp.Policy{SlowRatio: 0.5, SlowAfter: 1}},
+		{name: "infinite growth", policy: breakerhttp.Policy{OpenGrowth: math.Inf(1)}, want: []string{"Policy.OpenGrowth is +Inf"}},
+		{name: "no growth", policy: breakerhttp.Policy{OpenGrowth: 1}},
+		{name: "bound below the default", policy: breakerhttp.Policy{MaxOpenFor: 30 * time.Second}, want: []string{"Policy.MaxOpenFor is 30s, want at least OpenFor, which is 1m0s"}},
+		{name: "open for longer than the default bound", policy: breakerhttp.Policy{OpenFor: time.Hour}},
+		{name: "open for ever", policy: breakerhttp.Policy{OpenFor: math.MaxInt64, Jitter: 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wantError(t, tt.policy.Validate(), tt.want)
+			_, err := breakerhttp.New(nil, breakerhttp.WithPolicy(tt.policy))
+			wantError(t, err, tt.want)
+		})
 	}
-	f.Fuzz(func(t *testing.T, pattern string) {
-		opens := breakerhttp.Policy{ConsecutiveFailures: 1}
-		tr, err := breakerhttp.New(respond(500), breakerhttp.WithHostPolicy(pattern, opens))
-		if err != nil {
-			return
-		}
-		if _, err := breakerhttp.New(nil, breakerhttp.WithHostPolicy(pattern, opens), breakerhttp.WithHostPolicy(pattern, opens)); err == nil {
-			t.Errorf("%q is taken twice", pattern)
-		}
-		scheme, name, ok := strings.Cut(strings.TrimSuffix(pattern, "/"), "://")
-		if !ok {
-			scheme, name = "http", scheme
-		}
-		for _, name := range []string{name, "sub" + name[min(1, len(name)):]} { // of a wildcard, too
-			req := &http.Request{URL: &url.URL{Scheme: scheme, Host: name}, Header: http.Header{}}
-			_, _ = tr.RoundTrip(req)
-		}
-		for s := range tr.Snapshots() {
-			if s.State == breakerhttp.StateOpen {
-				return
-			}
-		}
-		t.Errorf("%q matches no host", pattern)
-	})
 }

@@ -1,0 +1,61 @@
+package breakerhttp
+
+import (
+	"context"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// ForceOpen makes the circuit of a key refuse every request until
+// [Transport.Reset]; in a dry run it still refuses none. It makes the circuit if
+// there is none. It acts on this process only, also with [WithStore].
+//
+// Without [WithKey] the key may be any URL of the host, or the host alone: that
+// means https, unless its port is 80. So the circuit of "http://api.example.com"
+// must be named with its scheme. With [WithKey] the key is taken as it is. The
+// key "" guards nothing, and is not forced.
+func (t *Transport) ForceOpen(key string) { t.force(key, (*circuit.Circuit).ForceOpen) }
+
+// ForceClosed makes the circuit of a key admit every request until
+// [Transport.Reset]; it still counts. It makes the circuit if there is none. The
+// key is read, and this process alone is acted on, as by [Transport.ForceOpen].
+func (t *Transport) ForceClosed(key string) { t.force(key, (*circuit.Circuit).ForceClosed) }
+
+func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause, time.Duration) (first, ok bool)) {
+	if key == "" {
+		return // guards nothing
+	}
+	by := circuit.Cause{Context: context.Background()}
+	for {
+		h := t.forced(key)
+		first, ok := to(&h.circuit, &by, t.now())
+		if !ok {
+			continue // evicted meanwhile
+		}
+		if first {
+			t.hosts.Pin(1)
+		}
+		h.tell(&by)
+		return
+	}
+}
+
+// Reset closes the circuit of a key, empties its counts, and ends forcing it. It
+// does nothing if there is none. The key is read as by [Transport.ForceOpen].
+// With [WithStore], this process ignores the circuit's present record until there
+// is a newer one; the other processes do not.
+func (t *Transport) Reset(key string) {
+	h, ok := t.named(key)
+	if !ok {
+		return
+	}
+	by := circuit.Cause{Context: context.Background()}
+	if h.circuit.Reset(&by, t.now()) {
+		t.hosts.Pin(-1)
+	}
+	if h.member != nil {
+		h.member.Reset()
+	}
+	h.tell(&by)
+}

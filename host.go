@@ -1,0 +1,146 @@
+package breakerhttp
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+	"github.com/breakerhttp/breakerhttp/internal/fleet"
+	"github.com/breakerhttp/breakerhttp/internal/keyed"
+)
+
+// A host is a key with its circuit.
+type host struct {
+	circuit circuit.Circuit
+	t       *Transport
+	key     string
+	series  *series
+	member  *fleet.Member // nil without a store
+	hooks   *hookQueue    // nil before the first transition for a hook
+}
+
+// The name spaces of hosts. With the default key func the name is the part of
+// the key after the scheme: req.URL.Host as it is, in a canonical request.
+const (
+	customSpace = iota
+	httpsSpace
+	httpSpace
+)
+
+const (
+	httpsPrefix = "https://"
+	httpPrefix  = "http://"
+)
+
+// find returns the host of a request, made if need be; or nil if the request is
+// not guarded.
+func (t *Transport) find(req *http.Request) *host {
+	if req == nil || req.URL == nil {
+		return nil // the base's to refuse
+	}
+	if t.key == nil {
+		if h, ok := t.hosts.Get(canonical(req.URL)); ok {
+			return h
+		}
+	}
+	key := t.keyOf(req)
+	if key == "" {
+		return nil
+	}
+	h, ok := t.hosts.Get(t.place(key))
+	if !ok {
+		h, ok = t.add(key)
+	}
+	if !ok {
+		t.untracked.Add(1)
+		return nil
+	}
+	return h
+}
+
+// canonical is the place of a URL that is written as its key is, found without a
+// string built. For any other URL it is a place where nothing is: only canonical
+// hosts are kept, or callers could multiply them by case.
+func canonical(u *url.URL) keyed.Key {
+	switch u.Scheme {
+	case "https":
+		return keyed.Key{Space: httpsSpace, Name: u.Host}
+	case "http":
+		return keyed.Key{Space: httpSpace, Name: u.Host}
+	}
+	return keyed.Key{}
+}
+
+func (t *Transport) keyOf(req *http.Request) string {
+	if t.key != nil {
+		return t.key(req)
+	}
+	return HostKey(req)
+}
+
+// place is where the map holds a key.
+func (t *Transport) place(key string) keyed.Key {
+	if t.key == nil {
+		if name, ok := strings.CutPrefix(key, httpsPrefix); ok {
+			return keyed.Key{Space: httpsSpace, Name: name}
+		}
+		if name, ok := strings.CutPrefix(key, httpPrefix); ok {
+			return keyed.Key{Space: httpSpace, Name: name}
+		}
+	}
+	return keyed.Key{Space: customSpace, Name: key}
+}
+
+// add returns the host of a key, made if there is room for it.
+func (t *Transport) add(key string) (*host, bool) {
+	key = strings.Clone(key) // it may be part of something large
+	h, ok := t.hosts.Add(t.now(), t.place(key), func(h *host) { h.init(t, key) })
+	if ok {
+		h.series.announce()
+	}
+	return h, ok
+}
+
+func (h *host) init(t *Transport, key string) {
+	h.t, h.key, h.series = t, key, t.metrics.seriesOf(key)
+	policy, ok := matchPolicy(t.policies, key)
+	if !ok {
+		policy = t.policy
+	}
+	h.circuit.Init(policy, h, t.now())
+	h.join(policy)
+}
+
+// named returns the host that a person has named, if there is one.
+func (t *Transport) named(key string) (*host, bool) {
+	return t.hosts.Get(t.place(t.normal(key)))
+}
+
+// forced returns the host that a person has named, made if there is none.
+func (t *Transport) forced(key string) *host {
+	key = strings.Clone(t.normal(key))
+	h := t.hosts.AddPinned(t.place(key), func(h *host) { h.init(t, key) })
+	h.series.announce()
+	return h
+}
+
+func (t *Transport) normal(key string) string {
+	if t.key != nil {
+		return key
+	}
+	return normalKey(key)
+}
+
+// Evict implements [keyed.Value].
+func (h *host) Evict(now time.Duration, seen uint64) (used uint64, evicted bool) {
+	totals, used, evicted := h.circuit.Evict(now, seen)
+	if evicted {
+		h.series.retire(totals)
+		if h.member != nil {
+			h.member.Leave()
+		}
+	}
+	return used, evicted
+}

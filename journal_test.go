@@ -1,0 +1,86 @@
+package breakerhttp_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+// TestHookOrder: the hook sees the transitions of a circuit in order and one at
+// a time, may use the Transport, and gets the context of the cause.
+func TestHookOrder(t *testing.T) {
+	type ctxKey struct{}
+	var tr *breakerhttp.Transport
+	var seen []string
+	var depth int
+	tr = newTransport(t, respond(500), breakerhttp.WithTransitionHook(func(ctx context.Context, tn breakerhttp.Transition) {
+		depth++
+		if depth > 1 {
+			t.Error("the hook was called within itself")
+		}
+		seen = append(seen, fmt.Sprint(tn.From, ">", tn.To, " ", ctx.Value(ctxKey{})))
+		if tn.Reason == "consecutive_failures" {
+			tr.ForceClosed(tn.Key)
+			tr.Reset(tn.Key)
+			if s, _ := tr.Snapshot(tn.Key); s.State != breakerhttp.StateClosed {
+				t.Errorf("within the hook: got %v, want closed", s.State)
+			}
+		}
+		depth--
+	}))
+	for i := range 5 {
+		req, _ := http.NewRequestWithContext(context.WithValue(context.Background(), ctxKey{}, i), http.MethodGet, host, nil)
+		_, _ = do(tr, req)
+	}
+	if got, want := fmt.Sprint(seen), "[closed>open 4 open>closed <nil>]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestHookPanic: what waits for a hook that panics is handed over all the same.
+func TestHookPanic(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var seen []breakerhttp.Reason
+	tr := newTransport(t, respond(500), breakerhttp.WithTransitionHook(func(_ context.Context, tn breakerhttp.Transition) {
+		if seen = append(seen, tn.Reason); len(seen) == 1 {
+			close(entered)
+			<-leave
+			panic("hook")
+		}
+	}))
+	ended := make(chan any)
+	go func() {
+		defer func() { ended <- recover() }()
+		for range 5 {
+			_, _ = get(tr, host)
+		}
+	}()
+	<-entered
+	tr.Reset(host)
+	close(leave)
+	if got := <-ended; got != "hook" {
+		t.Errorf("the request ended with %v, want the panic", got)
+	}
+	if want := []breakerhttp.Reason{"consecutive_failures", "reset"}; !slices.Equal(seen, want) {
+		t.Errorf("the hook saw %v, want %v", seen, want)
+	}
+}
+
+func TestTransitionsKeeps256(t *testing.T) {
+	tr := newTransport(t, respond(200))
+	for i := range 200 {
+		tr.ForceOpen(fmt.Sprintf("http://%d.test", i))
+		tr.Reset(fmt.Sprintf("http://%d.test", i))
+	}
+	got := tr.Transitions()
+	if len(got) != 256 {
+		t.Fatalf("got %d transitions, want 256", len(got))
+	}
+	if first, last := got[0].Key, got[255].Key; first != "http://72.test" || last != "http://199.test" {
+		t.Errorf("got %s to %s, want http://72.test to http://199.test", first, last)
+	}
+}

@@ -1,5 +1,0 @@
-//go:build !race
-
-package breakerhttp_test
-
-const raceEnabled = false

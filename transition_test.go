@@ -1,0 +1,31 @@
+package breakerhttp_test
+
+import (
+	"bytes"
+	"log/slog"
+	"testing"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+func TestLogTransitions(t *testing.T) {
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	tr := newTransport(t, respond(500), breakerhttp.WithTransitionHook(breakerhttp.LogTransitions(logger)))
+	for range 5 {
+		_, _ = get(tr, host)
+	}
+	tr.Reset(host)
+	want := `level=WARN msg="circuit open" key=http://a.test from=closed to=open reason=consecutive_failures ` +
+		`detail="5 failures in a row, last: 500 Internal Server Error" open_for=1m0s
+level=INFO msg="circuit closed" key=http://a.test from=open to=closed reason=reset detail=reset
+`
+	if got := log.String(); got != want {
+		t.Errorf("got:\n%swant:\n%s", got, want)
+	}
+}
