@@ -12,36 +12,17 @@ import (
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 	"github.com/breakerhttp/breakerhttp/internal/fleet"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// An Item is one record of a [Store].
-type Item struct {
-	Value   []byte
-	Version uint64        // 0: absent
-	Age     time.Duration // since it was written, on the store's clock
-}
+// An Item is what a [Store] holds for one key: see [store.Item].
+type Item = store.Item
 
-// A Store keeps the records that processes share. It is called concurrently.
-//
-// An error of a Store never reaches the caller of a request.
-type Store interface {
-	// Load returns one Item a key, in order: all of them or an error. No record
-	// is an empty Value; an expired item has an empty Value too but keeps its
-	// Version.
-	Load(ctx context.Context, keys []string) ([]Item, error)
+// A Store keeps the records that processes share: see [store.Store].
+type Store = store.Store
 
-	// CompareAndSwap writes value, to expire after ttl, if key's version is old,
-	// and returns what is stored afterwards. To lose is no error; after an error
-	// the outcome is unknown and the caller must Load.
-	CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (cur Item, swapped bool, err error)
-}
-
-// A Watcher is a [Store] that tells of changes as they happen.
-type Watcher interface {
-	// Watch calls changed with the keys that others have just written, until
-	// ctx is done. It returns ctx's error, or the store's own.
-	Watch(ctx context.Context, changed func(key string)) error
-}
+// A Watcher is a [Store] that reports changes when they happen: see [store.Watcher].
+type Watcher = store.Watcher
 
 // Sharing says how circuits are shared. Zero fields mean their defaults.
 type Sharing struct {
@@ -128,7 +109,7 @@ func newSharing(t *Transport, c *config) *sharing {
 		store:  c.store,
 		prefix: sh.Namespace + "/",
 		fleet: fleet.New(fleet.Config{
-			Store:        fleetStore{c.store},
+			Store:        c.store,
 			Namespace:    sh.Namespace,
 			Quorum:       sh.Quorum,
 			Refresh:      sh.Refresh,
@@ -158,23 +139,6 @@ func atMostOneASecond(now func() time.Duration, report func(error)) func(error) 
 		}()
 		report(err)
 	}
-}
-
-// fleetStore is a Store as internal/fleet takes it.
-type fleetStore struct{ Store }
-
-func (s fleetStore) Load(ctx context.Context, keys []string) ([]fleet.Item, error) {
-	items, err := s.Store.Load(ctx, keys)
-	out := make([]fleet.Item, len(items))
-	for i, item := range items {
-		out[i] = fleet.Item(item)
-	}
-	return out, err
-}
-
-func (s fleetStore) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (fleet.Item, bool, error) {
-	cur, swapped, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
-	return fleet.Item(cur), swapped, err
 }
 
 // join makes the host's circuit a member of the fleet, if there is one.

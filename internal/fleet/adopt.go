@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // Policy is what the protocol needs to know of a circuit's policy.
@@ -37,13 +39,13 @@ type known struct {
 }
 
 // adopt takes in what the store has, and lets the local circuit follow.
-func (m *Member) adopt(ctx context.Context, item Item) {
+func (m *Member) adopt(ctx context.Context, item store.Item) {
 	m.mu.Lock()
 	defer m.unlock()
 	m.learn(ctx, item)
 }
 
-func (m *Member) learn(ctx context.Context, item Item) {
+func (m *Member) learn(ctx context.Context, item store.Item) {
 	if item.Version != 0 && item.Version < m.version {
 		m.read = m.now() // from a replica that lags behind
 		m.schedule(m.read)
@@ -77,7 +79,7 @@ func (m *Member) follow(ctx context.Context) {
 }
 
 // take takes in what the store has. The local circuit is left as it is.
-func (m *Member) take(item Item) {
+func (m *Member) take(item store.Item) {
 	now := m.now()
 	age := min(max(item.Age, 0), longest)
 	switch item.Version {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // A lease is the right to probe for all. Its version is what fences it: whoever
@@ -54,7 +56,7 @@ func (m *Member) Elect(ctx context.Context) (mayProbe bool, until time.Duration)
 }
 
 // outrun is for a candidate that lost to another.
-func (m *Member) outrun(old uint64, winner Item) (mayProbe bool, until time.Duration) {
+func (m *Member) outrun(old uint64, winner store.Item) (mayProbe bool, until time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()

@@ -14,11 +14,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // Config of a [Fleet]. All fields are needed.
 type Config struct {
-	Store        Store
+	Store        store.Store
 	Namespace    string
 	Quorum       int
 	Refresh      time.Duration

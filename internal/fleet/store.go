@@ -4,20 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/store"
 )
-
-// Item is that of the root package.
-type Item struct {
-	Value   []byte
-	Version uint64
-	Age     time.Duration
-}
-
-// Store is that of the root package.
-type Store interface {
-	Load(ctx context.Context, keys []string) ([]Item, error)
-	CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (cur Item, swapped bool, err error)
-}
 
 // The operations that errors are reported of.
 const (
@@ -31,10 +20,10 @@ const (
 const keepFor = 24 * time.Hour
 
 // load reads records, within ReadTimeout.
-func (f *Fleet) load(ctx context.Context, keys []string) ([]Item, error) {
+func (f *Fleet) load(ctx context.Context, keys []string) ([]store.Item, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.cfg.ReadTimeout)
 	defer cancel()
-	return call(ctx, f, OpLoad, func() ([]Item, error) {
+	return call(ctx, f, OpLoad, func() ([]store.Item, error) {
 		items, err := f.cfg.Store.Load(ctx, keys)
 		if err == nil && len(items) != len(keys) {
 			err = fmt.Errorf("breakerhttp: the store returned %d items for %d keys", len(items), len(keys))
@@ -44,7 +33,7 @@ func (f *Fleet) load(ctx context.Context, keys []string) ([]Item, error) {
 }
 
 type swap struct {
-	cur     Item
+	cur     store.Item
 	swapped bool
 }
 

@@ -4,7 +4,12 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/store"
 )
+
+// Item is written often in these tests.
+type Item = store.Item
 
 // A fakeStore holds one record for each key, and can be told to misbehave.
 type fakeStore struct {

@@ -3,6 +3,8 @@ package fleet
 import (
 	"context"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // A write is a record that is to take the place of what was known when it was
@@ -28,7 +30,7 @@ func (m *Member) write(next record) write {
 }
 
 // swap writes, and takes in how that has ended. A lease held before is given up.
-func (m *Member) swap(ctx context.Context, w write) (winner Item, end ending) {
+func (m *Member) swap(ctx context.Context, w write) (winner store.Item, end ending) {
 	s, err := m.fleet.swap(ctx, m.key, w.old, w.next)
 	m.mu.Lock()
 	defer m.unlock()
@@ -40,7 +42,7 @@ func (m *Member) swap(ctx context.Context, w write) (winner Item, end ending) {
 	case err != nil:
 		m.lease.until = w.lease
 		m.doubt()
-		return Item{}, doubtful
+		return store.Item{}, doubtful
 	case !s.swapped:
 		if s.cur.Version < w.old {
 			m.version = 0 // odd, but what the store says now counts

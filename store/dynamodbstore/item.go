@@ -9,7 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // clean makes a key one that DynamoDB takes for a string.
@@ -27,27 +27,27 @@ func number[N int64 | uint64](n N) types.AttributeValue {
 func expiry(t time.Time) int64 { return t.Add(time.Second - 1).Unix() }
 
 // parse returns the item that a row of the table is, as of now.
-func parse(row map[string]types.AttributeValue, now time.Time) (string, breakerhttp.Item, error) {
+func parse(row map[string]types.AttributeValue, now time.Time) (string, store.Item, error) {
 	key, _ := row["key"].(*types.AttributeValueMemberS)
 	if key == nil {
-		return "", breakerhttp.Item{}, errors.New("no key")
+		return "", store.Item{}, errors.New("no key")
 	}
 	value, _ := row["value"].(*types.AttributeValueMemberB)
 	if value == nil {
-		return key.Value, breakerhttp.Item{}, errors.New("no binary value")
+		return key.Value, store.Item{}, errors.New("no binary value")
 	}
 	var numbers [3]uint64
 	for i, name := range []string{"version", "written", "expires"} {
 		n, _ := row[name].(*types.AttributeValueMemberN)
 		if n == nil {
-			return key.Value, breakerhttp.Item{}, fmt.Errorf("no number %s", name)
+			return key.Value, store.Item{}, fmt.Errorf("no number %s", name)
 		}
 		var err error
 		if numbers[i], err = strconv.ParseUint(n.Value, 10, 63); err != nil {
-			return key.Value, breakerhttp.Item{}, fmt.Errorf("%s is %q, want a whole number", name, n.Value)
+			return key.Value, store.Item{}, fmt.Errorf("%s is %q, want a whole number", name, n.Value)
 		}
 	}
-	item := breakerhttp.Item{
+	item := store.Item{
 		Version: numbers[0],
 		Age:     max(0, now.Sub(time.UnixMilli(int64(numbers[1])))), // another machine may be a little ahead
 	}

@@ -19,13 +19,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // maxBatch is how many items DynamoDB returns to one BatchGetItem.
 const maxBatch = 100
 
-// Store is a [breakerhttp.Store] on a table of DynamoDB. Its methods may be
+// Store is a [store.Store] on a table of DynamoDB. Its methods may be
 // called concurrently. No request is sent twice, whatever retries the client
 // makes of others. Times are DynamoDB's, to within 3 seconds.
 //
@@ -45,11 +45,11 @@ func New(client *dynamodb.Client, table string) *Store {
 // itself, and the caller would rather have an error soon than an answer late.
 func once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
 
-// Load implements [breakerhttp.Store] by consistent reads, a hundred keys a
+// Load implements [store.Store] by consistent reads, a hundred keys a
 // request, all at the same time. Keys that are not UTF-8 are one if they differ
 // only where they are not. Items that DynamoDB did not return for lack of
 // capacity are an error.
-func (s *Store) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+func (s *Store) Load(ctx context.Context, keys []string) ([]store.Item, error) {
 	wanted := make(map[string]bool, len(keys)) // a key asked for twice is an error of BatchGetItem
 	for _, key := range keys {
 		wanted[clean(key)] = true
@@ -57,7 +57,7 @@ func (s *Store) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, er
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex
-		found = make(map[string]breakerhttp.Item, len(wanted))
+		found = make(map[string]store.Item, len(wanted))
 		errs  []error
 	)
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(wanted)), maxBatch) {
@@ -73,14 +73,14 @@ func (s *Store) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, er
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("breakerhttp: dynamodb: load: %w", err)
 	}
-	items := make([]breakerhttp.Item, len(keys))
+	items := make([]store.Item, len(keys))
 	for i, key := range keys {
 		items[i] = found[clean(key)]
 	}
 	return items, nil
 }
 
-func (s *Store) loadBatch(ctx context.Context, keys []string) (map[string]breakerhttp.Item, error) {
+func (s *Store) loadBatch(ctx context.Context, keys []string) (map[string]store.Item, error) {
 	request := types.KeysAndAttributes{ConsistentRead: aws.Bool(true)}
 	for _, key := range keys {
 		request.Keys = append(request.Keys, itemKey(key))
@@ -92,7 +92,7 @@ func (s *Store) loadBatch(ctx context.Context, keys []string) (map[string]breake
 		return nil, err
 	}
 	now := s.clock.learn(out.ResultMetadata)
-	items := make(map[string]breakerhttp.Item, len(keys))
+	items := make(map[string]store.Item, len(keys))
 	for _, rows := range out.Responses {
 		for _, row := range rows {
 			key, item, err := parse(row, now)
@@ -108,22 +108,22 @@ func (s *Store) loadBatch(ctx context.Context, keys []string) (map[string]breake
 	return items, nil
 }
 
-// CompareAndSwap implements [breakerhttp.Store] by a conditional write, followed
+// CompareAndSwap implements [store.Store] by a conditional write, followed
 // by a consistent read if it lost.
-func (s *Store) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (breakerhttp.Item, bool, error) {
+func (s *Store) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (store.Item, bool, error) {
 	item, swapped, err := s.swap(ctx, key, old, value, ttl)
 	if err != nil {
-		return breakerhttp.Item{}, false, fmt.Errorf("breakerhttp: dynamodb: swap of %q: %w", key, err)
+		return store.Item{}, false, fmt.Errorf("breakerhttp: dynamodb: swap of %q: %w", key, err)
 	}
 	return item, swapped, nil
 }
 
-func (s *Store) swap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (breakerhttp.Item, bool, error) {
+func (s *Store) swap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (store.Item, bool, error) {
 	now, known := s.clock.now()
 	if !known {
 		// Any answer will do: it brings the time that the write has to note.
 		if _, err := s.loadBatch(ctx, []string{clean(key)}); err != nil {
-			return breakerhttp.Item{}, false, err
+			return store.Item{}, false, err
 		}
 		now, _ = s.clock.now()
 	}
@@ -132,15 +132,15 @@ func (s *Store) swap(ctx context.Context, key string, old uint64, value []byte, 
 		// The exception may carry the item, but not every endpoint has it do so.
 		items, err := s.Load(ctx, []string{key})
 		if err != nil {
-			return breakerhttp.Item{}, false, err
+			return store.Item{}, false, err
 		}
 		return items[0], false, nil
 	}
 	if err != nil {
-		return breakerhttp.Item{}, false, err
+		return store.Item{}, false, err
 	}
 	s.clock.learn(out.ResultMetadata)
-	return breakerhttp.Item{Value: value, Version: next(old, now)}, true, nil
+	return store.Item{Value: value, Version: next(old, now)}, true, nil
 }
 
 // next is the version that follows old. The first is the time, so that a table

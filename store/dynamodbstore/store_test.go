@@ -8,13 +8,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/breakerhttp/breakerhttp"
 	"github.com/breakerhttp/breakerhttp/internal/servertest"
+	"github.com/breakerhttp/breakerhttp/store"
 	"github.com/breakerhttp/breakerhttp/store/dynamodbstore"
 	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
 
-var _ breakerhttp.Store = (*dynamodbstore.Store)(nil)
+var _ store.Store = (*dynamodbstore.Store)(nil)
 
 // TestStore runs on the endpoint in DYNAMODB_ENDPOINT, or else on dynalite.
 func TestStore(t *testing.T) {
@@ -24,7 +24,7 @@ func TestStore(t *testing.T) {
 	if err := dynamodbstore.New(client, table).CreateTable(t.Context()); err != nil {
 		t.Fatalf("CreateTable: %v", err)
 	}
-	storetest.Run(t, func(t *testing.T) breakerhttp.Store { return dynamodbstore.New(client, table) })
+	storetest.Run(t, func(t *testing.T) store.Store { return dynamodbstore.New(client, table) })
 }
 
 // A key that is no UTF-8 neither fails the others nor is taken for them.
@@ -129,7 +129,7 @@ func newStore(t *testing.T) *dynamodbstore.Store {
 	return s
 }
 
-func swap(t *testing.T, s *dynamodbstore.Store, key string, old uint64, value string, ttl time.Duration) breakerhttp.Item {
+func swap(t *testing.T, s *dynamodbstore.Store, key string, old uint64, value string, ttl time.Duration) store.Item {
 	t.Helper()
 	cur, swapped, err := s.CompareAndSwap(t.Context(), key, old, []byte(value), ttl)
 	if err != nil || !swapped {
@@ -138,7 +138,7 @@ func swap(t *testing.T, s *dynamodbstore.Store, key string, old uint64, value st
 	return cur
 }
 
-func load(t *testing.T, s *dynamodbstore.Store, key string) breakerhttp.Item {
+func load(t *testing.T, s *dynamodbstore.Store, key string) store.Item {
 	t.Helper()
 	items, err := s.Load(t.Context(), []string{key})
 	if err != nil || len(items) != 1 {

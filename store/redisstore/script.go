@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // script swaps the record of KEYS[1] if its version is ARGV[1], and returns what
@@ -54,7 +54,7 @@ func (call) NoRetry() bool { return true }
 
 // A reply is what the script returned.
 type reply struct {
-	item    breakerhttp.Item
+	item    store.Item
 	swapped bool
 }
 
@@ -75,7 +75,7 @@ func (c call) reply() (reply, error) {
 		return reply{}, errors.New("the hash is not a record of this package")
 	}
 	// A replica that was promoted may be behind the clock that wrote the record.
-	item := breakerhttp.Item{Version: version, Age: max(0, time.Duration(age)*time.Millisecond)}
+	item := store.Item{Version: version, Age: max(0, time.Duration(age)*time.Millisecond)}
 	if value != "" {
 		item.Value = []byte(value)
 	}

@@ -7,7 +7,7 @@
 //
 // It takes Redis 5 or later, and the permission for EVALSHA, EVAL, TIME, HMGET,
 // HGET, HSET, HINCRBY and PEXPIRE on the keys "<namespace>/*", with the Namespace
-// of [breakerhttp.Sharing]; for [Store.Watch] also for PUBLISH and SUBSCRIBE on
+// of breakerhttp.Sharing; for [Store.Watch] also for PUBLISH and SUBSCRIBE on
 // the channel "breakerhttp".
 package redisstore
 
@@ -19,10 +19,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// Store is a [breakerhttp.Store] and a [breakerhttp.Watcher] on Redis or Valkey.
+// Store is a [store.Store] and a [store.Watcher] on Redis or Valkey.
 // Its methods may be called concurrently and return as soon as their context is
 // done. No command is sent twice, whatever MaxRetries the client has.
 //
@@ -42,18 +42,18 @@ func New(client redis.UniversalClient) *Store {
 	return &Store{client: client}
 }
 
-// Load implements [breakerhttp.Store], in one round trip to each server, and
+// Load implements [store.Store], in one round trip to each server, and
 // another if one does not know the script yet.
-func (s *Store) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
-	items, err := bounded(ctx, func() ([]breakerhttp.Item, error) { return s.load(ctx, keys) })
+func (s *Store) Load(ctx context.Context, keys []string) ([]store.Item, error) {
+	items, err := bounded(ctx, func() ([]store.Item, error) { return s.load(ctx, keys) })
 	if err != nil {
 		return nil, fmt.Errorf("breakerhttp: redis: load: %w", err)
 	}
 	return items, nil
 }
 
-func (s *Store) load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
-	items := make([]breakerhttp.Item, len(keys))
+func (s *Store) load(ctx context.Context, keys []string) ([]store.Item, error) {
+	items := make([]store.Item, len(keys))
 	if len(keys) == 0 {
 		return items, nil
 	}
@@ -85,9 +85,9 @@ func (s *Store) pipeline(ctx context.Context, keys []string, eval, script string
 	return calls, err
 }
 
-// CompareAndSwap implements [breakerhttp.Store], in one round trip, and another
+// CompareAndSwap implements [store.Store], in one round trip, and another
 // if the server does not know the script yet.
-func (s *Store) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (breakerhttp.Item, bool, error) {
+func (s *Store) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (store.Item, bool, error) {
 	// The command may be sent after ctx is done and the caller has its value back.
 	args := []any{strconv.FormatUint(old, 10), string(value), ttl.Milliseconds()}
 	r, err := bounded(ctx, func() (reply, error) {
@@ -103,7 +103,7 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old uint64, valu
 		return c.reply()
 	})
 	if err != nil {
-		return breakerhttp.Item{}, false, fmt.Errorf("breakerhttp: redis: swap of %q: %w", key, err)
+		return store.Item{}, false, fmt.Errorf("breakerhttp: redis: swap of %q: %w", key, err)
 	}
 	return r.item, r.swapped, nil
 }

@@ -8,20 +8,20 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/breakerhttp/breakerhttp"
 	"github.com/breakerhttp/breakerhttp/internal/servertest"
+	"github.com/breakerhttp/breakerhttp/store"
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
 
 var (
-	_ breakerhttp.Store   = (*redisstore.Store)(nil)
-	_ breakerhttp.Watcher = (*redisstore.Store)(nil)
+	_ store.Store   = (*redisstore.Store)(nil)
+	_ store.Watcher = (*redisstore.Store)(nil)
 )
 
 func TestMiniredis(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) breakerhttp.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		return redisstore.New(connect(t, &redis.Options{Addr: miniredis.RunT(t).Addr()}))
 	})
 }
@@ -29,7 +29,7 @@ func TestMiniredis(t *testing.T) {
 func TestServer(t *testing.T) {
 	t.Parallel()
 	s := servertest.Redis(t)
-	storetest.Run(t, func(t *testing.T) breakerhttp.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		return redisstore.New(connect(t, &redis.Options{Addr: s.Addr}))
 	})
 }
@@ -38,7 +38,7 @@ func TestServer(t *testing.T) {
 func TestServerRESP2(t *testing.T) {
 	t.Parallel()
 	s := servertest.Redis(t)
-	storetest.Run(t, func(t *testing.T) breakerhttp.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		return redisstore.New(connect(t, &redis.Options{Addr: s.Addr, Protocol: 2, ContextTimeoutEnabled: true}))
 	})
 }
@@ -46,7 +46,7 @@ func TestServerRESP2(t *testing.T) {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	addrs := startCluster(t)
-	storetest.Run(t, func(t *testing.T) breakerhttp.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
 		t.Cleanup(func() { client.Close() })
 		return redisstore.New(client)
@@ -120,7 +120,7 @@ func TestScriptLost(t *testing.T) {
 	server := servertest.Redis(t)
 	client := connect(t, &redis.Options{Addr: server.Addr})
 	s := redisstore.New(client)
-	var cur breakerhttp.Item
+	var cur store.Item
 	for range 2 {
 		cur = swap(t, s, "key", cur.Version, "value", time.Hour)
 		if err := client.ScriptFlush(t.Context()).Err(); err != nil {
@@ -193,7 +193,7 @@ func TestMayNotPublish(t *testing.T) {
 	}
 }
 
-func swap(t *testing.T, s *redisstore.Store, key string, old uint64, value string, ttl time.Duration) breakerhttp.Item {
+func swap(t *testing.T, s *redisstore.Store, key string, old uint64, value string, ttl time.Duration) store.Item {
 	t.Helper()
 	cur, swapped, err := s.CompareAndSwap(t.Context(), key, old, []byte(value), ttl)
 	if err != nil || !swapped {
@@ -202,7 +202,7 @@ func swap(t *testing.T, s *redisstore.Store, key string, old uint64, value strin
 	return cur
 }
 
-func load(t *testing.T, s *redisstore.Store, key string) breakerhttp.Item {
+func load(t *testing.T, s *redisstore.Store, key string) store.Item {
 	t.Helper()
 	items, err := s.Load(t.Context(), []string{key})
 	if err != nil || len(items) != 1 {

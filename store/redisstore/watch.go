@@ -17,7 +17,7 @@ const channel = "breakerhttp"
 // is still there, and then how long it waits for the answer.
 const idle = 30 * time.Second
 
-// Watch implements [breakerhttp.Watcher] by publish and subscribe. It calls
+// Watch implements [store.Watcher] by publish and subscribe. It calls
 // changed for every swap, also for those of this Store: several Transports may
 // share it. A [redis.Ring] brings the hints of one of its servers only.
 //

@@ -9,23 +9,23 @@ import (
 	"sync"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // brokenRecords break the rules of records and keys.
 var brokenRecords = []mistake{
 	{"Absent", "absent has a version", "want {Value: \"\", Version: 0}", func(b *broken) {
-		b.items(func(_ string, item *breakerhttp.Item) { item.Version = max(item.Version, 1) })
+		b.items(func(_ string, item *store.Item) { item.Version = max(item.Version, 1) })
 	}},
 	{"Absent", "absent has a value", "want {Value: \"\", Version: 0}", func(b *broken) {
-		b.items(func(_ string, item *breakerhttp.Item) {
+		b.items(func(_ string, item *store.Item) {
 			if item.Version == 0 {
 				item.Value = []byte("null")
 			}
 		})
 	}},
 	{"Absent", "any version creates", "want it to lose", func(b *broken) {
-		b.swap = func(c call) (breakerhttp.Item, bool, error) {
+		b.swap = func(c call) (store.Item, bool, error) {
 			if b.mine(c.key).Version == 0 {
 				c.old = 0
 			}
@@ -33,22 +33,22 @@ var brokenRecords = []mistake{
 		}
 	}},
 	{"CreateOnce", "the last write wins", "want it to lose", func(b *broken) {
-		b.swap = func(c call) (breakerhttp.Item, bool, error) {
+		b.swap = func(c call) (store.Item, bool, error) {
 			c.old = b.mine(c.key).Version
 			return b.do(c)
 		}
 	}},
 	{"CreateOnce", "the loser sees nothing", "want what is stored", func(b *broken) {
-		b.swap = func(c call) (breakerhttp.Item, bool, error) {
+		b.swap = func(c call) (store.Item, bool, error) {
 			cur, swapped, err := b.do(c)
 			if !swapped {
-				cur = breakerhttp.Item{}
+				cur = store.Item{}
 			}
 			return cur, swapped, err
 		}
 	}},
 	{"StaleVersionLoses", "an older version wins", "want it to lose", func(b *broken) {
-		b.swap = func(c call) (breakerhttp.Item, bool, error) {
+		b.swap = func(c call) (store.Item, bool, error) {
 			if cur := b.mine(c.key).Version; c.old != 0 && c.old < cur {
 				c.old = cur
 			}
@@ -56,7 +56,7 @@ var brokenRecords = []mistake{
 		}
 	}},
 	{"StaleVersionLoses", "a future version wins", "want it to lose", func(b *broken) {
-		b.swap = func(c call) (breakerhttp.Item, bool, error) {
+		b.swap = func(c call) (store.Item, bool, error) {
 			if cur := b.mine(c.key).Version; c.old > cur && cur != 0 {
 				c.old = cur
 			}
@@ -64,7 +64,7 @@ var brokenRecords = []mistake{
 		}
 	}},
 	{"StaleVersionLoses", "the loser writes", "lost and returned", func(b *broken) {
-		b.swap = func(c call) (breakerhttp.Item, bool, error) {
+		b.swap = func(c call) (store.Item, bool, error) {
 			cur, swapped, err := b.do(c)
 			if !swapped && cur.Version != 0 {
 				c.old = cur.Version
@@ -75,7 +75,7 @@ var brokenRecords = []mistake{
 	}},
 	{"VersionsRise", "versions start at one", "versions start at the store's clock", func(b *broken) {
 		first := make(map[string]uint64)
-		b.swap = func(c call) (breakerhttp.Item, bool, error) {
+		b.swap = func(c call) (store.Item, bool, error) {
 			if c.old != 0 {
 				c.old += first[c.key] - 1
 			}
@@ -105,15 +105,15 @@ var brokenRecords = []mistake{
 	}},
 	{"ReadsSeeWrites", "reads are of a replica that lags", "want", func(b *broken) {
 		var mu sync.Mutex
-		last := make(map[string]breakerhttp.Item)
-		b.items(func(key string, item *breakerhttp.Item) {
+		last := make(map[string]store.Item)
+		b.items(func(key string, item *store.Item) {
 			mu.Lock()
 			defer mu.Unlock()
 			*item, last[key] = last[key], *item
 		})
 	}},
 	{"ReadsSeeWrites", "value and version are read apart", "want", func(b *broken) {
-		b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+		b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 			values, err := b.Memory.Load(ctx, keys)
 			if err != nil {
 				return nil, err
@@ -127,18 +127,18 @@ var brokenRecords = []mistake{
 		}
 	}},
 	{"BinaryValues", "values are text", "want", func(b *broken) {
-		b.items(func(_ string, item *breakerhttp.Item) { item.Value = bytes.ToValidUTF8(item.Value, []byte("?")) })
+		b.items(func(_ string, item *store.Item) { item.Value = bytes.ToValidUTF8(item.Value, []byte("?")) })
 	}},
 	{"BinaryValues", "values end at a zero", "want", func(b *broken) {
-		b.items(func(_ string, item *breakerhttp.Item) { item.Value, _, _ = bytes.Cut(item.Value, []byte{0}) })
+		b.items(func(_ string, item *store.Item) { item.Value, _, _ = bytes.Cut(item.Value, []byte{0}) })
 	}},
 	{"Order", "items come sorted", "want", func(b *broken) {
-		b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+		b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 			return b.Memory.Load(ctx, slices.Sorted(slices.Values(keys)))
 		}
 	}},
 	{"Order", "a key asked for twice comes once", "want one a key", func(b *broken) {
-		b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+		b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 			var once []string
 			for _, key := range keys {
 				if !slices.Contains(once, key) {
@@ -149,13 +149,13 @@ var brokenRecords = []mistake{
 		}
 	}},
 	{"Order", "what is absent is left out", "want one a key", func(b *broken) {
-		b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+		b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 			items, err := b.Memory.Load(ctx, keys)
-			return slices.DeleteFunc(items, func(item breakerhttp.Item) bool { return item.Version == 0 && len(items) > 1 }), err
+			return slices.DeleteFunc(items, func(item store.Item) bool { return item.Version == 0 && len(items) > 1 }), err
 		}
 	}},
 	{"Order", "no keys are an error", "Load of 0 keys: ", func(b *broken) {
-		b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+		b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 			if len(keys) == 0 {
 				return nil, os.ErrInvalid
 			}
@@ -163,13 +163,13 @@ var brokenRecords = []mistake{
 		}
 	}},
 	{"ManyKeys", "what was not processed is absent", "item 100 is", func(b *broken) {
-		b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+		b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 			items, err := b.Memory.Load(ctx, keys[:min(len(keys), 100)])
-			return append(items, make([]breakerhttp.Item, len(keys)-len(items))...), err
+			return append(items, make([]store.Item, len(keys)-len(items))...), err
 		}
 	}},
 	{"ManyKeys", "too many are an error", "Load of 250 keys: ", func(b *broken) {
-		b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+		b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 			if len(keys) > 100 {
 				return nil, os.ErrInvalid
 			}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
 
@@ -25,8 +25,8 @@ var mistakes = slices.Concat(brokenRecords, brokenTimes)
 // broken is a Memory with one mistake.
 type broken struct {
 	*storetest.Memory
-	load  func(ctx context.Context, keys []string) ([]breakerhttp.Item, error)
-	swap  func(c call) (breakerhttp.Item, bool, error)
+	load  func(ctx context.Context, keys []string) ([]store.Item, error)
+	swap  func(c call) (store.Item, bool, error)
 	watch func(ctx context.Context, changed func(string)) error
 }
 
@@ -39,14 +39,14 @@ type call struct {
 	ttl   time.Duration
 }
 
-func (b *broken) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+func (b *broken) Load(ctx context.Context, keys []string) ([]store.Item, error) {
 	if b.load != nil {
 		return b.load(ctx, keys)
 	}
 	return b.Memory.Load(ctx, keys)
 }
 
-func (b *broken) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (breakerhttp.Item, bool, error) {
+func (b *broken) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (store.Item, bool, error) {
 	c := call{ctx, key, old, value, ttl}
 	if b.swap != nil {
 		return b.swap(c)
@@ -61,19 +61,19 @@ func (b *broken) Watch(ctx context.Context, changed func(string)) error {
 	return b.Memory.Watch(ctx, changed)
 }
 
-func (b *broken) do(c call) (breakerhttp.Item, bool, error) {
+func (b *broken) do(c call) (store.Item, bool, error) {
 	return b.Memory.CompareAndSwap(c.ctx, c.key, c.old, c.value, c.ttl)
 }
 
 // mine is the true record of key.
-func (b *broken) mine(key string) breakerhttp.Item {
+func (b *broken) mine(key string) store.Item {
 	items, _ := b.Memory.Load(context.Background(), []string{key})
 	return items[0]
 }
 
 // items has f change every item that is loaded.
-func (b *broken) items(f func(key string, item *breakerhttp.Item)) {
-	b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+func (b *broken) items(f func(key string, item *store.Item)) {
+	b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 		items, err := b.Memory.Load(ctx, keys)
 		for i := range items {
 			f(keys[i], &items[i])
@@ -84,14 +84,14 @@ func (b *broken) items(f func(key string, item *breakerhttp.Item)) {
 
 // keys has f change every key.
 func (b *broken) keys(f func(string) string) {
-	b.load = func(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+	b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 		keys = slices.Clone(keys)
 		for i := range keys {
 			keys[i] = f(keys[i])
 		}
 		return b.Memory.Load(ctx, keys)
 	}
-	b.swap = func(c call) (breakerhttp.Item, bool, error) {
+	b.swap = func(c call) (store.Item, bool, error) {
 		c.key = f(c.key)
 		return b.do(c)
 	}
@@ -99,8 +99,8 @@ func (b *broken) keys(f func(string) string) {
 
 // versions has out change every version on its way out, and in on its way in.
 func (b *broken) versions(out, in func(uint64) uint64) {
-	b.items(func(_ string, item *breakerhttp.Item) { item.Version = out(item.Version) })
-	b.swap = func(c call) (breakerhttp.Item, bool, error) {
+	b.items(func(_ string, item *store.Item) { item.Version = out(item.Version) })
+	b.swap = func(c call) (store.Item, bool, error) {
 		c.old = in(c.old)
 		cur, swapped, err := b.do(c)
 		cur.Version = out(cur.Version)
@@ -114,7 +114,7 @@ func TestRunFindsMistakes(t *testing.T) {
 	for _, m := range mistakes {
 		t.Run(m.rule+": "+m.name, func(t *testing.T) {
 			if os.Getenv("STORETEST_MISTAKE") != "" {
-				storetest.RunVirtual(t, func(*testing.T) breakerhttp.Store {
+				storetest.RunVirtual(t, func(*testing.T) store.Store {
 					b := &broken{Memory: storetest.NewMemory()}
 					m.make(b)
 					return b

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // oneWinner lets a hundred create a record, and then a hundred swap it.
@@ -17,11 +17,11 @@ func oneWinner(t *trial) {
 	t.race(key, created.Version)
 }
 
-func (t *trial) race(key string, old uint64) breakerhttp.Item {
+func (t *trial) race(key string, old uint64) store.Item {
 	t.Helper()
 	const n = 100
 	type result struct {
-		cur     breakerhttp.Item
+		cur     store.Item
 		swapped bool
 		err     error
 	}
@@ -154,9 +154,9 @@ func errorMeansUnknown(t *trial) {
 // watches writes until a hint arrives, because only the store knows when its
 // Watch has begun.
 func watches(t *trial) {
-	watcher, ok := t.store.(breakerhttp.Watcher)
+	watcher, ok := t.store.(store.Watcher)
 	if !ok {
-		t.Skip("not a breakerhttp.Watcher")
+		t.Skip("not a store.Watcher")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -171,7 +171,7 @@ func watches(t *trial) {
 		})
 	}()
 	key := t.key("https://{api}.example.com:8443/ü")
-	var cur breakerhttp.Item
+	var cur store.Item
 	t.eventually(fmt.Sprintf("Watch to call changed(%q), which is being written", key), func() bool {
 		cur = t.write(key, cur.Version, "value", long)
 		select {

@@ -4,11 +4,11 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // RunVirtual is Run in virtual time, for stores that live in this process.
-func RunVirtual(t *testing.T, open func(t *testing.T) breakerhttp.Store) {
+func RunVirtual(t *testing.T, open func(t *testing.T) store.Store) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { rule.check(newTrial(t, open(t))) })

@@ -5,12 +5,12 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 func order(t *trial) {
 	a, b, c := t.key("a"), t.key("b"), t.key("c")
-	items := map[string]breakerhttp.Item{
+	items := map[string]store.Item{
 		c: t.write(c, 0, "third", long),
 		a: t.write(a, 0, "first", long),
 		b: {},
@@ -33,7 +33,7 @@ func order(t *trial) {
 // manyKeys loads more keys than a store may be able to ask for at once.
 func manyKeys(t *trial) {
 	const n, writers = 250, 10
-	keys, want := make([]string, n), make([]breakerhttp.Item, n)
+	keys, want := make([]string, n), make([]store.Item, n)
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
@@ -66,7 +66,7 @@ func keysAreExact(t *trial) {
 		"münchen", "mu\u0308nchen", "日本語", "\U0001F50C", "\u200b",
 		kilobyte, kilobyte[1:], kilobyte[1:] + "l",
 	}
-	keys, want := make([]string, len(names)), make([]breakerhttp.Item, len(names))
+	keys, want := make([]string, len(names)), make([]store.Item, len(names))
 	for i, name := range names {
 		keys[i] = t.key(name)
 		want[i] = t.write(keys[i], 0, fmt.Sprint(i), long)

@@ -7,10 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// Memory is a [breakerhttp.Store] and [breakerhttp.Watcher] in this process,
+// Memory is a [store.Store] and [store.Watcher] in this process,
 // for tests and simulations: its clock is [time.Now], so it follows the virtual
 // time of a testing/synctest bubble. It never forgets a record.
 //
@@ -40,26 +40,26 @@ func NewMemory() *Memory {
 	return &Memory{records: make(map[string]record), watches: make(map[*watch]struct{})}
 }
 
-// Load implements [breakerhttp.Store]. It fails only if ctx is done.
-func (m *Memory) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+// Load implements [store.Store]. It fails only if ctx is done.
+func (m *Memory) Load(ctx context.Context, keys []string) ([]store.Item, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	items := make([]breakerhttp.Item, len(keys))
+	items := make([]store.Item, len(keys))
 	for i, key := range keys {
 		items[i] = m.records[key].item(now)
 	}
 	return items, nil
 }
 
-// CompareAndSwap implements [breakerhttp.Store]. It fails only if ctx is done,
+// CompareAndSwap implements [store.Store]. It fails only if ctx is done,
 // and has written nothing then.
-func (m *Memory) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (breakerhttp.Item, bool, error) {
+func (m *Memory) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (store.Item, bool, error) {
 	if err := ctx.Err(); err != nil {
-		return breakerhttp.Item{}, false, err
+		return store.Item{}, false, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -79,10 +79,10 @@ func (m *Memory) CompareAndSwap(ctx context.Context, key string, old uint64, val
 		w.add(key)
 	}
 	// Not r.item(now): with a ttl of zero that would be empty.
-	return breakerhttp.Item{Value: bytes.Clone(value), Version: r.version}, true, nil
+	return store.Item{Value: bytes.Clone(value), Version: r.version}, true, nil
 }
 
-// Watch implements [breakerhttp.Watcher]. It calls changed for every write, also
+// Watch implements [store.Watcher]. It calls changed for every write, also
 // for those of the caller's own process, and returns ctx's error.
 func (m *Memory) Watch(ctx context.Context, changed func(key string)) error {
 	w := &watch{wake: make(chan struct{}, 1)}
@@ -110,11 +110,11 @@ func (m *Memory) Watch(ctx context.Context, changed func(key string)) error {
 	}
 }
 
-func (r record) item(now time.Time) breakerhttp.Item {
+func (r record) item(now time.Time) store.Item {
 	if r.version == 0 {
-		return breakerhttp.Item{}
+		return store.Item{}
 	}
-	item := breakerhttp.Item{Version: r.version, Age: now.Sub(r.written)}
+	item := store.Item{Version: r.version, Age: now.Sub(r.written)}
 	if now.Before(r.expires) {
 		item.Value = bytes.Clone(r.value)
 	}

@@ -7,12 +7,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
 
 func TestMemory(t *testing.T) {
-	open := func(*testing.T) breakerhttp.Store { return storetest.NewMemory() }
+	open := func(*testing.T) store.Store { return storetest.NewMemory() }
 	t.Run("virtual time", func(t *testing.T) { storetest.RunVirtual(t, open) })
 	t.Run("real time", func(t *testing.T) {
 		t.Parallel()
@@ -92,7 +92,7 @@ func TestMemoryWatch(t *testing.T) {
 	})
 }
 
-func load(t *testing.T, m *storetest.Memory, key string) breakerhttp.Item {
+func load(t *testing.T, m *storetest.Memory, key string) store.Item {
 	t.Helper()
 	items, err := m.Load(t.Context(), []string{key})
 	if err != nil || len(items) != 1 {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
 
@@ -23,25 +23,25 @@ type naiveRecord struct {
 	written, expires time.Time
 }
 
-func (r naiveRecord) item() breakerhttp.Item {
-	item := breakerhttp.Item{Version: r.version}
+func (r naiveRecord) item() store.Item {
+	item := store.Item{Version: r.version}
 	if time.Now().Before(r.expires) {
 		item.Value, item.Age = r.value, time.Since(r.written)
 	}
 	return item
 }
 
-func (s *naiveStore) Load(_ context.Context, keys []string) ([]breakerhttp.Item, error) {
+func (s *naiveStore) Load(_ context.Context, keys []string) ([]store.Item, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	items := make([]breakerhttp.Item, len(keys))
+	items := make([]store.Item, len(keys))
 	for i, key := range keys {
 		items[i] = s.records[key].item()
 	}
 	return items, nil
 }
 
-func (s *naiveStore) CompareAndSwap(_ context.Context, key string, old uint64, value []byte, ttl time.Duration) (breakerhttp.Item, bool, error) {
+func (s *naiveStore) CompareAndSwap(_ context.Context, key string, old uint64, value []byte, ttl time.Duration) (store.Item, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.records[key]
@@ -55,5 +55,5 @@ func (s *naiveStore) CompareAndSwap(_ context.Context, key string, old uint64, v
 }
 
 func TestNaiveStore(t *testing.T) {
-	storetest.Run(t, func(*testing.T) breakerhttp.Store { return &naiveStore{records: map[string]naiveRecord{}} })
+	storetest.Run(t, func(*testing.T) store.Store { return &naiveStore{records: map[string]naiveRecord{}} })
 }

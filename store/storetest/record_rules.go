@@ -7,15 +7,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // same leaves Age out, which no two reads have in common.
-func same(a, b breakerhttp.Item) bool {
+func same(a, b store.Item) bool {
 	return a.Version == b.Version && bytes.Equal(a.Value, b.Value)
 }
 
-func show(item breakerhttp.Item) string {
+func show(item store.Item) string {
 	return fmt.Sprintf("{Value: %s, Version: %d}", brief(string(item.Value)), item.Version)
 }
 
@@ -28,9 +28,9 @@ func brief(value string) string {
 
 func absent(t *trial) {
 	key := t.key("absent")
-	t.stored(key, breakerhttp.Item{})
-	t.lose(key, 7, breakerhttp.Item{})
-	t.stored(key, breakerhttp.Item{})
+	t.stored(key, store.Item{})
+	t.lose(key, 7, store.Item{})
+	t.stored(key, store.Item{})
 }
 
 func createOnce(t *trial) {
@@ -105,7 +105,7 @@ func readsSeeWrites(t *trial) {
 
 // follow reads key until ctx is done and says what was wrong with what it saw.
 func (t *trial) follow(ctx context.Context, key string) error {
-	var last breakerhttp.Item
+	var last store.Item
 	for ctx.Err() == nil {
 		items, err := t.store.Load(t.Context(), []string{key})
 		if err != nil || len(items) != 1 {

@@ -1,10 +1,10 @@
-// Package storetest tests a [breakerhttp.Store] against the rules that sharing
+// Package storetest tests a [store.Store] against the rules that sharing
 // circuits relies on, and has one in memory.
 //
 // A store's own test is one call:
 //
 //	func TestStore(t *testing.T) {
-//		storetest.Run(t, func(t *testing.T) breakerhttp.Store {
+//		storetest.Run(t, func(t *testing.T) store.Store {
 //			return mystore.New(dial(t))
 //		})
 //	}
@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 const (
@@ -52,11 +52,11 @@ var rules = []struct {
 // Run tests the stores that open returns, one subtest a rule, each with a store
 // of its own. The stores may reach the same records, also those of earlier runs:
 // every run uses new keys. It leaves its records to expire within an hour. A
-// store that is a [breakerhttp.Watcher] is tested as one.
+// store that is a [store.Watcher] is tested as one.
 //
 // The stores have to be reachable and idle. Run waits for records to age and
 // to expire, which takes some 4 seconds in all.
-func Run(t *testing.T, open func(t *testing.T) breakerhttp.Store) {
+func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
 			rule.check(newTrial(t, open(t)))
@@ -67,11 +67,11 @@ func Run(t *testing.T, open func(t *testing.T) breakerhttp.Store) {
 // A trial is one rule's test of one store.
 type trial struct {
 	*testing.T
-	store  breakerhttp.Store
+	store  store.Store
 	prefix string
 }
 
-func newTrial(t *testing.T, store breakerhttp.Store) *trial {
+func newTrial(t *testing.T, store store.Store) *trial {
 	return &trial{T: t, store: store, prefix: "storetest-" + rand.Text()}
 }
 
@@ -79,7 +79,7 @@ func newTrial(t *testing.T, store breakerhttp.Store) *trial {
 func (t *trial) key(name string) string { return t.prefix + "/" + name }
 
 // load returns one item a key.
-func (t *trial) load(keys ...string) []breakerhttp.Item {
+func (t *trial) load(keys ...string) []store.Item {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), answer)
 	defer cancel()
@@ -94,13 +94,13 @@ func (t *trial) load(keys ...string) []breakerhttp.Item {
 }
 
 // load1 returns the item of one key.
-func (t *trial) load1(key string) breakerhttp.Item {
+func (t *trial) load1(key string) store.Item {
 	t.Helper()
 	return t.load(key)[0]
 }
 
 // swap calls CompareAndSwap, which may win or lose.
-func (t *trial) swap(key string, old uint64, value string, ttl time.Duration) (breakerhttp.Item, bool) {
+func (t *trial) swap(key string, old uint64, value string, ttl time.Duration) (store.Item, bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), answer)
 	defer cancel()
@@ -112,7 +112,7 @@ func (t *trial) swap(key string, old uint64, value string, ttl time.Duration) (b
 }
 
 // write does a swap that has to win, and returns what is stored then.
-func (t *trial) write(key string, old uint64, value string, ttl time.Duration) breakerhttp.Item {
+func (t *trial) write(key string, old uint64, value string, ttl time.Duration) store.Item {
 	t.Helper()
 	cur, swapped := t.swap(key, old, value, ttl)
 	if !swapped {
@@ -128,7 +128,7 @@ func (t *trial) write(key string, old uint64, value string, ttl time.Duration) b
 }
 
 // lose does a swap that has to lose, and to return want.
-func (t *trial) lose(key string, old uint64, want breakerhttp.Item) breakerhttp.Item {
+func (t *trial) lose(key string, old uint64, want store.Item) store.Item {
 	t.Helper()
 	cur, swapped := t.swap(key, old, "the loser's", long)
 	if swapped {
@@ -141,7 +141,7 @@ func (t *trial) lose(key string, old uint64, want breakerhttp.Item) breakerhttp.
 }
 
 // stored checks that key's record is want.
-func (t *trial) stored(key string, want breakerhttp.Item) {
+func (t *trial) stored(key string, want store.Item) {
 	t.Helper()
 	if got := t.load1(key); !same(got, want) {
 		t.Fatalf("Load(%q) = %s, want %s", key, show(got), show(want))

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/store"
 )
 
 // age allows the store's clock a resolution of seconds and reaches it by
@@ -12,7 +12,7 @@ import (
 func age(t *trial) {
 	key := t.key("record")
 	start := time.Now()
-	plausible := func(what string, item breakerhttp.Item) {
+	plausible := func(what string, item store.Item) {
 		t.Helper()
 		if limit := time.Since(start) + coarse/2; item.Age < 0 || item.Age > limit {
 			t.Fatalf("%s Age %v, want between 0 and %v, which is a second more than since the write", what, item.Age, limit)
@@ -41,7 +41,7 @@ func expiry(t *trial) {
 	key := t.key("record")
 	first := t.write(key, 0, "first", short)
 	t.waitExpired(key)
-	expired := breakerhttp.Item{Version: first.Version}
+	expired := store.Item{Version: first.Version}
 	t.stored(key, expired)
 	t.lose(key, 0, expired)
 	t.lose(key, first.Version+1, expired)
