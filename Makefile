@@ -85,8 +85,8 @@ bench-smoke: ## Run every benchmark once and check the allocations
 
 .PHONY: soak
 soak: ## Play the model of the Transport, and torture it over real sockets, for long
-	BREAKERHTTP_MODEL=10m go test $(race) -run=TestContract -timeout=20m -v .
-	BREAKERHTTP_TORTURE=5m go test $(race) -run=TestTorture -timeout=20m -v .
+	BREAKERHTTP_MODEL=10m go test $(race) -timeout=20m -v ./internal/contract
+	BREAKERHTTP_TORTURE=5m go test $(race) -timeout=20m -v ./internal/torture
 
 .PHONY: sim
 sim: ## Simulate fleets of 1 to 10,000 processes; write what comes out into README and docs/fleet.svg

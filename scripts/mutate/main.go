@@ -141,8 +141,8 @@ func (m mutant) try(dir string, i int) (killer string, err error) {
 	if err := os.WriteFile(config, overlay, 0o600); err != nil {
 		return "", err
 	}
-	// The package of the rule first: it knows best, and is quick.
-	for _, pkg := range []string{"./" + filepath.Dir(m.file), "."} {
+	// The package of the rule first: its tests are the closest and the quickest.
+	for _, pkg := range []string{"./" + filepath.Dir(m.file), ".", "./internal/contract"} {
 		if killer, err = test(config, pkg); killer != "" || err != nil {
 			return killer, err
 		}

@@ -1,4 +1,4 @@
-package breakerhttp_test
+package contract
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,9 +21,9 @@ type trip struct {
 	cancel   context.CancelFunc
 	deadline time.Duration // never, or since the Transport was made
 	expired  bool          // the context had ended before
-	body     closeRecorder // of the request
-	call     *modelCall    // nil: unguarded, or refused in a dry run
-	judged   bool          // the body of the response can still take the verdict back
+	body     requestBody
+	call     *call // nil: unguarded, or refused in a dry run
+	judged   bool  // the body of the response can still take the verdict back
 
 	sent     int // times
 	do       chan reply
@@ -49,7 +50,9 @@ func (x *trip) run(tr *breakerhttp.Transport) {
 }
 
 // scriptedBase does for each request as its trip is told.
-func scriptedBase(req *http.Request) (*http.Response, error) {
+type scriptedBase struct{}
+
+func (scriptedBase) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := req.Context().Value(tripKey{}).(*trip)
 	x.sent++
 	r := <-x.do
@@ -163,4 +166,14 @@ func (x *trip) verdictOn(r reply, now time.Duration) verdict {
 		v = ignored
 	}
 	return v
+}
+
+// A requestBody tells whether it has been closed.
+type requestBody struct{ closed atomic.Bool }
+
+func (*requestBody) Read([]byte) (int, error) { return 0, io.EOF }
+
+func (b *requestBody) Close() error {
+	b.closed.Store(true)
+	return nil
 }

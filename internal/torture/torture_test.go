@@ -1,4 +1,6 @@
-package breakerhttp_test
+// Package torture sends load through a Transport to servers that do their worst over real sockets,
+// and checks that nothing is left behind.
+package torture
 
 import (
 	"context"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"github.com/breakerhttp/breakerhttp"
+	"go.uber.org/goleak"
 )
 
 // tortureSize is how long to torture, and how many hosts: a few for a moment, or
@@ -35,22 +38,19 @@ func tortureSize(t *testing.T) (d time.Duration, hosts int) {
 	return d, 400
 }
 
-// TestTorture sends requests, many of them cancelled, to hundreds of hosts that
-// do their worst over real sockets. In the end every slot is free, nothing is
-// left behind, and every circuit closes once its host is well.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestTorture sends requests, many of them cancelled, to hundreds of hosts that do their worst over
+// real sockets. In the end every slot is free, nothing is left behind, and every circuit closes once
+// its host is healthy.
 func TestTorture(t *testing.T) {
 	duration, hosts := tortureSize(t)
 	log.SetOutput(io.Discard) // net/http reports what it gets from idle connections
 	defer log.SetOutput(os.Stderr)
-	server, err := newHostileServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.close()
-	h2 := newHostileHTTP2(t)
+	h1, h2 := newHostileHTTP1(t), newHostileHTTP2(t)
 
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		to := server.listener.Addr().String()
+		to := h1.addr
 		if strings.HasPrefix(addr, "h2-") {
 			to = h2.addr
 		}
@@ -68,12 +68,15 @@ func TestTorture(t *testing.T) {
 	})
 	defer h1Base.CloseIdleConnections()
 	defer h2Base.CloseIdleConnections()
-	tr := newTransport(t, base, breakerhttp.WithPolicy(breakerhttp.Policy{
+	tr, err := breakerhttp.New(base, breakerhttp.WithPolicy(breakerhttp.Policy{
 		ConsecutiveFailures: 3, OpenFor: 20 * time.Millisecond, MaxOpenFor: 40 * time.Millisecond, ProbeTimeout: 100 * time.Millisecond, Jitter: 0.5,
 		SlowRatio: 0.9, SlowAfter: 50 * time.Millisecond, Ramp: 10 * time.Millisecond,
 	}))
+	if err != nil {
+		t.Fatal(err)
+	}
 	name := func(i int) string {
-		return fmt.Sprintf("http://%s-%d.test/", map[bool]string{true: "h2", false: "h1"}[i%4 == 0], i)
+		return fmt.Sprintf("http://%s-%d.test", map[bool]string{true: "h2", false: "h1"}[i%4 == 0], i)
 	}
 
 	var sent, answered atomic.Int64
@@ -92,19 +95,19 @@ func TestTorture(t *testing.T) {
 	}
 	wg.Wait()
 
-	server.well.Store(true)
-	h2.well.Store(true)
+	h1.healthy.Store(true)
+	h2.healthy.Store(true)
 	refused := uint64(0)
 	for i := range hosts {
 		for deadline := time.Now().Add(10 * time.Second); ; {
-			if status, err := get(tr, name(i)); err == nil && status == 200 {
+			if get(tr, name(i)) {
 				if s, ok := tr.Snapshot(name(i)); !ok || s.State == breakerhttp.StateClosed {
 					break
 				}
 			}
 			if time.Now().After(deadline) {
 				s, _ := tr.Snapshot(name(i))
-				t.Fatalf("%s is well, but its circuit does not close: %+v", name(i), s)
+				t.Fatalf("%s is healthy, but its circuit does not close: %+v", name(i), s)
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
@@ -125,7 +128,7 @@ func TestTorture(t *testing.T) {
 }
 
 // wantGone waits until no more goroutines and memory are in use than before the
-// torture, but for what the circuits need.
+// torture, except for what the circuits need.
 func wantGone(t *testing.T, goroutines int, heap uint64) {
 	t.Helper()
 	const kept = 8 << 20
@@ -146,6 +149,17 @@ func heapSize() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// get reports whether the answer is 200, read to its end.
+func get(tr *breakerhttp.Transport, url string) bool {
+	resp, err := (&http.Client{Transport: tr}).Get(url)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err == nil && resp.StatusCode == http.StatusOK
 }
 
 // torment sends a request as a caller in a hurry would, and reports whether it
@@ -187,54 +201,6 @@ func torment(tr *breakerhttp.Transport, url string) bool {
 	return err == nil
 }
 
-// hostileHTTP2 resets streams, and says GOAWAY, until it is well.
-type hostileHTTP2 struct {
-	addr string
-	well atomic.Bool
-}
+type roundTripFunc func(*http.Request) (*http.Response, error)
 
-func newHostileHTTP2(t *testing.T) *hostileHTTP2 {
-	t.Helper()
-	h := &hostileHTTP2{}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.addr = l.Addr().String()
-	server := &http.Server{Handler: h, Protocols: new(http.Protocols), ErrorLog: log.New(io.Discard, "", 0)}
-	server.Protocols.SetUnencryptedHTTP2(true)
-	done := make(chan error)
-	go func() { done <- server.Serve(l) }()
-	t.Cleanup(func() {
-		_ = server.Close()
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
-	})
-	return h
-}
-
-func (h *hostileHTTP2) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if h.well.Load() {
-		_, _ = io.WriteString(w, "well")
-		return
-	}
-	switch rand.IntN(6) {
-	case 0:
-		panic(http.ErrAbortHandler) // RST_STREAM before the headers
-	case 1:
-		_, _ = io.WriteString(w, "part")
-		w.(http.Flusher).Flush()
-		panic(http.ErrAbortHandler) // and within the body
-	case 2:
-		w.Header().Set("Connection", "close") // GOAWAY
-	case 3:
-		w.WriteHeader(503)
-	case 4:
-		select {
-		case <-req.Context().Done():
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-	_, _ = io.WriteString(w, "answer")
-}
+func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

@@ -1,6 +1,7 @@
-package breakerhttp_test
+package contract
 
 import (
+	"context"
 	"math"
 	"slices"
 	"time"
@@ -8,27 +9,27 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// A contractModel is a Transport by the book. It keeps every request for ever,
+// A model is a Transport by the book. It keeps every request for ever,
 // and knows no lock, no queue and no fast path. Times are since the Transport
 // was made.
-type contractModel struct {
+type model struct {
 	policyOf func(key string) breakerhttp.Policy // with every default filled in
 	bound    int
-	hosts    map[string]*modelHost
-	events   []modelEvent
+	hosts    map[string]*host
+	events   []event
 }
 
-type modelEvent struct {
-	host *modelHost
+type event struct {
+	host *host
 	at   time.Duration
 	breakerhttp.Transition
 }
 
-type modelHost struct {
+type host struct {
 	key      string
 	policy   breakerhttp.Policy
 	eras     []*era
-	calls    []*modelCall
+	calls    []*call
 	totals   breakerhttp.Totals
 	failures []time.Duration // since the latest reset
 	level    int             // failed probes in a row
@@ -45,9 +46,9 @@ type era struct {
 	led          *era          // the closed one that this half-open one led to
 }
 
-// A modelCall is an admitted request.
-type modelCall struct {
-	host     *modelHost
+// A call is an admitted request.
+type call struct {
+	host     *host
 	era      *era // it was admitted in
 	at       time.Duration
 	over     bool // base has returned
@@ -60,18 +61,18 @@ type modelCall struct {
 	counted  time.Duration // when it came into the window
 }
 
-func (m *contractModel) add(key string, now time.Duration) *modelHost {
-	h := &modelHost{key: key, policy: m.policyOf(key), eras: []*era{{state: breakerhttp.StateClosed, since: now}}}
+func (m *model) add(key string, now time.Duration) *host {
+	h := &host{key: key, policy: m.policyOf(key), eras: []*era{{state: breakerhttp.StateClosed, since: now}}}
 	m.hosts[key] = h
 	return h
 }
 
-func (h *modelHost) now() *era { return h.eras[len(h.eras)-1] }
+func (h *host) now() *era { return h.eras[len(h.eras)-1] }
 
-func (h *modelHost) windowed() bool { return h.policy.FailureRatio > 0 || h.policy.SlowRatio > 0 }
+func (h *host) windowed() bool { return h.policy.FailureRatio > 0 || h.policy.SlowRatio > 0 }
 
 // patience is how long base may take to answer.
-func (h *modelHost) patience() time.Duration {
+func (h *host) patience() time.Duration {
 	switch {
 	case h.now().state == breakerhttp.StateHalfOpen:
 		return h.policy.ProbeTimeout
@@ -82,12 +83,12 @@ func (h *modelHost) patience() time.Duration {
 }
 
 // waits says that an answer to c would matter by when it comes.
-func (c *modelCall) waits() bool { return c.era == c.host.now() && !c.over && !c.slow }
+func (c *call) waits() bool { return c.era == c.host.now() && !c.over && !c.slow }
 
 // notice does what the passing of time has done to h, the oldest first.
-func (m *contractModel) notice(h *modelHost, now time.Duration) {
+func (m *model) notice(h *host, now time.Duration) {
 	for {
-		i := slices.IndexFunc(h.calls, (*modelCall).waits) // calls are in the order of their beginning
+		i := slices.IndexFunc(h.calls, (*call).waits) // calls are in the order of their beginning
 		if i < 0 || now-h.calls[i].at < h.patience() {
 			return
 		}
@@ -112,12 +113,12 @@ func (m *contractModel) notice(h *modelHost, now time.Duration) {
 }
 
 // isIn says that the bucket of c is one of the latest ten.
-func (c *modelCall) isIn(now time.Duration) bool {
+func (c *call) isIn(now time.Duration) bool {
 	bucket := c.host.policy.Window / 10
 	return c.inWindow && now/bucket-c.counted/bucket < 10
 }
 
-func (h *modelHost) counts(now time.Duration) breakerhttp.Counts {
+func (h *host) counts(now time.Duration) breakerhttp.Counts {
 	n := breakerhttp.Counts{ConsecutiveFailures: h.now().run}
 	window := h.windowed() && h.now().state == breakerhttp.StateClosed
 	for _, c := range h.calls {
@@ -136,7 +137,7 @@ func (h *modelHost) counts(now time.Duration) breakerhttp.Counts {
 	return n
 }
 
-func (m *contractModel) fail(h *modelHost, at time.Duration, ofProbe breakerhttp.Reason, retryAfter time.Duration) {
+func (m *model) fail(h *host, at time.Duration, ofProbe breakerhttp.Reason, retryAfter time.Duration) {
 	h.failures = append(h.failures, at)
 	h.now().run++
 	if h.now().state != breakerhttp.StateHalfOpen {
@@ -149,7 +150,7 @@ func (m *contractModel) fail(h *modelHost, at time.Duration, ofProbe breakerhttp
 	m.open(h, at, ofProbe, retryAfter)
 }
 
-func (m *contractModel) askRules(h *modelHost, at, retryAfter time.Duration) {
+func (m *model) askRules(h *host, at, retryAfter time.Duration) {
 	p, n := h.policy, h.counts(at)
 	met := func(part int, ratio float64) bool {
 		return ratio > 0 && n.Requests >= p.MinRequests && float64(part) >= ratio*float64(n.Requests)
@@ -171,7 +172,7 @@ func (m *contractModel) askRules(h *modelHost, at, retryAfter time.Duration) {
 	m.open(h, at, reason, retryAfter)
 }
 
-func (h *modelHost) grown() time.Duration {
+func (h *host) grown() time.Duration {
 	d := float64(h.policy.OpenFor)
 	for range h.level {
 		d *= h.policy.OpenGrowth
@@ -179,14 +180,14 @@ func (h *modelHost) grown() time.Duration {
 	return min(time.Duration(d), h.policy.MaxOpenFor)
 }
 
-func (m *contractModel) open(h *modelHost, at time.Duration, reason breakerhttp.Reason, retryAfter time.Duration) {
+func (m *model) open(h *host, at time.Duration, reason breakerhttp.Reason, retryAfter time.Duration) {
 	d := min(max(h.grown(), retryAfter), h.policy.MaxOpenFor)
 	m.enter(h, &era{state: breakerhttp.StateOpen, since: at, until: at + d}, at, reason)
 	m.events[len(m.events)-1].OpenFor = d
 }
 
-func (m *contractModel) enter(h *modelHost, e *era, at time.Duration, reason breakerhttp.Reason) {
-	m.events = append(m.events, modelEvent{h, at, breakerhttp.Transition{
+func (m *model) enter(h *host, e *era, at time.Duration, reason breakerhttp.Reason) {
+	m.events = append(m.events, event{h, at, breakerhttp.Transition{
 		Key: h.key, From: h.now().state, To: e.state, Reason: reason, Counts: h.counts(at), Seq: uint64(len(m.events) + 1),
 	}})
 	h.eras = append(h.eras, e)
@@ -194,7 +195,7 @@ func (m *contractModel) enter(h *modelHost, e *era, at time.Duration, reason bre
 
 // admissible says what a request would be told. By chance says that it could as
 // well be admitted.
-func (h *modelHost) admissible(now time.Duration, mayProbe bool) (refusal *breakerhttp.OpenError, byChance bool) {
+func (h *host) admissible(now time.Duration, mayProbe bool) (refusal *breakerhttp.OpenError, byChance bool) {
 	e := h.now()
 	refusal = &breakerhttp.OpenError{Key: h.key, State: e.state, Reason: h.detail}
 	switch {
@@ -222,17 +223,17 @@ func (h *modelHost) admissible(now time.Duration, mayProbe bool) (refusal *break
 }
 
 // admit begins a request that admissible has let through.
-func (m *contractModel) admit(h *modelHost, now time.Duration) *modelCall {
+func (m *model) admit(h *host, now time.Duration) *call {
 	if e := h.now(); e.state == breakerhttp.StateOpen {
 		m.enter(h, &era{state: breakerhttp.StateHalfOpen, since: e.until}, now, "open_elapsed")
 	}
-	c := &modelCall{host: h, era: h.now(), at: now}
+	c := &call{host: h, era: h.now(), at: now}
 	h.calls = append(h.calls, c)
 	return c
 }
 
 // finish takes the verdict. It returns false if the body is not to be judged.
-func (m *contractModel) finish(c *modelCall, now time.Duration, v verdict) bool {
+func (m *model) finish(c *call, now time.Duration, v verdict) bool {
 	h := c.host
 	c.over = c.waits() && now-c.at <= h.patience() // in time
 	m.notice(h, now)
@@ -263,7 +264,7 @@ func (m *contractModel) finish(c *modelCall, now time.Duration, v verdict) bool 
 	return v.outcome == breakerhttp.Success && !v.whole
 }
 
-func (m *contractModel) succeed(c *modelCall, now time.Duration, v verdict) {
+func (m *model) succeed(c *call, now time.Duration, v verdict) {
 	h := c.host
 	if c.era.state == breakerhttp.StateHalfOpen {
 		if h.counts(now).Requests == h.policy.ProbeSuccesses {
@@ -281,4 +282,141 @@ func (m *contractModel) succeed(c *modelCall, now time.Duration, v verdict) {
 	if v.whole {
 		c.era.run = 0
 	}
+}
+
+// home is the era in which the end of a body counts, or nil.
+func (c *call) home() *era {
+	switch {
+	case c.stale || c.host.gone:
+		return nil
+	case c.era.led != nil:
+		return c.era.led
+	}
+	return c.era
+}
+
+func (m *model) bodyEnded(c *call) {
+	if e := c.home(); e != nil {
+		e.run = 0
+	}
+}
+
+func (m *model) bodyFailed(c *call, now time.Duration) {
+	h := c.host
+	m.notice(h, now)
+	h.totals.Failure++
+	if c.home() == h.now() {
+		c.failed = true
+		m.fail(h, now, "probe_failed", 0)
+	}
+}
+
+func (m *model) force(key string, now time.Duration, to breakerhttp.State) {
+	h := m.hosts[key]
+	if h == nil {
+		h = m.add(key, now)
+	}
+	m.notice(h, now)
+	if h.now().state != to {
+		m.enter(h, &era{state: to, since: now}, now, "forced")
+	}
+	if to == breakerhttp.StateClosed {
+		h.now().until = 0 // no ramp
+	}
+	h.forced = true
+}
+
+func (m *model) reset(h *host, now time.Duration) {
+	m.notice(h, now)
+	next := &era{state: breakerhttp.StateClosed, since: now}
+	if h.now().state == breakerhttp.StateClosed {
+		h.eras = append(h.eras, next)
+	} else {
+		m.enter(h, next, now, "reset")
+	}
+	h.forced, h.level, h.failures = false, 0, nil
+}
+
+func (h *host) inFlight() (n int) {
+	for _, c := range h.calls {
+		if !c.over {
+			n++
+		}
+	}
+	return n
+}
+
+// mayGo says that h may make room for another host.
+func (h *host) mayGo(now time.Duration) bool {
+	e := h.now()
+	if e.state != breakerhttp.StateClosed || now < e.until || h.forced || h.inFlight() > 0 {
+		return false
+	}
+	for _, at := range h.failures {
+		if now-at < h.policy.Window {
+			return false
+		}
+	}
+	return true
+}
+
+// unforced is the number of hosts that count towards the bound.
+func (m *model) unforced() (n int) {
+	for _, h := range m.hosts {
+		if !h.forced {
+			n++
+		}
+	}
+	return n
+}
+
+// waitReady says what WaitReady returns for a context with this deadline, when,
+// and whether any other answer will do, for something happens just then.
+func (m *model) waitReady(h *host, now, deadline time.Duration, mayProbe bool) (at time.Duration, tie bool, err error) {
+	for {
+		m.notice(h, now)
+		refusal, byChance := h.admissible(now, mayProbe)
+		switch {
+		case refusal == nil || byChance:
+			return now, false, nil
+		case refusal.RetryAfter > 0 && deadline < now+refusal.RetryAfter:
+			return now, false, refusal
+		}
+		next := now + refusal.RetryAfter
+		if next == now {
+			next = deadline + 1
+			for _, c := range h.calls {
+				if c.waits() && h.now().state == breakerhttp.StateHalfOpen {
+					next = min(next, c.at+h.policy.ProbeTimeout)
+				}
+			}
+		}
+		if next >= deadline {
+			return deadline, next == deadline, context.DeadlineExceeded
+		}
+		now = next
+	}
+}
+
+func (m *model) snapshot(h *host, epoch time.Time, now time.Duration) breakerhttp.Snapshot {
+	m.notice(h, now)
+	e := h.now()
+	s := breakerhttp.Snapshot{
+		Key:      h.key,
+		State:    e.state,
+		Forced:   h.forced,
+		Since:    epoch.Add(e.since),
+		Reason:   h.detail,
+		Counts:   h.counts(now),
+		Totals:   h.totals,
+		InFlight: h.inFlight(),
+	}
+	switch {
+	case e.state != breakerhttp.StateOpen || h.forced:
+	case now < e.until:
+		s.Until = epoch.Add(e.until)
+	default:
+		s.State, s.Since = breakerhttp.StateHalfOpen, epoch.Add(e.until)
+	}
+	return s
 }

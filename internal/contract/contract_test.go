@@ -1,4 +1,7 @@
-package breakerhttp_test
+// Package contract plays a model of the whole Transport against the real one, through the exported
+// API alone. The model follows the documentation, and is as simple as it can be: where the two
+// differ, one of them is wrong.
+package contract
 
 import (
 	"flag"
@@ -13,14 +16,14 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// contractChecks is the number of sequences in an ordinary run.
-const contractChecks = "200"
+// checks is the number of sequences in an ordinary run.
+const checks = "200"
 
 // TestContract does whatever can be done to a few hosts, and compares what the
 // Transport says and does with the model: a number of sequences, the same in
 // each run; or, for as long as BREAKERHTTP_MODEL says, ever new ones.
 func TestContract(t *testing.T) {
-	for name, value := range map[string]string{"rapid.checks": contractChecks, "rapid.steps": "60", "rapid.seed": "1"} {
+	for name, value := range map[string]string{"rapid.checks": checks, "rapid.steps": "60", "rapid.seed": "1"} {
 		f := flag.Lookup(name)
 		old := f.Value.String()
 		if old != f.DefValue {
@@ -33,7 +36,7 @@ func TestContract(t *testing.T) {
 	run := func() {
 		rapid.Check(t, func(t *rapid.T) {
 			sequences++
-			rapid.SyncTest(t, againstContract)
+			rapid.SyncTest(t, againstModel)
 		})
 	}
 	long := os.Getenv("BREAKERHTTP_MODEL")
@@ -53,8 +56,8 @@ func TestContract(t *testing.T) {
 	t.Logf("%d sequences", sequences)
 }
 
-func againstContract(t *rapid.T) {
-	mc := newContractMachine(t)
+func againstModel(t *rapid.T) {
+	mc := newMachine(t)
 	defer mc.end()
 	actions := map[string]func(*rapid.T){
 		"":             mc.check,
@@ -80,7 +83,7 @@ func againstContract(t *rapid.T) {
 	mc.look(t)
 }
 
-var contractPolicies = []breakerhttp.Policy{
+var policies = []breakerhttp.Policy{
 	{},
 	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, OpenGrowth: 2, MaxOpenFor: 30 * time.Second},
 	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, Probes: 2, ProbeSuccesses: 2, ProbeTimeout: 3 * time.Second},
@@ -119,8 +122,8 @@ func complete(p breakerhttp.Policy) breakerhttp.Policy {
 
 const fallbackStatus = 599
 
-func newContractMachine(t *rapid.T) *contractMachine {
-	mc := &contractMachine{
+func newMachine(t *rapid.T) *machine {
+	mc := &machine{
 		epoch:    time.Now(),
 		dryRun:   rapid.IntRange(0, 4).Draw(t, "dry run") == 4,
 		filtered: rapid.Bool().Draw(t, "filtered"),
@@ -130,10 +133,10 @@ func newContractMachine(t *rapid.T) *contractMachine {
 	for i := range rapid.IntRange(2, 4).Draw(t, "hosts") {
 		mc.keys = append(mc.keys, fmt.Sprintf("http://host%d.test", i))
 	}
-	all := rapid.SampledFrom(contractPolicies).Draw(t, "policy")
-	first := rapid.SampledFrom(contractPolicies).Draw(t, "policy of host0")
+	all := rapid.SampledFrom(policies).Draw(t, "policy")
+	first := rapid.SampledFrom(policies).Draw(t, "policy of host0")
 	bound := rapid.IntRange(1, 4).Draw(t, "max circuits")
-	mc.model = contractModel{bound: bound, hosts: map[string]*modelHost{}, policyOf: func(key string) breakerhttp.Policy {
+	mc.model = model{bound: bound, hosts: map[string]*host{}, policyOf: func(key string) breakerhttp.Policy {
 		if key == mc.keys[0] {
 			return complete(first)
 		}
@@ -151,10 +154,10 @@ func newContractMachine(t *rapid.T) *contractMachine {
 	if mc.fallback {
 		opts = append(opts, breakerhttp.WithFallback(func(req *http.Request, refusal *breakerhttp.OpenError) (*http.Response, error) {
 			mc.answered = refusal
-			return respond(fallbackStatus)(req)
+			return responding(fallbackStatus, false)(req)
 		}))
 	}
-	tr, err := breakerhttp.New(roundTripFunc(scriptedBase), opts...)
+	tr, err := breakerhttp.New(scriptedBase{}, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +166,7 @@ func newContractMachine(t *rapid.T) *contractMachine {
 }
 
 // end lets every goroutine go, also after a failure.
-func (mc *contractMachine) end() {
+func (mc *machine) end() {
 	for _, x := range mc.trips {
 		close(x.do)
 		x.cancel()

@@ -1,59 +1,39 @@
-package breakerhttp_test
+package torture
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/faultserver"
 )
 
-// A hostileServer does to its clients what can be done over a socket, until it
-// is told to be well.
-type hostileServer struct {
-	listener net.Listener
-	well     atomic.Bool
-	wg       sync.WaitGroup
+// A hostileHTTP1 does to its clients whatever can be done over a socket, until it is healthy.
+type hostileHTTP1 struct {
+	addr    string
+	healthy atomic.Bool
 }
 
-// wellResponse is what a connection gets once the server is well, and what is
-// cut off anywhere before.
-const wellResponse = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 11\r\nX-Field: value\r\n\r\nhello world"
+// goodResponse is what a healthy server answers. A hostile one cuts it off anywhere.
+const goodResponse = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 11\r\nX-Field: value\r\n\r\nhello world"
 
-func newHostileServer() (*hostileServer, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s := &hostileServer{listener: l}
-	s.wg.Go(s.serve)
-	return s, nil
+func newHostileHTTP1(t *testing.T) *hostileHTTP1 {
+	s := &hostileHTTP1{}
+	s.addr = faultserver.New(t, s.talk)
+	return s
 }
 
-func (s *hostileServer) close() {
-	_ = s.listener.Close()
-	s.wg.Wait()
-}
-
-func (s *hostileServer) serve() {
-	for {
-		conn, err := s.listener.Accept()
-		if err != nil {
-			return
-		}
-		s.wg.Go(func() {
-			defer conn.Close()
-			s.talk(conn.(*net.TCPConn))
-		})
-	}
-}
-
-// talk answers one request, badly, or many if the server is well.
-func (s *hostileServer) talk(conn *net.TCPConn) {
+// talk answers one request badly, or many requests well.
+func (s *hostileHTTP1) talk(conn net.Conn) {
 	r := bufio.NewReader(conn)
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
@@ -63,20 +43,20 @@ func (s *hostileServer) talk(conn *net.TCPConn) {
 		}
 		_ = req.Body.Close()
 		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-		if !s.well.Load() {
-			cruelties[rand.IntN(len(cruelties))](conn)
+		if !s.healthy.Load() {
+			faults[rand.IntN(len(faults))](conn.(*net.TCPConn))
 			return
 		}
-		if _, err := conn.Write([]byte(wellResponse)); err != nil {
+		if !say(conn, goodResponse) {
 			return
 		}
 	}
 }
 
-// cruelties each end the connection.
-var cruelties = []func(*net.TCPConn){
+// faults each end the connection.
+var faults = []func(*net.TCPConn){
 	resetAnywhere, resetAnywhere, resetAnywhere, // at every byte of the response
-	func(c *net.TCPConn) { drip(c, wellResponse, 3*time.Millisecond) },
+	func(c *net.TCPConn) { drip(c, goodResponse, 3*time.Millisecond) },
 	func(c *net.TCPConn) {
 		drip(c, "HTTP/1.1 200 OK\r\nX-Slow: "+strings.Repeat("x", 1000), 5*time.Millisecond)
 	},
@@ -122,7 +102,7 @@ var cruelties = []func(*net.TCPConn){
 			[]string{"99999999999999999999", "-1", "x", "Fri, 31 Dec 9999 23:59:59 GMT", "0"}[rand.IntN(5)],
 			[]string{"Thu, 01 Jan 1970 00:00:00 GMT", "x"}[rand.IntN(2)]))
 	},
-	func(c *net.TCPConn) { say(c, wellResponse) },
+	func(c *net.TCPConn) { say(c, goodResponse) },
 }
 
 func say(c net.Conn, s string) bool {
@@ -132,7 +112,7 @@ func say(c net.Conn, s string) bool {
 
 // resetAnywhere ends with a RST within the response.
 func resetAnywhere(c *net.TCPConn) {
-	say(c, wellResponse[:rand.IntN(len(wellResponse))])
+	say(c, goodResponse[:rand.IntN(len(goodResponse))])
 	_ = c.SetLinger(0)
 }
 
@@ -143,4 +123,56 @@ func drip(c net.Conn, s string, pause time.Duration) {
 		}
 		time.Sleep(pause)
 	}
+}
+
+// hostileHTTP2 resets streams, and says GOAWAY, until it is healthy.
+type hostileHTTP2 struct {
+	addr    string
+	healthy atomic.Bool
+}
+
+func newHostileHTTP2(t *testing.T) *hostileHTTP2 {
+	t.Helper()
+	h := &hostileHTTP2{}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.addr = l.Addr().String()
+	server := &http.Server{Handler: h, Protocols: new(http.Protocols), ErrorLog: log.New(io.Discard, "", 0)}
+	server.Protocols.SetUnencryptedHTTP2(true)
+	done := make(chan error)
+	go func() { done <- server.Serve(l) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func (h *hostileHTTP2) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if h.healthy.Load() {
+		_, _ = io.WriteString(w, "hello")
+		return
+	}
+	switch rand.IntN(6) {
+	case 0:
+		panic(http.ErrAbortHandler) // RST_STREAM before the headers
+	case 1:
+		_, _ = io.WriteString(w, "part")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler) // and within the body
+	case 2:
+		w.Header().Set("Connection", "close") // GOAWAY
+	case 3:
+		w.WriteHeader(503)
+	case 4:
+		select {
+		case <-req.Context().Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	_, _ = io.WriteString(w, "answer")
 }

@@ -1,8 +1,9 @@
-package breakerhttp_test
+package contract
 
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,11 +16,11 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// A contractMachine does the same to a Transport and to a model of it, and
+// A machine does the same to a Transport and to a model of it, and
 // compares.
-type contractMachine struct {
+type machine struct {
 	tr       *breakerhttp.Transport
-	model    contractModel
+	model    model
 	epoch    time.Time
 	keys     []string
 	dryRun   bool
@@ -33,13 +34,13 @@ type contractMachine struct {
 	trips    []*trip
 }
 
-func (mc *contractMachine) now() time.Duration { return time.Since(mc.epoch) }
+func (mc *machine) now() time.Duration { return time.Since(mc.epoch) }
 
 func mayProbe(req *http.Request) bool { return req.Method != http.MethodPost }
 
-func (mc *contractMachine) probes(req *http.Request) bool { return !mc.filtered || mayProbe(req) }
+func (mc *machine) probes(req *http.Request) bool { return !mc.filtered || mayProbe(req) }
 
-func (mc *contractMachine) begin(t *rapid.T) *trip {
+func (mc *machine) begin(t *rapid.T) *trip {
 	x := mc.newTrip(t)
 	key := strings.TrimSuffix(x.req.URL.String(), "/")
 	mc.answered = nil
@@ -77,7 +78,7 @@ func (mc *contractMachine) begin(t *rapid.T) *trip {
 	return x
 }
 
-func (mc *contractMachine) totals(t *rapid.T, key string) breakerhttp.Totals {
+func (mc *machine) totals(t *rapid.T, key string) breakerhttp.Totals {
 	s, ok := mc.tr.Snapshot(key)
 	if !ok {
 		t.Fatalf("there is no circuit of %s", key)
@@ -85,14 +86,14 @@ func (mc *contractMachine) totals(t *rapid.T, key string) breakerhttp.Totals {
 	return s.Totals
 }
 
-func (mc *contractMachine) wantSent(t *rapid.T, x *trip, what string) {
+func (mc *machine) wantSent(t *rapid.T, x *trip, what string) {
 	if x.sent != 1 || x.over {
 		t.Fatalf("at %v a request that is %s was sent %d times, and is over: %t (%v)", mc.now(), what, x.sent, x.over, x.err)
 	}
 	mc.pending = append(mc.pending, x)
 }
 
-func (mc *contractMachine) wantRefused(t *rapid.T, x *trip, want *breakerhttp.OpenError) {
+func (mc *machine) wantRefused(t *rapid.T, x *trip, want *breakerhttp.OpenError) {
 	if !x.over || x.sent != 0 || !x.body.closed.Load() {
 		t.Fatalf("at %v want %v; is over: %t, sent %d times, body closed: %t", mc.now(), want, x.over, x.sent, x.body.closed.Load())
 	}
@@ -111,7 +112,7 @@ func (mc *contractMachine) wantRefused(t *rapid.T, x *trip, want *breakerhttp.Op
 
 // makeRoom finds out who had to go for a new host, checks that, and returns the
 // host if it is guarded.
-func (mc *contractMachine) makeRoom(t *rapid.T, key string, now time.Duration) (h *modelHost) {
+func (mc *machine) makeRoom(t *rapid.T, key string, now time.Duration) (h *host) {
 	m := &mc.model
 	tooMany := m.unforced() + 1 - m.bound
 	stay := 0 // of those that could have gone
@@ -140,7 +141,7 @@ func (mc *contractMachine) makeRoom(t *rapid.T, key string, now time.Duration) (
 	return h
 }
 
-func (mc *contractMachine) finish(t *rapid.T) {
+func (mc *machine) finish(t *rapid.T) {
 	i := drawIndex(t, mc.pending)
 	x := mc.pending[i]
 	mc.pending = slices.Delete(mc.pending, i, i+1)
@@ -148,7 +149,7 @@ func (mc *contractMachine) finish(t *rapid.T) {
 }
 
 // send is a request that is answered at once, if it is sent.
-func (mc *contractMachine) send(t *rapid.T) {
+func (mc *machine) send(t *rapid.T) {
 	n := len(mc.pending)
 	if x := mc.begin(t); len(mc.pending) > n {
 		mc.pending = mc.pending[:n]
@@ -156,7 +157,7 @@ func (mc *contractMachine) send(t *rapid.T) {
 	}
 }
 
-func (mc *contractMachine) answer(t *rapid.T, x *trip, r reply) {
+func (mc *machine) answer(t *rapid.T, x *trip, r reply) {
 	now := mc.now()
 	x.do <- r
 	synctest.Wait()
@@ -179,14 +180,14 @@ func (mc *contractMachine) answer(t *rapid.T, x *trip, r reply) {
 
 // endBody reads a body to its end, or to an error, or closes it; and then reads
 // on, which must not matter.
-func (mc *contractMachine) endBody(t *rapid.T) {
+func (mc *machine) endBody(t *rapid.T) {
 	i := drawIndex(t, mc.bodies)
 	x := mc.bodies[i]
 	mc.bodies = slices.Delete(mc.bodies, i, i+1)
 	mc.endBodyOf(t, x, rapid.SampledFrom([]string{"end", "close", "break", "break"}).Draw(t, "how"))
 }
 
-func (mc *contractMachine) cancel(t *rapid.T) {
+func (mc *machine) cancel(t *rapid.T) {
 	x := mc.trips[drawIndex(t, mc.trips)]
 	if x.deadline != never {
 		t.Skip("which of the two comes first is another question")
@@ -194,7 +195,7 @@ func (mc *contractMachine) cancel(t *rapid.T) {
 	x.cancel()
 }
 
-func (mc *contractMachine) force(t *rapid.T) {
+func (mc *machine) force(t *rapid.T) {
 	key := rapid.SampledFrom(mc.keys).Draw(t, "key")
 	if rapid.Bool().Draw(t, "open") {
 		mc.tr.ForceOpen(key)
@@ -205,7 +206,7 @@ func (mc *contractMachine) force(t *rapid.T) {
 	}
 }
 
-func (mc *contractMachine) reset(t *rapid.T) {
+func (mc *machine) reset(t *rapid.T) {
 	key := rapid.SampledFrom(mc.keys).Draw(t, "key")
 	mc.tr.Reset(key)
 	if h := mc.model.hosts[key]; h != nil {
@@ -213,7 +214,7 @@ func (mc *contractMachine) reset(t *rapid.T) {
 	}
 }
 
-func (mc *contractMachine) waitReady(t *rapid.T) {
+func (mc *machine) waitReady(t *rapid.T) {
 	now := mc.now()
 	req := mc.drawRequest(t)
 	deadline := drawMoment(t, mc.moments())
@@ -243,7 +244,7 @@ func (mc *contractMachine) waitReady(t *rapid.T) {
 }
 
 // sorted returns the hosts in a fixed order.
-func (mc *contractMachine) sorted() (hosts []*modelHost) {
+func (mc *machine) sorted() (hosts []*host) {
 	for _, key := range mc.keys {
 		if h := mc.model.hosts[key]; h != nil {
 			hosts = append(hosts, h)
@@ -253,7 +254,7 @@ func (mc *contractMachine) sorted() (hosts []*modelHost) {
 }
 
 // look compares every circuit.
-func (mc *contractMachine) look(t *rapid.T) {
+func (mc *machine) look(t *rapid.T) {
 	for _, key := range mc.keys {
 		got, ok := mc.tr.Snapshot(key)
 		h := mc.model.hosts[key]
@@ -272,7 +273,7 @@ func (mc *contractMachine) look(t *rapid.T) {
 }
 
 // check follows each action.
-func (mc *contractMachine) check(t *rapid.T) {
+func (mc *machine) check(t *rapid.T) {
 	mc.sameTransitions(t)
 	if mc.watchful {
 		mc.look(t)
@@ -280,7 +281,7 @@ func (mc *contractMachine) check(t *rapid.T) {
 }
 
 // sameTransitions also learns how the Transport words them.
-func (mc *contractMachine) sameTransitions(t *rapid.T) {
+func (mc *machine) sameTransitions(t *rapid.T) {
 	got := mc.tr.Transitions()
 	latest := mc.model.events[max(0, len(mc.model.events)-256):]
 	want := make([]breakerhttp.Transition, len(latest))
@@ -297,4 +298,115 @@ func (mc *contractMachine) sameTransitions(t *rapid.T) {
 	if !slices.EqualFunc(want, got, sameTransition) {
 		t.Fatalf("transitions by %v (-want +got; each must have a detail):\n%s", mc.now(), cmp.Diff(want, got))
 	}
+}
+
+func (mc *machine) drawRequest(t *rapid.T) *http.Request {
+	method := rapid.SampledFrom([]string{http.MethodGet, http.MethodGet, http.MethodPost, http.MethodHead}).Draw(t, "method")
+	req, err := http.NewRequestWithContext(context.Background(), method, rapid.SampledFrom(mc.keys).Draw(t, "key")+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
+
+func (mc *machine) newTrip(t *rapid.T) *trip {
+	x := &trip{do: make(chan reply), deadline: never}
+	ctx := context.WithValue(context.Background(), tripKey{}, x)
+	switch rapid.IntRange(0, 9).Draw(t, "context") {
+	case 9:
+		x.deadline = drawMoment(t, mc.moments())
+		ctx, x.cancel = context.WithDeadline(ctx, mc.epoch.Add(x.deadline))
+	case 8:
+		ctx, x.cancel = context.WithCancel(ctx)
+		x.cancel()
+	default:
+		ctx, x.cancel = context.WithCancel(ctx)
+	}
+	x.expired = ctx.Err() != nil
+	x.req = mc.drawRequest(t).WithContext(ctx)
+	x.req.Body = &x.body
+	mc.trips = append(mc.trips, x)
+	return x
+}
+
+func drawIndex[T any](t *rapid.T, from []T) int {
+	if len(from) == 0 {
+		t.Skip("there is none")
+	}
+	return rapid.IntRange(0, len(from)-1).Draw(t, "which")
+}
+
+func drawReply(t *rapid.T, mood int) reply {
+	kinds := [][][]reply{
+		{goodReplies, badReplies, badReplies, neutralReplies},
+		{goodReplies, goodReplies, goodReplies, goodReplies, neutralReplies},
+		{badReplies, badReplies, badReplies, badReplies, badReplies, neutralReplies},
+	}[mood]
+	return rapid.SampledFrom(rapid.SampledFrom(kinds).Draw(t, "kind")).Draw(t, "reply")
+}
+
+var sameError = cmp.Comparer(func(a, b error) bool {
+	var x, y *breakerhttp.OpenError
+	if errors.As(a, &x) && errors.As(b, &y) {
+		return *x == *y
+	}
+	return a == b //nolint:errorlint // the very same is wanted
+})
+
+func (mc *machine) endBodyOf(t *rapid.T, x *trip, how string) {
+	body := x.gaveBody
+	body.end = io.EOF
+	now, ctx := mc.now(), x.req.Context()
+	switch {
+	case how == "close":
+		_ = x.resp.Body.Close()
+		if !body.closed {
+			t.Fatal("Close does not reach the body")
+		}
+	case how == "break":
+		body.end = io.ErrUnexpectedEOF
+		fallthrough
+	default:
+		if _, err := x.resp.Body.Read(make([]byte, 1)); err != body.end { //nolint:errorlint // the very same is wanted
+			t.Fatalf("the body's error is %v, want %v", err, body.end)
+		}
+	}
+	body.end = io.ErrClosedPipe
+	_, _ = x.resp.Body.Read(make([]byte, 1))
+	switch {
+	case !x.judged:
+	case how != "break":
+		mc.model.bodyEnded(x.call)
+	case now >= x.deadline || ctx.Err() == nil:
+		mc.model.bodyFailed(x.call, now)
+	}
+}
+
+// pass lets time pass: up to a moment at which something happens, or next to it.
+func (mc *machine) pass(t *rapid.T) { time.Sleep(drawMoment(t, mc.moments()) - mc.now()) }
+
+func drawMoment(t *rapid.T, moments []time.Duration) time.Duration {
+	slices.Sort(moments)
+	return rapid.SampledFrom(moments).Draw(t, "moment") + time.Duration(rapid.IntRange(-1, 1).Draw(t, "next to"))
+}
+
+func (mc *machine) moments() (moments []time.Duration) {
+	now := mc.now()
+	for _, h := range mc.sorted() {
+		p, bucket := h.policy, h.policy.Window/10
+		moments = append(moments, h.now().until, h.now().until, now+p.Window, now+bucket, (now/bucket+1)*bucket, now+p.OpenFor, now+p.Ramp/3, now+p.MaxOpenFor)
+		for _, c := range h.calls {
+			if c.waits() {
+				moments = append(moments, c.at+p.SlowAfter, c.at+p.ProbeTimeout)
+			}
+		}
+	}
+	moments = slices.DeleteFunc(moments, func(at time.Duration) bool { return at < now })
+	return append(moments, now, now+time.Millisecond, now+time.Second)
+}
+
+func sameTransition(a, b breakerhttp.Transition) bool {
+	same := a.At.Equal(b.At)
+	a.At, b.At = time.Time{}, time.Time{}
+	return same && a == b
 }
