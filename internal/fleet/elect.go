@@ -8,8 +8,8 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// A lease is the right to probe for all. Its version is what fences it: whoever
-// takes it over writes another. One that has an end but no version is in doubt.
+// A lease is the right to probe for all. Its version fences it: a process that takes it over writes
+// another one. A lease that has an end but no version is in doubt.
 type lease struct {
 	version uint64
 	until   time.Duration
@@ -19,13 +19,13 @@ type lease struct {
 type role uint8
 
 const (
-	loner     role = iota // probe, for itself
+	loner     role = iota // probe for itself
 	candidate             // probe for all, if it gets the lease
-	onlooker              // wait: another probes, or the time is not over
+	onlooker              // wait: another process probes, or the open time is not over
 )
 
-// Elect asks whether this process may probe, its open time being over. It may,
-// or may not, until then. It takes at most ReadTimeout and WriteTimeout.
+// Elect asks whether this process, whose open time is over, may probe. The answer is good until
+// then. It takes at most ReadTimeout and WriteTimeout.
 func (m *Member) Elect(ctx context.Context) (mayProbe bool, until time.Duration) {
 	alone := m.now() + m.leaseTime()
 	if !m.load(context.WithoutCancel(ctx)) {
@@ -33,8 +33,8 @@ func (m *Member) Elect(ctx context.Context) (mayProbe bool, until time.Duration)
 	}
 	m.mu.Lock()
 	r, until := m.role()
-	w := m.write(m.leased())
-	m.asking = r == candidate
+	w := m.replace(m.leaseRecord())
+	m.electing = r == candidate
 	m.mu.Unlock()
 	switch r {
 	case loner:
@@ -44,19 +44,19 @@ func (m *Member) Elect(ctx context.Context) (mayProbe bool, until time.Duration)
 	}
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
-	// Counted from before the swap: it ends here before it ends in the store.
-	w.lease = m.now() + m.leaseTime()
-	switch winner, end := m.swap(ctx, w); end {
+	// Counted from before the swap: the lease ends here before it ends in the store.
+	w.leaseEnd = m.now() + m.leaseTime()
+	switch winner, o := m.swap(ctx, w); o {
 	case lost:
-		return m.outrun(w.old, winner)
-	case doubtful:
+		return m.lostElection(w.old, winner)
+	case unknown:
 		return true, alone
 	}
-	return true, w.lease
+	return true, w.leaseEnd
 }
 
-// outrun is for a candidate that lost to another.
-func (m *Member) outrun(old uint64, winner store.Item) (mayProbe bool, until time.Duration) {
+// lostElection is what a candidate may do that has lost to another process.
+func (m *Member) lostElection(old uint64, winner store.Item) (mayProbe bool, until time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
@@ -73,97 +73,33 @@ func (m *Member) outrun(old uint64, winner store.Item) (mayProbe bool, until tim
 // role returns the role of this process, and how long an onlooker has to wait.
 func (m *Member) role() (r role, until time.Duration) {
 	now := m.now()
-	if m.rec.State != Open && m.rec.State != Half {
+	rec := &m.known.rec
+	if rec.State != Open && rec.State != Half {
 		return loner, 0
 	}
-	if left := m.left(now); left > 0 {
-		return onlooker, now + left
+	if remaining := m.remaining(now); remaining > 0 {
+		return onlooker, now + remaining
 	}
-	failed := m.failed(now)
+	failed := m.failedProbers(now)
 	if i := slices.IndexFunc(failed, func(v vote) bool { return v.ID == m.fleet.id }); i >= 0 {
-		again := m.openTime(m.rec.Opens) - failed[i].Age.duration()
+		again := m.openTime(rec.Opens) - failed[i].Age.duration()
 		return onlooker, now + min(again, spread(m.halfRefresh()))
 	}
 	return candidate, 0
 }
 
-// failed are the processes whose probe has failed in this round.
-func (m *Member) failed(now time.Duration) []vote {
-	return youngest(young(m.rec.Failed, m.ageAt(now), m.openTime(m.rec.Opens)), m.fleet.cfg.Quorum)
+// failedProbers are the processes whose probe has failed in this round.
+func (m *Member) failedProbers(now time.Duration) []vote {
+	rec := &m.known.rec
+	return youngest(young(rec.Failed, m.known.ageAt(now), m.openTime(rec.Opens)), m.fleet.cfg.Quorum)
 }
 
-// leased is the record with a lease for this process.
-func (m *Member) leased() record {
-	return record{State: Half, Lasts: millisOf(m.leaseTime()), Opens: m.rec.Opens, Failed: m.failed(m.now())}
-}
-
-// Probed tells how a probe, or the last of several, has ended. A probe without a
-// lease speaks for this process alone: if it has failed, it is a vote. It takes
-// at most WriteTimeout.
-func (m *Member) Probed(ctx context.Context, ok bool, openFor time.Duration) {
-	ctx, cancel := m.fleet.writing(ctx)
-	defer cancel()
-	if !m.resolve(ctx) {
-		return
+// leaseRecord is the record with a lease for this process.
+func (m *Member) leaseRecord() record {
+	return record{
+		State:  Half,
+		Lasts:  millisOf(m.leaseTime()),
+		Opens:  m.known.rec.Opens,
+		Failed: m.failedProbers(m.now()),
 	}
-	say := m.failedRound
-	if ok {
-		say = m.recovered
-	}
-	if !m.verdict(ctx, say) && !ok {
-		m.vote(ctx, openFor)
-	}
-}
-
-// Released tells that the probes of this process have ended without a verdict:
-// the next may try. It takes at most WriteTimeout.
-func (m *Member) Released(ctx context.Context) {
-	ctx, cancel := m.fleet.writing(ctx)
-	defer cancel()
-	if m.resolve(ctx) {
-		m.verdict(ctx, m.abandoned)
-	}
-}
-
-func (m *Member) recovered() record { return record{State: Closed, Opens: m.rec.Opens} }
-
-func (m *Member) abandoned() record {
-	return record{State: Open, Opens: m.rec.Opens, Failed: m.failed(m.now())}
-}
-
-// failedRound adds this process to those whose probe has failed. Enough of them
-// end the round; until then another process probes at once: one with a broken
-// network of its own must not keep all others out.
-func (m *Member) failedRound() record {
-	failed := with(m.failed(m.now()), m.fleet.id, m.fleet.cfg.Quorum)
-	if len(failed) < m.fleet.cfg.Quorum {
-		return record{State: Open, Opens: m.rec.Opens, Failed: failed}
-	}
-	g := m.rec.Opens
-	if m.openTime(g) < m.policy.MaxOpenFor {
-		g = min(g+1, maxOpens)
-	}
-	return record{State: Open, Opens: g, Lasts: millisOf(m.openTime(g))}
-}
-
-// verdict writes what this process has found out over its lease, and gives that
-// up. Without a lease it returns false. One that has run out says nothing; who
-// lost it to another follows that.
-func (m *Member) verdict(ctx context.Context, say func() record) bool {
-	m.mu.Lock()
-	held := m.lease
-	if held.version == 0 {
-		m.mu.Unlock()
-		return false
-	}
-	if held.version != m.version || m.now() >= held.until {
-		m.lease = lease{}
-		m.follow(ctx)
-		m.unlock()
-		return true
-	}
-	w := m.write(say())
-	m.mu.Unlock()
-	m.swap(ctx, w)
-	return true
 }

@@ -116,9 +116,9 @@ func leaseholder(t *testing.T, s *fakeStore, value string, edit ...func(*Config,
 	return p
 }
 
-// TestOutrun: a candidate that loses to another does what the winner's record
+// TestLostElection: a candidate that loses to another does what the winner's record
 // says, but does not try twice.
-func TestOutrun(t *testing.T) {
+func TestLostElection(t *testing.T) {
 	for name, c := range map[string]struct {
 		winner string
 		want   role

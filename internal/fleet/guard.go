@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A guard keeps off a store that fails: after three errors in a row for five
-// seconds, then for twice as long after each further one, up to a minute.
+// A guard stops calls to what fails: after three errors in a row for five seconds, then for twice as
+// long after each further one, up to a minute.
 type guard struct {
 	mu     sync.Mutex
 	errors int
@@ -21,7 +21,7 @@ const (
 	guardMaxPause = 60 * time.Second
 )
 
-var errGuarded = fmt.Errorf("breakerhttp: store: left alone after %d errors in a row", guardErrors)
+var errGuarded = fmt.Errorf("breakerhttp: store: not called for a while after %d errors in a row", guardErrors)
 
 func (g *guard) allows(now time.Duration) bool {
 	g.mu.Lock()

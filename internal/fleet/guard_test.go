@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,13 +41,13 @@ func TestGuard(t *testing.T) {
 			t.Errorf("%d of 24000 requests asked", asked)
 		}
 		s.misbehave(nil)
-		p.reads(65 * time.Second)
+		p.readTimes(65 * time.Second)
 		p.errs.take()
 		s.misbehave(func(context.Context) error { return errors.New("down") })
-		if p.reads(time.Second); p.errs.take() != "[load load load]" {
+		if p.readTimes(time.Second); p.errs.take() != "[load load load]" {
 			t.Error("after a success there are not three errors again before the store is left alone")
 		}
-		if at := p.reads(6 * time.Second); len(at) != 1 {
+		if at := p.readTimes(6 * time.Second); len(at) != 1 {
 			t.Errorf("after a success the store is asked again at %v, want once, after 5s", at)
 		}
 	})
@@ -67,108 +66,5 @@ func TestGuard(t *testing.T) {
 		if p.wantErrors("[load]"); p.fleet.guard.allows(p.now() + 9*time.Second) {
 			t.Error("one more error does not double the pause")
 		}
-	})
-}
-
-// TestBrokenStores: whatever a store does, a call of it ends at its timeout, as
-// an error.
-func TestBrokenStores(t *testing.T) {
-	never := make(chan struct{})
-	defer close(never)
-	for name, how := range map[string]func(context.Context) error{
-		"error":         func(context.Context) error { return errors.New("down") },
-		"black hole":    blackHole,
-		"panic":         func(context.Context) error { panic("store") },
-		"Goexit":        func(context.Context) error { runtime.Goexit(); return nil },
-		"too few items": func(context.Context) error { return nil },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newFakeStore()
-				s.misbehave(how)
-				p := newProcess(t, s)
-				want := time.Duration(0)
-				if name == "black hole" {
-					want = 50 * time.Millisecond
-				}
-				if waited := p.request(); waited != want {
-					t.Errorf("waited for %v, want %v", waited, want)
-				}
-				p.wantErrors("[load]")
-				if r, _ := p.elect(); r != loner {
-					t.Errorf("got role %v, want loner", r)
-				}
-				p.wantErrors("[load]")
-			})
-		})
-	}
-	t.Run("heedless of its context", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s := newFakeStore()
-			s.misbehave(func(context.Context) error { time.Sleep(time.Hour); return nil })
-			p := newProcess(t, s)
-			if waited := p.request(); waited != 50*time.Millisecond {
-				t.Errorf("waited for %v, want ReadTimeout", waited)
-			}
-			p.wantErrors("[load]")
-			before := p.now()
-			p.Tripped(t.Context(), time.Minute)
-			if took := p.now() - before; took != 100*time.Millisecond {
-				t.Errorf("a trip took %v, want WriteTimeout", took)
-			}
-			p.wantErrors("[compare_and_swap]")
-			time.Sleep(2 * time.Hour) // what the late answers say is of no account
-			p.wantErrors("[]")
-		})
-	})
-}
-
-// TestReadsEnd: a background read is over within ReadTimeout, and goes on if
-// the request that started it is cancelled.
-func TestReadsEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newFakeStore()
-		p := newProcess(t, s)
-		p.request()
-		time.Sleep(20 * time.Second)
-		ended := make(chan time.Duration, 1)
-		s.misbehave(func(ctx context.Context) error {
-			err := blackHole(ctx)
-			ended <- p.now()
-			return err
-		})
-		ctx, cancel := context.WithCancel(t.Context())
-		p.Refresh(ctx, p.now(), false)
-		cancel()
-		if got := <-ended; got != 20050*time.Millisecond {
-			t.Errorf("the read ended at %v, want 50ms after its request", got)
-		}
-	})
-}
-
-// TestPanickingHook: what panics in a goroutine of the fleet's own is reported,
-// and does not stop the reads.
-func TestPanickingHook(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newFakeStore()
-		p := newProcess(t, s)
-		p.circuit.tell = func() { panic("hook") }
-		s.put(`{"s":1,"st":"open","d":0,"g":1}`)
-		p.request()
-		p.wantErrors("[adopt]")
-		time.Sleep(10 * time.Second)
-		p.request()
-		synctest.Wait()
-		p.wantErrors("[adopt]")
-		time.Sleep(10 * time.Second)
-		p.circuit.tell = nil
-		s.put(`{"s":1,"st":"closed","d":0,"g":1}`)
-		p.request()
-		synctest.Wait()
-		p.wantErrors("[]")
-		p.wantCircuit(false, 0)
-		p.Go(func() { panic("hook") })
-		synctest.Wait()
-		p.wantErrors("[adopt]")
 	})
 }

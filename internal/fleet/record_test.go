@@ -109,11 +109,11 @@ func FuzzRecord(f *testing.F) {
 				t.Errorf("the record is read again at %v", due)
 			}
 			for name, next := range map[string]func() (record, bool){
-				"vote":     func() (record, bool) { return p.voted(time.Hour) },
-				"lease":    func() (record, bool) { r, _ := p.role(); return p.leased(), r == candidate },
-				"success":  func() (record, bool) { return p.recovered(), p.rec.State == Half },
-				"failure":  func() (record, bool) { return p.failedRound(), p.rec.State == Half },
-				"released": func() (record, bool) { return p.abandoned(), p.rec.State == Half },
+				"vote":     func() (record, bool) { return p.voteRecord(time.Hour) },
+				"lease":    func() (record, bool) { r, _ := p.role(); return p.leaseRecord(), r == candidate },
+				"success":  func() (record, bool) { return p.successRecord(), p.known.rec.State == Half },
+				"failure":  func() (record, bool) { return p.failureRecord(), p.known.rec.State == Half },
+				"released": func() (record, bool) { return p.releaseRecord(), p.known.rec.State == Half },
 			} {
 				r, ok := next()
 				if !ok {
@@ -123,7 +123,7 @@ func FuzzRecord(f *testing.F) {
 				if err := readable(r); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
-				if p.rec.foreign {
+				if p.known.rec.foreign {
 					t.Errorf("%s: it would write over %q", name, value)
 				}
 			}

@@ -8,15 +8,15 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// The operations that errors are reported of.
+// The operations that can fail, as errors are counted.
 const (
 	OpLoad   = "load"
 	OpSwap   = "compare_and_swap"
-	OpRecord = "record"
-	OpAdopt  = "adopt"
+	OpRecord = "record" // to understand a record
+	OpAdopt  = "adopt"  // to deliver a transition
 )
 
-// keepFor is how long a record is kept after its time is over.
+// keepFor is how long the store keeps a record after its time is over.
 const keepFor = 24 * time.Hour
 
 // load reads records, within ReadTimeout.
@@ -32,28 +32,28 @@ func (f *Fleet) load(ctx context.Context, keys []string) ([]store.Item, error) {
 	})
 }
 
-type swap struct {
-	cur     store.Item
-	swapped bool
+type swapped struct {
+	cur store.Item
+	ok  bool
 }
 
 // swap writes a record if its version is old, within the deadline of ctx.
-func (f *Fleet) swap(ctx context.Context, key string, old uint64, r record) (swap, error) {
+func (f *Fleet) swap(ctx context.Context, key string, old uint64, r record) (swapped, error) {
 	r.Owner = f.id
-	return call(ctx, f, OpSwap, func() (s swap, err error) {
-		s.cur, s.swapped, err = f.cfg.Store.CompareAndSwap(ctx, key, old, r.encode(), r.Lasts.duration()+keepFor)
+	return call(ctx, f, OpSwap, func() (s swapped, err error) {
+		s.cur, s.ok, err = f.cfg.Store.CompareAndSwap(ctx, key, old, r.encode(), r.Lasts.duration()+keepFor)
 		return s, err
 	})
 }
 
-// writing returns a context for what is published. That the request is cancelled
-// does not end it: what it has learnt is of use to others.
+// writing returns a context for what is published. If the request is cancelled, that does not end
+// it: other processes can use what it has found out.
 func (f *Fleet) writing(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), f.cfg.WriteTimeout)
 }
 
-// call calls the store, unless it is to be left alone. It waits for the deadline
-// of ctx and no longer, even if the store does not heed that.
+// call calls the store, unless the guard forbids it. It waits until the deadline of ctx and no
+// longer, even if the store ignores that.
 func call[T any](ctx context.Context, f *Fleet, operation string, do func() (T, error)) (T, error) {
 	type answer struct {
 		value T

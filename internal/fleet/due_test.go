@@ -1,0 +1,108 @@
+package fleet
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestRefresh: a closed record is read again after Refresh, give or take a half,
+// in the background.
+func TestRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newFakeStore())
+		at := p.readTimes(time.Hour)
+		shortest, longest := time.Hour, time.Duration(0)
+		for i := range at[1:] {
+			gap := at[i+1] - at[i]
+			shortest, longest = min(shortest, gap), max(longest, gap)
+		}
+		if shortest < 5*time.Second || shortest > 6*time.Second || longest > 15*time.Second+10*time.Millisecond || longest < 14*time.Second {
+			t.Errorf("the reads are %v to %v apart, want 5s to 15s", shortest, longest)
+		}
+	})
+}
+
+// TestFailureReads: a failure reads at once; those within a second of a read
+// make the next read due at the second's end.
+func TestFailureReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s)
+		p.request()
+		time.Sleep(2 * time.Second)
+		p.fail()
+		synctest.Wait()
+		if got := s.loaded(); got != 2 {
+			t.Fatalf("after a failure got %d reads, want 2", got)
+		}
+		time.Sleep(100 * time.Millisecond)
+		p.fail()
+		if at := p.readTimes(4 * time.Second); len(at) != 1 || at[0] < 3*time.Second || at[0] > 3020*time.Millisecond {
+			t.Errorf("after a failure within the second, reads at %v, want one at 3s", at)
+		}
+	})
+}
+
+// TestFailureDuringRead: a failure while the record is being read is not lost,
+// although what is read is from before it.
+func TestFailureDuringRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s)
+		p.request()
+		time.Sleep(2 * time.Second)
+		s.latency = 40 * time.Millisecond
+		p.fail()
+		time.Sleep(20 * time.Millisecond)
+		p.fail()
+		if at := p.readTimes(4 * time.Second); len(at) != 1 || at[0] < 3*time.Second || at[0] > 3100*time.Millisecond {
+			t.Errorf("reads at %v, want one a second later", at)
+		}
+	})
+}
+
+// TestOpenReads: an open record is not read before its time is up, not even
+// after a failure; from then on, and while somebody probes, at short intervals.
+func TestOpenReads(t *testing.T) {
+	for name, c := range map[string]struct {
+		value    string
+		openFor  time.Duration
+		from, to time.Duration // when the first read comes
+		gap      time.Duration // between the reads, on average
+	}{
+		"open":             {`{"s":1,"st":"open","d":60000,"g":1}`, time.Minute, 61 * time.Second, 63 * time.Second, 2 * time.Second},
+		"half":             {`{"s":1,"st":"half","d":31000,"g":1}`, time.Minute, time.Second, 3 * time.Second, 2 * time.Second},
+		"round":            {`{"s":1,"st":"open","d":0,"g":1}`, time.Minute, time.Second, 3 * time.Second, 2 * time.Second},
+		"half, soon":       {`{"s":1,"st":"half","d":31000,"g":1}`, 4 * time.Second, 500 * time.Millisecond, 1500 * time.Millisecond, time.Second},
+		"round, soon":      {`{"s":1,"st":"open","d":0,"g":1}`, 4 * time.Second, 500 * time.Millisecond, 1500 * time.Millisecond, time.Second},
+		"closed, for once": {`{"s":1,"st":"closed","d":0,"g":1}`, time.Minute, 5 * time.Second, 15 * time.Second, 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				s.put(c.value)
+				p := newProcess(t, s, func(_ *Config, policy *Policy) { policy.OpenFor = c.openFor })
+				p.request()
+				at := p.readTimes(10 * time.Minute)
+				if at[0] < c.from || at[0] > c.to+20*time.Millisecond {
+					t.Errorf("the first read came at %v, want %v to %v", at[0], c.from, c.to)
+				}
+				if gap := (at[len(at)-1] - at[0]) / time.Duration(len(at)-1); gap < c.gap*8/10 || gap > c.gap*12/10 {
+					t.Errorf("the reads are %v apart on average, want %v", gap, c.gap)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		s.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+		p := newProcess(t, s)
+		p.request()
+		time.Sleep(10 * time.Second)
+		p.fail()
+		if at := p.readTimes(49 * time.Second); len(at) > 0 {
+			t.Errorf("after a failure an open record is read at %v, before its time is up", at)
+		}
+	})
+}
