@@ -83,6 +83,12 @@ bench-shared: ## Measure circuits that processes share by Redis beside gobreaker
 bench-smoke: ## Run every benchmark once and check the allocations
 	go -C benchmarks test -run='^$$' -bench=. -benchtime=1x .
 
+SEEDS ?= 10
+
+.PHONY: judge
+judge: ## Play scenarios to circuit breakers in virtual time, and show how well they judge (minutes)
+	go run ./benchmarks/judge -seeds $(SEEDS)
+
 .PHONY: soak
 soak: ## Play the model of the Transport, and torture it over real sockets, for long
 	BREAKERHTTP_MODEL=10m go test $(race) -timeout=20m -v ./internal/contract

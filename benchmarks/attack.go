@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/peers"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 func full(down bool) (http.RoundTripper, error) {
 	sick, well := &failing{}, &stub{http.NoBody}
 	var recovered bool
-	rt := guardOurs(breakerhttp.WithMaxCircuits(bound))(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+	rt := guardOurs(breakerhttp.WithMaxCircuits(bound))(peers.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
 		if recovered {
 			return well.RoundTrip(req)
 		}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"runtime"
 	"testing"
+
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/peers"
 )
 
 // TestContenders shows that what is measured does what the table says: healthy
@@ -16,7 +18,7 @@ func TestContenders(t *testing.T) {
 	for _, c := range contenders {
 		upstream := &failing{}
 		hits := 0
-		rt := c.guard(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		rt := c.guard(peers.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
 			hits++
 			return (&stub{http.NoBody}).RoundTrip(req)
 		}))

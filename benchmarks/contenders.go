@@ -10,6 +10,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/peers"
 )
 
 // A contender is a way to guard hosts.
@@ -36,13 +37,13 @@ var contenders = []contender{
 	{name: nameTimed, refuses: true, guard: guardTimed},
 	{name: nameOurs, refuses: true, guard: guardOurs()},
 	{name: nameBare, refuses: true, guard: guardOurs(breakerhttp.WithMeterProvider(noop.NewMeterProvider()))},
-	{name: "sony/gobreaker", module: "github.com/sony/gobreaker/v2", refuses: true, guard: guardGobreaker},
-	{name: "rubyist/circuitbreaker", module: "github.com/rubyist/circuitbreaker", refuses: true, guard: guardRubyist},
-	{name: "aegis", module: "github.com/go-kratos/aegis", guard: guardAegis},
-	{name: "go-zero", module: "github.com/zeromicro/go-zero", guard: guardGoZero},
-	{name: "failsafe-go", module: "github.com/failsafe-go/failsafe-go", refuses: true, guard: guardFailsafe},
-	{name: "streadway/handy", module: "github.com/streadway/handy", refuses: true, guard: guardHandy},
-	{name: "hystrix-go", module: "github.com/afex/hystrix-go", most: 1000, refuses: true, guard: guardHystrix},
+	{name: "sony/gobreaker", module: "github.com/sony/gobreaker/v2", refuses: true, guard: peers.Gobreaker},
+	{name: "rubyist/circuitbreaker", module: "github.com/rubyist/circuitbreaker", refuses: true, guard: peers.Rubyist},
+	{name: "aegis", module: "github.com/go-kratos/aegis", guard: peers.Aegis},
+	{name: "go-zero", module: "github.com/zeromicro/go-zero", guard: peers.GoZero},
+	{name: "failsafe-go", module: "github.com/failsafe-go/failsafe-go", refuses: true, guard: peers.Failsafe},
+	{name: "streadway/handy", module: "github.com/streadway/handy", refuses: true, guard: peers.Handy},
+	{name: "hystrix-go", module: "github.com/afex/hystrix-go", most: 1000, refuses: true, guard: peers.Hystrix},
 	{name: "otelhttp, for scale", module: "go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp", guard: guardOtelhttp},
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
 	"github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/peers"
 )
 
 // shareGobreaker guards by a gobreaker.DistributedCircuitBreaker.
@@ -21,10 +23,10 @@ func shareGobreaker(store string, base http.RoundTripper) (http.RoundTripper, er
 	if err != nil {
 		return nil, err
 	}
-	return roundTripFunc(func(req *http.Request) (*http.Response, error) {
-		return unjudge(b.Execute(func() (*http.Response, error) {
+	return peers.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		return peers.Unjudge(b.Execute(func() (*http.Response, error) {
 			resp, err := base.RoundTrip(req)
-			return resp, judge(resp, err)
+			return resp, peers.Judge(resp, err)
 		}))
 	}), nil
 }

@@ -6,11 +6,6 @@ import (
 	"sync/atomic"
 )
 
-type roundTripFunc func(*http.Request) (*http.Response, error)
-
-// RoundTrip implements [http.RoundTripper].
-func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
 // A stub answers at once, by the response that a load has put into its request.
 type stub struct{ body io.ReadCloser }
 

@@ -1,4 +1,6 @@
-package main
+// Package peers puts other circuit breakers in front of many hosts, each in the
+// way its users do it, with its defaults.
+package peers
 
 import (
 	"errors"
@@ -6,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/afex/hystrix-go/hystrix"
+	failsafego "github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/adaptivethrottler"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/failsafe-go/failsafe-go/failsafehttp"
 	aegis "github.com/go-kratos/aegis/circuitbreaker"
@@ -15,6 +19,12 @@ import (
 	handy "github.com/streadway/handy/breaker"
 	gozero "github.com/zeromicro/go-zero/core/breaker"
 )
+
+// A RoundTripFunc is an [http.RoundTripper].
+type RoundTripFunc func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements [http.RoundTripper].
+func (f RoundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // perHost is what the users of a circuit breaker that knows no hosts write: a
 // map with one for each.
@@ -36,60 +46,76 @@ func (p *perHost[B]) RoundTrip(req *http.Request) (*http.Response, error) {
 // errStatus makes a response a failure for a breaker that judges by errors.
 var errStatus = errors.New("status 500 or above")
 
-func judge(resp *http.Response, err error) error {
+// Judge returns the error of a call, which a status of 500 or above is too.
+func Judge(resp *http.Response, err error) error {
 	if err == nil && resp.StatusCode >= 500 {
 		return errStatus
 	}
 	return err
 }
 
-// unjudge undoes judge: the caller gets the response.
-func unjudge(resp *http.Response, err error) (*http.Response, error) {
+// Unjudge undoes [Judge]: the caller gets the response.
+func Unjudge(resp *http.Response, err error) (*http.Response, error) {
 	if err == errStatus { //nolint:errorlint // is never wrapped
 		return resp, nil
 	}
 	return resp, err
 }
 
-func guardGobreaker(base http.RoundTripper) http.RoundTripper {
+// Gobreaker guards by sony/gobreaker.
+func Gobreaker(base http.RoundTripper) http.RoundTripper {
 	return &perHost[*gobreaker.CircuitBreaker[*http.Response]]{
 		create: func(host string) *gobreaker.CircuitBreaker[*http.Response] {
 			return gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{Name: host})
 		},
 		send: func(b *gobreaker.CircuitBreaker[*http.Response], req *http.Request) (*http.Response, error) {
-			return unjudge(b.Execute(func() (*http.Response, error) {
+			return Unjudge(b.Execute(func() (*http.Response, error) {
 				resp, err := base.RoundTrip(req)
-				return resp, judge(resp, err)
+				return resp, Judge(resp, err)
 			}))
 		},
 	}
 }
 
-func guardFailsafe(base http.RoundTripper) http.RoundTripper {
+// Failsafe guards by failsafe-go's circuit breaker.
+func Failsafe(base http.RoundTripper) http.RoundTripper {
+	return failsafe(base, func() failsafego.Policy[*http.Response] {
+		return circuitbreaker.NewBuilder[*http.Response]().HandleIf(isFailure).Build()
+	})
+}
+
+// Throttler guards by failsafe-go's adaptive throttler.
+func Throttler(base http.RoundTripper) http.RoundTripper {
+	return failsafe(base, func() failsafego.Policy[*http.Response] {
+		return adaptivethrottler.NewBuilder[*http.Response]().HandleIf(isFailure).Build()
+	})
+}
+
+func failsafe(base http.RoundTripper, policy func() failsafego.Policy[*http.Response]) http.RoundTripper {
 	return &perHost[http.RoundTripper]{
-		create: func(string) http.RoundTripper {
-			return failsafehttp.NewRoundTripper(base, circuitbreaker.NewBuilder[*http.Response]().
-				HandleIf(func(resp *http.Response, err error) bool { return judge(resp, err) != nil }).
-				Build())
-		},
-		send: http.RoundTripper.RoundTrip,
+		create: func(string) http.RoundTripper { return failsafehttp.NewRoundTripper(base, policy()) },
+		send:   http.RoundTripper.RoundTrip,
 	}
 }
 
-func guardRubyist(base http.RoundTripper) http.RoundTripper {
+func isFailure(resp *http.Response, err error) bool { return Judge(resp, err) != nil }
+
+// Rubyist guards by rubyist/circuitbreaker.
+func Rubyist(base http.RoundTripper) http.RoundTripper {
 	return &perHost[*rubyist.Breaker]{
 		create: func(string) *rubyist.Breaker { return rubyist.NewConsecutiveBreaker(5) },
 		send: func(b *rubyist.Breaker, req *http.Request) (resp *http.Response, err error) {
 			err = b.Call(func() error {
 				resp, err = base.RoundTrip(req)
-				return judge(resp, err)
+				return Judge(resp, err)
 			}, 0)
-			return unjudge(resp, err)
+			return Unjudge(resp, err)
 		},
 	}
 }
 
-func guardAegis(base http.RoundTripper) http.RoundTripper {
+// Aegis guards by the breaker of aegis.
+func Aegis(base http.RoundTripper) http.RoundTripper {
 	return &perHost[aegis.CircuitBreaker]{
 		create: func(string) aegis.CircuitBreaker { return sre.NewBreaker() },
 		send: func(b aegis.CircuitBreaker, req *http.Request) (*http.Response, error) {
@@ -97,7 +123,7 @@ func guardAegis(base http.RoundTripper) http.RoundTripper {
 				return nil, err
 			}
 			resp, err := base.RoundTrip(req)
-			if judge(resp, err) != nil {
+			if Judge(resp, err) != nil {
 				b.MarkFailed()
 			} else {
 				b.MarkSuccess()
@@ -107,18 +133,20 @@ func guardAegis(base http.RoundTripper) http.RoundTripper {
 	}
 }
 
-// guardGoZero uses the map that go-zero brings.
-func guardGoZero(base http.RoundTripper) http.RoundTripper {
-	return roundTripFunc(func(req *http.Request) (resp *http.Response, err error) {
+// GoZero guards by the breakers of go-zero, from the map that it brings: one for
+// each host and process.
+func GoZero(base http.RoundTripper) http.RoundTripper {
+	return RoundTripFunc(func(req *http.Request) (resp *http.Response, err error) {
 		err = gozero.GetBreaker(req.URL.Host).Do(func() error {
 			resp, err = base.RoundTrip(req)
-			return judge(resp, err)
+			return Judge(resp, err)
 		})
-		return unjudge(resp, err)
+		return Unjudge(resp, err)
 	})
 }
 
-func guardHandy(base http.RoundTripper) http.RoundTripper {
+// Handy guards by streadway/handy.
+func Handy(base http.RoundTripper) http.RoundTripper {
 	succeeded := func(resp *http.Response) bool { return resp.StatusCode < 500 }
 	return &perHost[http.RoundTripper]{
 		create: func(string) http.RoundTripper {
@@ -128,14 +156,15 @@ func guardHandy(base http.RoundTripper) http.RoundTripper {
 	}
 }
 
-// guardHystrix uses the map that hystrix-go brings.
-func guardHystrix(base http.RoundTripper) http.RoundTripper {
-	return roundTripFunc(func(req *http.Request) (*http.Response, error) {
+// Hystrix guards by hystrix-go, from the map that it brings: one circuit for each
+// host and process.
+func Hystrix(base http.RoundTripper) http.RoundTripper {
+	return RoundTripFunc(func(req *http.Request) (*http.Response, error) {
 		var resp *http.Response
 		err := hystrix.Do(req.URL.Host, func() (err error) {
 			resp, err = base.RoundTrip(req)
-			return judge(resp, err)
+			return Judge(resp, err)
 		}, nil)
-		return unjudge(resp, err)
+		return Unjudge(resp, err)
 	})
 }

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// A ledger is what became of the requests of a scenario, by the order in which
+// they were asked for.
+type ledger struct {
+	requests []*request
+	visits   []visit // of hosts, by the order in which they began
+}
+
+// A request is one that a user asked for. It may have several attempts.
+type request struct {
+	n        int
+	at       time.Duration
+	ended    time.Duration
+	visits   atomic.Int32 // attempts that have reached the host
+	answered bool         // well, and in time
+	refused  bool         // by the breaker
+}
+
+// A visit is the time that an attempt was with a host.
+type visit struct{ from, to time.Duration }
+
+// among returns the requests that were asked for in a time.
+func (l *ledger) among(from, to time.Duration) []*request {
+	return l.requests[l.since(from):l.since(to)]
+}
+
+func (l *ledger) since(at time.Duration) int {
+	i, _ := slices.BinarySearchFunc(l.requests, at, func(r *request, at time.Duration) int { return cmp.Compare(r.at, at) })
+	return i
+}
+
+// share is the part of the requests, asked for in a time, that is so.
+func (l *ledger) share(from, to time.Duration, so func(*request) bool) float64 {
+	all, some := l.among(from, to), 0
+	for _, r := range all {
+		if so(r) {
+			some++
+		}
+	}
+	return float64(some) / float64(len(all))
+}
+
+func refused(r *request) bool  { return r.refused }
+func answered(r *request) bool { return r.answered }
+
+// refused is the share of requests that were refused.
+func (l *ledger) refused(from, to time.Duration) float64 { return l.share(from, to, refused) }
+
+// answered is the number of requests that were answered well.
+func (l *ledger) answered(from, to time.Duration) float64 {
+	return l.share(from, to, answered) * float64(len(l.among(from, to)))
+}
+
+// hits is how many attempts reached a host.
+func (l *ledger) hits(from, to time.Duration) float64 {
+	hits := 0
+	for _, v := range l.visits {
+		if within(v.from, from, to) {
+			hits++
+		}
+	}
+	return float64(hits)
+}
+
+// firstRefusal is how long after a time a request was refused, in seconds.
+func (l *ledger) firstRefusal(from time.Duration) float64 {
+	for _, r := range l.among(from, math.MaxInt64) {
+		if r.refused {
+			return (r.at - from).Seconds()
+		}
+	}
+	return math.Inf(1)
+}
+
+// hitsBeforeRefusal is how many attempts reached a host until one was refused.
+func (l *ledger) hitsBeforeRefusal(from time.Duration) float64 {
+	first := l.firstRefusal(from)
+	if math.IsInf(first, 1) {
+		return l.hits(from, math.MaxInt64)
+	}
+	return l.hits(from, from+time.Duration(first*float64(time.Second)))
+}
+
+// stuck is the most attempts that were with a host at once.
+func (l *ledger) stuck(from, to time.Duration) float64 {
+	var ends []time.Duration
+	for _, v := range l.visits {
+		ends = append(ends, v.to)
+	}
+	slices.Sort(ends)
+	most, ended := 0, 0
+	for i, v := range l.visits {
+		for ended < len(ends) && ends[ended] <= v.from {
+			ended++
+		}
+		if within(v.from, from, to) {
+			most = max(most, i+1-ended)
+		}
+	}
+	return float64(most)
+}

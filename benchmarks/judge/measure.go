@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// A unit says how a figure is written.
+type unit uint8
+
+const (
+	count unit = iota
+	percent
+	seconds
+)
+
+const none = "–"
+
+func (u unit) String() string { return [...]string{"", " %", " s"}[u] }
+
+// format writes a figure with two digits at least.
+func (u unit) format(x float64) string {
+	if math.IsInf(x, 0) || math.IsNaN(x) {
+		return none
+	}
+	if u == percent {
+		x *= 100
+	}
+	switch {
+	case x == math.Trunc(x) || x >= 9.95:
+		return thousands(x) + u.String()
+	case x >= 0.995:
+		return fmt.Sprintf("%.1f%v", x, u)
+	}
+	return fmt.Sprintf("%.2f%v", x, u)
+}
+
+func thousands(x float64) string {
+	s := strconv.FormatFloat(x, 'f', 0, 64)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// A bound is what a figure of Adaptive must not exceed, or must reach.
+type bound struct {
+	limit float64
+	least bool   // it must be reached
+	of    string // the contender whose figure the limit multiplies; "" means none
+	none  bool
+}
+
+var noBound = bound{none: true}
+
+func atMost(x float64) bound  { return bound{limit: x} }
+func atLeast(x float64) bound { return bound{limit: x, least: true} }
+
+func timesAsMuchAs(x float64, contender string) bound { return bound{limit: x, of: contender} }
+
+// format writes a bound of figures of a unit.
+func (b bound) format(u unit) string {
+	sign := "≤ "
+	if b.least {
+		sign = "≥ "
+	}
+	switch {
+	case b.none:
+		return none
+	case b.of != "":
+		return sign + count.format(b.limit) + " × " + b.of
+	}
+	return sign + u.format(b.limit)
+}
+
+// holds reports whether a figure keeps to the bound; other is that of b.of.
+func (b bound) holds(x, other float64) bool {
+	limit := b.limit
+	if b.of != "" {
+		limit *= other
+	}
+	return b.none || b.least && x >= limit || !b.least && x <= limit
+}
