@@ -6,7 +6,6 @@ package contract
 import (
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"testing"
 	"time"
@@ -62,7 +61,7 @@ func againstModel(t *rapid.T) {
 	actions := map[string]func(*rapid.T){
 		"":             mc.check,
 		"begin":        func(t *rapid.T) { mc.begin(t) },
-		"body":         mc.endBody,
+		"close":        mc.close,
 		"cancel":       mc.cancel,
 		"finish":       mc.finish,
 		"finish again": mc.finish,
@@ -70,10 +69,13 @@ func againstModel(t *rapid.T) {
 		"mood":         func(t *rapid.T) { mc.mood = rapid.IntRange(0, 2).Draw(t, "mood") },
 		"pass":         mc.pass,
 		"pass again":   mc.pass,
+		"read":         mc.read,
+		"read at once": mc.readAtOnce,
 		"ready":        mc.waitReady,
 		"send":         mc.send,
 		"send again":   mc.send,
 		"send more":    mc.send,
+		"upload":       mc.upload,
 	}
 	if rapid.IntRange(0, 2).Draw(t, "meddle") == 2 {
 		actions["force"] = mc.force
@@ -118,57 +120,4 @@ func complete(p breakerhttp.Policy) breakerhttp.Policy {
 	orElse(&p.MaxOpenFor, 5*time.Minute)
 	orElse(&p.ProbeTimeout, 30*time.Second)
 	return p
-}
-
-const fallbackStatus = 599
-
-func newMachine(t *rapid.T) *machine {
-	mc := &machine{
-		epoch:    time.Now(),
-		dryRun:   rapid.IntRange(0, 4).Draw(t, "dry run") == 4,
-		filtered: rapid.Bool().Draw(t, "filtered"),
-		fallback: rapid.Bool().Draw(t, "fallback"),
-		watchful: rapid.Bool().Draw(t, "watchful"),
-	}
-	for i := range rapid.IntRange(2, 4).Draw(t, "hosts") {
-		mc.keys = append(mc.keys, fmt.Sprintf("http://host%d.test", i))
-	}
-	all := rapid.SampledFrom(policies).Draw(t, "policy")
-	first := rapid.SampledFrom(policies).Draw(t, "policy of host0")
-	bound := rapid.IntRange(1, 4).Draw(t, "max circuits")
-	mc.model = model{bound: bound, hosts: map[string]*host{}, policyOf: func(key string) breakerhttp.Policy {
-		if key == mc.keys[0] {
-			return complete(first)
-		}
-		return complete(all)
-	}}
-	opts := []breakerhttp.Option{
-		breakerhttp.WithPolicy(all), breakerhttp.WithHostPolicy("host0.test", first), breakerhttp.WithMaxCircuits(bound),
-	}
-	if mc.dryRun {
-		opts = append(opts, breakerhttp.WithDryRun())
-	}
-	if mc.filtered {
-		opts = append(opts, breakerhttp.WithProbeFilter(mayProbe))
-	}
-	if mc.fallback {
-		opts = append(opts, breakerhttp.WithFallback(func(req *http.Request, refusal *breakerhttp.OpenError) (*http.Response, error) {
-			mc.answered = refusal
-			return responding(fallbackStatus, false)(req)
-		}))
-	}
-	tr, err := breakerhttp.New(scriptedBase{}, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mc.tr = tr
-	return mc
-}
-
-// end lets every goroutine go, also after a failure.
-func (mc *machine) end() {
-	for _, x := range mc.trips {
-		close(x.do)
-		x.cancel()
-	}
 }

@@ -3,10 +3,12 @@ package contract
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing/synctest"
 	"time"
 
@@ -16,8 +18,7 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// A machine does the same to a Transport and to a model of it, and
-// compares.
+// A machine does the same to a Transport and to a model of it, and compares the two.
 type machine struct {
 	tr       *breakerhttp.Transport
 	model    model
@@ -26,12 +27,73 @@ type machine struct {
 	dryRun   bool
 	filtered bool
 	fallback bool
-	watchful bool // looks after each action, which leaves nothing to be noticed later
+	watchful bool // looks after each action, so that nothing is left to be noticed later
 	mood     int  // of all hosts
-	pending  []*trip
-	bodies   []*trip                // with responses to be read
-	answered *breakerhttp.OpenError // what the fallback was told last
-	trips    []*trip
+
+	exchanges []*exchange                         // all
+	pending   []*exchange                         // base has not returned
+	bodies    []*exchange                         // the response is not read to its end
+	answered  *breakerhttp.OpenError              // what the fallback was given last
+	hearing   sync.Mutex                          // many requests end at once after the test
+	heard     map[string][]breakerhttp.Transition // what the hook was given for each key
+}
+
+func newMachine(t *rapid.T) *machine {
+	mc := &machine{
+		epoch:    time.Now(),
+		dryRun:   rapid.IntRange(0, 4).Draw(t, "dry run") == 4,
+		filtered: rapid.Bool().Draw(t, "filtered"),
+		fallback: rapid.Bool().Draw(t, "fallback"),
+		watchful: rapid.Bool().Draw(t, "watchful"),
+		heard:    map[string][]breakerhttp.Transition{},
+	}
+	for i := range rapid.IntRange(2, 4).Draw(t, "hosts") {
+		mc.keys = append(mc.keys, fmt.Sprintf("http://host%d.test", i))
+	}
+	all := rapid.SampledFrom(policies).Draw(t, "policy")
+	first := rapid.SampledFrom(policies).Draw(t, "policy of host0")
+	bound := rapid.IntRange(1, 4).Draw(t, "max circuits")
+	mc.model = model{bound: bound, hosts: map[string]*host{}, policyOf: func(key string) breakerhttp.Policy {
+		if key == mc.keys[0] {
+			return complete(first)
+		}
+		return complete(all)
+	}}
+	opts := []breakerhttp.Option{
+		breakerhttp.WithPolicy(all), breakerhttp.WithHostPolicy("host0.test", first), breakerhttp.WithMaxCircuits(bound),
+		breakerhttp.WithTransitionHook(func(_ context.Context, e breakerhttp.Transition) {
+			mc.hearing.Lock()
+			defer mc.hearing.Unlock()
+			mc.heard[e.Key] = append(mc.heard[e.Key], e)
+		}),
+	}
+	if mc.dryRun {
+		opts = append(opts, breakerhttp.WithDryRun())
+	}
+	if mc.filtered {
+		opts = append(opts, breakerhttp.WithProbeFilter(mayProbe))
+	}
+	if mc.fallback {
+		opts = append(opts, breakerhttp.WithFallback(mc.answer))
+	}
+	tr, err := breakerhttp.New(scriptedBase{}, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mc.tr = tr
+	return mc
+}
+
+// end lets every goroutine go, also after a failure.
+func (mc *machine) end() {
+	for _, x := range mc.exchanges {
+		close(x.reply)
+		x.cancel(nil)
+		_ = x.upload.Close()
+		if x.download != nil {
+			_ = x.download.Close()
+		}
+	}
 }
 
 func (mc *machine) now() time.Duration { return time.Since(mc.epoch) }
@@ -40,8 +102,19 @@ func mayProbe(req *http.Request) bool { return req.Method != http.MethodPost }
 
 func (mc *machine) probes(req *http.Request) bool { return !mc.filtered || mayProbe(req) }
 
-func (mc *machine) begin(t *rapid.T) *trip {
-	x := mc.newTrip(t)
+const fallbackStatus = 599
+
+// answer is the fallback.
+func (mc *machine) answer(_ *http.Request, refusal *breakerhttp.OpenError) (*http.Response, error) {
+	mc.answered = refusal
+	return &http.Response{StatusCode: fallbackStatus, Body: http.NoBody}, nil
+}
+
+// What a machine can do.
+
+// begin sends a request, which base does not answer yet.
+func (mc *machine) begin(t *rapid.T) *exchange {
+	x := mc.newExchange(t)
 	key := strings.TrimSuffix(x.req.URL.String(), "/")
 	mc.answered = nil
 	now := mc.now()
@@ -63,12 +136,12 @@ func (mc *machine) begin(t *rapid.T) *trip {
 	}
 	if refusal == nil {
 		x.call = mc.model.admit(h, now)
-		mc.sameTransitions(t)
+		mc.wantTransitions(t)
 		mc.wantSent(t, x, "admitted")
 		return x
 	}
 	h.totals.Refused++
-	mc.sameTransitions(t)
+	mc.wantTransitions(t)
 	refusal.Reason = h.detail
 	if mc.dryRun {
 		mc.wantSent(t, x, "refused in a dry run")
@@ -78,121 +151,157 @@ func (mc *machine) begin(t *rapid.T) *trip {
 	return x
 }
 
-func (mc *machine) totals(t *rapid.T, key string) breakerhttp.Totals {
-	s, ok := mc.tr.Snapshot(key)
-	if !ok {
-		t.Fatalf("there is no circuit of %s", key)
-	}
-	return s.Totals
-}
-
-func (mc *machine) wantSent(t *rapid.T, x *trip, what string) {
-	if x.sent != 1 || x.over {
-		t.Fatalf("at %v a request that is %s was sent %d times, and is over: %t (%v)", mc.now(), what, x.sent, x.over, x.err)
-	}
-	mc.pending = append(mc.pending, x)
-}
-
-func (mc *machine) wantRefused(t *rapid.T, x *trip, want *breakerhttp.OpenError) {
-	if !x.over || x.sent != 0 || !x.body.closed.Load() {
-		t.Fatalf("at %v want %v; is over: %t, sent %d times, body closed: %t", mc.now(), want, x.over, x.sent, x.body.closed.Load())
-	}
-	got := mc.answered
-	if mc.fallback {
-		if x.err != nil || x.resp == nil || x.resp.StatusCode != fallbackStatus {
-			t.Fatalf("got %v, %v, want the fallback's answer", x.resp, x.err)
-		}
-	} else if !errors.As(x.err, &got) || x.resp != nil {
-		t.Fatalf("at %v got %v, %v, want %v", mc.now(), x.resp, x.err, want)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatalf("refusal at %v (-want +got):\n%s", mc.now(), diff)
-	}
-}
-
-// makeRoom finds out who had to go for a new host, checks that, and returns the
-// host if it is guarded.
-func (mc *machine) makeRoom(t *rapid.T, key string, now time.Duration) (h *host) {
-	m := &mc.model
-	tooMany := m.unforced() + 1 - m.bound
-	stay := 0 // of those that could have gone
-	for _, old := range mc.sorted() {
-		if !old.mayGo(now) {
-			continue
-		}
-		if _, ok := mc.tr.Snapshot(old.key); ok {
-			stay++
-			continue
-		}
-		old.gone = true
-		delete(m.hosts, old.key)
-		tooMany--
-		if tooMany < 0 {
-			t.Fatalf("at %v %s had to go though there was room for %s", now, old.key, key)
-		}
-	}
-	_, ok := mc.tr.Snapshot(key)
-	if want := tooMany <= 0; ok != want || !ok && stay > 0 {
-		t.Fatalf("at %v %s is guarded: %t; %d beyond the bound, %d could go", now, key, ok, tooMany, stay)
-	}
-	if ok {
-		h = m.add(key, now)
-	}
-	return h
-}
-
-func (mc *machine) finish(t *rapid.T) {
-	i := drawIndex(t, mc.pending)
-	x := mc.pending[i]
-	mc.pending = slices.Delete(mc.pending, i, i+1)
-	mc.answer(t, x, drawReply(t, mc.mood))
-}
-
-// send is a request that is answered at once, if it is sent.
+// send sends a request, which base answers at once.
 func (mc *machine) send(t *rapid.T) {
 	n := len(mc.pending)
 	if x := mc.begin(t); len(mc.pending) > n {
 		mc.pending = mc.pending[:n]
-		mc.answer(t, x, drawReply(t, mc.mood))
+		mc.reply(t, x, mc.drawReply(t))
 	}
 }
 
-func (mc *machine) answer(t *rapid.T, x *trip, r reply) {
+// finish answers one of the pending requests.
+func (mc *machine) finish(t *rapid.T) {
+	i := drawIndex(t, mc.pending)
+	x := mc.pending[i]
+	mc.pending = slices.Delete(mc.pending, i, i+1)
+	mc.reply(t, x, mc.drawReply(t))
+}
+
+func (mc *machine) reply(t *rapid.T, x *exchange, r reply) {
 	now := mc.now()
-	x.do <- r
+	if r.name == ownBody && x.upload.got.err == nil {
+		if !x.upload.reading {
+			x.upload.begin(x.asSent.Body, now)
+		}
+		x.upload.next <- chunk{0, errOwn}
+		synctest.Wait()
+	}
+	x.starved = x.upload.reading && x.upload.passed(x.deadline, now)
+	x.reply <- r
 	synctest.Wait()
-	if !x.over || x.sent != 1 {
-		t.Fatalf("after %q the request is over: %t, sent %d times", r.name, x.over, x.sent)
+	if !x.over || x.sent != 1 || !x.upload.closed {
+		t.Fatalf("after %q the request is over: %t, sent %d times, its body closed: %t", r.name, x.over, x.sent, x.upload.closed)
 	}
-	if x.resp != x.gaveResp || x.err != x.gave || (x.panicked != nil) != (r.name == "panic") { //nolint:errorlint // the very same is wanted
-		t.Fatalf("after %q got %v, %v, panic %v; base returned %v, %v", r.name, x.resp, x.err, x.panicked, x.gaveResp, x.gave)
+	if x.gotResp != x.gaveResp || x.gotErr != x.gaveErr || (x.panicked != nil) != (r.name == "panic") { //nolint:errorlint // the very same is wanted
+		t.Fatalf("after %q got %v, %v, panic %v; base returned %v, %v", r.name, x.gotResp, x.gotErr, x.panicked, x.gaveResp, x.gaveErr)
 	}
-	if x.resp != nil && x.resp.Request != x.req {
+	if x.gotResp != nil && x.gotResp.Request != x.req {
 		t.Fatalf("after %q the response is to another request", r.name)
 	}
 	if x.call != nil {
 		x.judged = mc.model.finish(x.call, now, x.verdictOn(r, now))
 	}
-	if x.gaveBody != nil {
+	if x.download != nil {
 		mc.bodies = append(mc.bodies, x)
 	}
 }
 
-// endBody reads a body to its end, or to an error, or closes it; and then reads
-// on, which must not matter.
-func (mc *machine) endBody(t *rapid.T) {
-	i := drawIndex(t, mc.bodies)
-	x := mc.bodies[i]
-	mc.bodies = slices.Delete(mc.bodies, i, i+1)
-	mc.endBodyOf(t, x, rapid.SampledFrom([]string{"end", "close", "break", "break"}).Draw(t, "how"))
+// upload lets base begin to read a request's body, or gives it some of it.
+func (mc *machine) upload(t *rapid.T) {
+	x := mc.pending[drawIndex(t, mc.pending)]
+	if mc.now() == x.deadline {
+		t.Skip("whether the deadline has passed just then is another question")
+	}
+	body := x.upload
+	if body.got.err != nil {
+		t.Skip("base has read all of it")
+	}
+	if !body.reading {
+		body.begin(x.asSent.Body, mc.now())
+		synctest.Wait()
+		return
+	}
+	if body.passed(x.deadline, mc.now()) {
+		t.Skip("base has given the request up")
+	}
+	body.next <- rapid.SampledFrom([]chunk{{1, nil}, {1, nil}, {0, io.EOF}, {1, io.EOF}, {0, errOwn}}).Draw(t, "chunk")
+	synctest.Wait()
+}
+
+// read lets the caller begin to read a response's body, or ends a Read that waits.
+func (mc *machine) read(t *rapid.T) {
+	x := mc.bodies[drawIndex(t, mc.bodies)]
+	if mc.now() == x.deadline {
+		t.Skip("whether the deadline has passed just then is another question")
+	}
+	if !x.download.reading {
+		x.download.begin(x.gotResp.Body, mc.now())
+		synctest.Wait()
+		return
+	}
+	mc.endRead(t, x)
+}
+
+// readAtOnce lets the caller read what the host sends at once.
+func (mc *machine) readAtOnce(t *rapid.T) {
+	x := mc.bodies[drawIndex(t, mc.bodies)]
+	if x.download.reading {
+		t.Skip("another Read waits")
+	}
+	x.download.begin(x.gotResp.Body, mc.now())
+	synctest.Wait()
+	mc.endRead(t, x)
+}
+
+func (mc *machine) endRead(t *rapid.T, x *exchange) {
+	body := x.download
+	chunks := []chunk{{0, io.ErrUnexpectedEOF}, {0, errReset}}
+	if !body.passed(x.deadline, mc.now()) {
+		if body.length < 0 || body.read < body.length {
+			chunks = append(chunks, chunk{1, nil})
+		}
+		if body.length < 0 || body.read == body.length {
+			chunks = append(chunks, chunk{0, io.EOF})
+		}
+		if body.length < 0 || body.read == body.length-1 {
+			chunks = append(chunks, chunk{1, io.EOF})
+		}
+	}
+	c := rapid.SampledFrom(chunks).Draw(t, "chunk")
+	body.next <- c
+	synctest.Wait()
+	if body.got != c {
+		t.Fatalf("Read returned %v, want %v", body.got, c)
+	}
+	if c.err != nil {
+		mc.endBody(x, c.err)
+	}
+}
+
+// close lets the caller close a response's body, also while a Read waits.
+func (mc *machine) close(t *rapid.T) {
+	x := mc.bodies[drawIndex(t, mc.bodies)]
+	_ = x.gotResp.Body.Close()
+	synctest.Wait()
+	if !x.download.closed {
+		t.Fatal("Close does not reach the body")
+	}
+	mc.endBody(x, io.EOF)
+}
+
+// endBody tells the model how a body has ended; and reads on, which must not matter.
+func (mc *machine) endBody(x *exchange, err error) {
+	now := mc.now()
+	mc.bodies = slices.DeleteFunc(mc.bodies, func(y *exchange) bool { return y == x })
+	v := x.verdictOnBody(now)
+	_ = x.download.Close()
+	_, _ = x.gotResp.Body.Read(make([]byte, 1))
+	switch {
+	case !x.judged:
+	case err == io.EOF: //nolint:errorlint // the contract of io.Reader: EOF itself
+		mc.model.bodyEnded(x.call)
+	case v.outcome == breakerhttp.Failure:
+		mc.model.bodyFailed(x.call, now, v)
+	}
 }
 
 func (mc *machine) cancel(t *rapid.T) {
-	x := mc.trips[drawIndex(t, mc.trips)]
+	x := mc.exchanges[drawIndex(t, mc.exchanges)]
 	if x.deadline != never {
 		t.Skip("which of the two comes first is another question")
 	}
-	x.cancel()
+	x.cancel(rapid.SampledFrom([]error{nil, errors.New("a reason"), context.DeadlineExceeded}).Draw(t, "cause"))
 }
 
 func (mc *machine) force(t *rapid.T) {
@@ -230,7 +339,7 @@ func (mc *machine) waitReady(t *rapid.T) {
 			mc.tr.Snapshot(h.key) // it may have ended just when there was something to notice
 		}
 		mc.model.notice(h, mc.now())
-		mc.sameTransitions(t)
+		mc.wantTransitions(t)
 	}
 	if deadline <= now {
 		return // the context had ended before: either answer will do
@@ -243,62 +352,10 @@ func (mc *machine) waitReady(t *rapid.T) {
 	}
 }
 
-// sorted returns the hosts in a fixed order.
-func (mc *machine) sorted() (hosts []*host) {
-	for _, key := range mc.keys {
-		if h := mc.model.hosts[key]; h != nil {
-			hosts = append(hosts, h)
-		}
-	}
-	return hosts
-}
+// pass lets time pass: up to a moment at which something happens, or next to it.
+func (mc *machine) pass(t *rapid.T) { time.Sleep(drawMoment(t, mc.moments()) - mc.now()) }
 
-// look compares every circuit.
-func (mc *machine) look(t *rapid.T) {
-	for _, key := range mc.keys {
-		got, ok := mc.tr.Snapshot(key)
-		h := mc.model.hosts[key]
-		if ok != (h != nil) {
-			t.Fatalf("at %v there is a circuit of %s: %t, want %t", mc.now(), key, ok, h != nil)
-		}
-		if !ok {
-			continue
-		}
-		mc.model.notice(h, mc.now())
-		mc.sameTransitions(t)
-		if diff := cmp.Diff(mc.model.snapshot(h, mc.epoch, mc.now()), got); diff != "" {
-			t.Fatalf("snapshot at %v (-want +got):\n%s", mc.now(), diff)
-		}
-	}
-}
-
-// check follows each action.
-func (mc *machine) check(t *rapid.T) {
-	mc.sameTransitions(t)
-	if mc.watchful {
-		mc.look(t)
-	}
-}
-
-// sameTransitions also learns how the Transport words them.
-func (mc *machine) sameTransitions(t *rapid.T) {
-	got := mc.tr.Transitions()
-	latest := mc.model.events[max(0, len(mc.model.events)-256):]
-	want := make([]breakerhttp.Transition, len(latest))
-	for i, e := range latest {
-		want[i] = e.Transition
-		want[i].At = mc.epoch.Add(e.at)
-		if i < len(got) && got[i].Detail != "" {
-			want[i].Detail = got[i].Detail
-			if e.To == breakerhttp.StateOpen {
-				e.host.detail = got[i].Detail
-			}
-		}
-	}
-	if !slices.EqualFunc(want, got, sameTransition) {
-		t.Fatalf("transitions by %v (-want +got; each must have a detail):\n%s", mc.now(), cmp.Diff(want, got))
-	}
-}
+// What a machine draws.
 
 func (mc *machine) drawRequest(t *rapid.T) *http.Request {
 	method := rapid.SampledFrom([]string{http.MethodGet, http.MethodGet, http.MethodPost, http.MethodHead}).Draw(t, "method")
@@ -309,23 +366,26 @@ func (mc *machine) drawRequest(t *rapid.T) *http.Request {
 	return req
 }
 
-func (mc *machine) newTrip(t *rapid.T) *trip {
-	x := &trip{do: make(chan reply), deadline: never}
-	ctx := context.WithValue(context.Background(), tripKey{}, x)
+func (mc *machine) newExchange(t *rapid.T) *exchange {
+	x := &exchange{reply: make(chan reply), deadline: never}
+	ctx := context.WithValue(context.Background(), exchangeKey{}, x)
 	switch rapid.IntRange(0, 9).Draw(t, "context") {
-	case 9:
+	case 8, 9:
 		x.deadline = drawMoment(t, mc.moments())
-		ctx, x.cancel = context.WithDeadline(ctx, mc.epoch.Add(x.deadline))
-	case 8:
-		ctx, x.cancel = context.WithCancel(ctx)
-		x.cancel()
+		deadlined, stop := context.WithDeadline(ctx, mc.epoch.Add(x.deadline))
+		ctx, x.cancel = deadlined, func(error) { stop() }
+	case 7:
+		ctx, x.cancel = context.WithCancelCause(ctx)
+		x.cancel(nil)
 	default:
-		ctx, x.cancel = context.WithCancel(ctx)
+		ctx, x.cancel = context.WithCancelCause(ctx)
 	}
 	x.expired = ctx.Err() != nil
 	x.req = mc.drawRequest(t).WithContext(ctx)
-	x.req.Body = &x.body
-	mc.trips = append(mc.trips, x)
+	x.req.ContentLength = rapid.SampledFrom([]int64{-1, 2}).Draw(t, "length")
+	x.upload = newStream(x.req.ContentLength)
+	x.req.Body = x.upload
+	mc.exchanges = append(mc.exchanges, x)
 	return x
 }
 
@@ -336,60 +396,21 @@ func drawIndex[T any](t *rapid.T, from []T) int {
 	return rapid.IntRange(0, len(from)-1).Draw(t, "which")
 }
 
-func drawReply(t *rapid.T, mood int) reply {
+func (mc *machine) drawReply(t *rapid.T) reply {
 	kinds := [][][]reply{
 		{goodReplies, badReplies, badReplies, neutralReplies},
 		{goodReplies, goodReplies, goodReplies, goodReplies, neutralReplies},
 		{badReplies, badReplies, badReplies, badReplies, badReplies, neutralReplies},
-	}[mood]
+	}[mc.mood]
 	return rapid.SampledFrom(rapid.SampledFrom(kinds).Draw(t, "kind")).Draw(t, "reply")
 }
-
-var sameError = cmp.Comparer(func(a, b error) bool {
-	var x, y *breakerhttp.OpenError
-	if errors.As(a, &x) && errors.As(b, &y) {
-		return *x == *y
-	}
-	return a == b //nolint:errorlint // the very same is wanted
-})
-
-func (mc *machine) endBodyOf(t *rapid.T, x *trip, how string) {
-	body := x.gaveBody
-	body.end = io.EOF
-	now, ctx := mc.now(), x.req.Context()
-	switch {
-	case how == "close":
-		_ = x.resp.Body.Close()
-		if !body.closed {
-			t.Fatal("Close does not reach the body")
-		}
-	case how == "break":
-		body.end = io.ErrUnexpectedEOF
-		fallthrough
-	default:
-		if _, err := x.resp.Body.Read(make([]byte, 1)); err != body.end { //nolint:errorlint // the very same is wanted
-			t.Fatalf("the body's error is %v, want %v", err, body.end)
-		}
-	}
-	body.end = io.ErrClosedPipe
-	_, _ = x.resp.Body.Read(make([]byte, 1))
-	switch {
-	case !x.judged:
-	case how != "break":
-		mc.model.bodyEnded(x.call)
-	case now >= x.deadline || ctx.Err() == nil:
-		mc.model.bodyFailed(x.call, now)
-	}
-}
-
-// pass lets time pass: up to a moment at which something happens, or next to it.
-func (mc *machine) pass(t *rapid.T) { time.Sleep(drawMoment(t, mc.moments()) - mc.now()) }
 
 func drawMoment(t *rapid.T, moments []time.Duration) time.Duration {
 	slices.Sort(moments)
 	return rapid.SampledFrom(moments).Draw(t, "moment") + time.Duration(rapid.IntRange(-1, 1).Draw(t, "next to"))
 }
 
+// moments are those at which something happens.
 func (mc *machine) moments() (moments []time.Duration) {
 	now := mc.now()
 	for _, h := range mc.sorted() {
@@ -405,8 +426,147 @@ func (mc *machine) moments() (moments []time.Duration) {
 	return append(moments, now, now+time.Millisecond, now+time.Second)
 }
 
+// sorted returns the hosts in a fixed order.
+func (mc *machine) sorted() (hosts []*host) {
+	for _, key := range mc.keys {
+		if h := mc.model.hosts[key]; h != nil {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
+
+// What a machine compares.
+
+// check follows each action.
+func (mc *machine) check(t *rapid.T) {
+	mc.wantTransitions(t)
+	if mc.watchful {
+		mc.look(t)
+	}
+}
+
+// look compares every circuit.
+func (mc *machine) look(t *rapid.T) {
+	for _, key := range mc.keys {
+		got, ok := mc.tr.Snapshot(key)
+		h := mc.model.hosts[key]
+		if ok != (h != nil) {
+			t.Fatalf("at %v there is a circuit of %s: %t, want %t", mc.now(), key, ok, h != nil)
+		}
+		if !ok {
+			continue
+		}
+		mc.model.notice(h, mc.now())
+		mc.wantTransitions(t)
+		if diff := cmp.Diff(mc.model.snapshot(h, mc.epoch, mc.now()), got); diff != "" {
+			t.Fatalf("snapshot at %v (-want +got):\n%s", mc.now(), diff)
+		}
+	}
+}
+
+func (mc *machine) totals(t *rapid.T, key string) breakerhttp.Totals {
+	s, ok := mc.tr.Snapshot(key)
+	if !ok {
+		t.Fatalf("there is no circuit of %s", key)
+	}
+	return s.Totals
+}
+
+func (mc *machine) wantSent(t *rapid.T, x *exchange, what string) {
+	if x.sent != 1 || x.over {
+		t.Fatalf("at %v a request that is %s was sent %d times, and is over: %t (%v)", mc.now(), what, x.sent, x.over, x.gotErr)
+	}
+	mc.pending = append(mc.pending, x)
+}
+
+func (mc *machine) wantRefused(t *rapid.T, x *exchange, want *breakerhttp.OpenError) {
+	if !x.over || x.sent != 0 || !x.upload.closed {
+		t.Fatalf("at %v want %v; is over: %t, sent %d times, body closed: %t", mc.now(), want, x.over, x.sent, x.upload.closed)
+	}
+	got := mc.answered
+	if mc.fallback {
+		if x.gotErr != nil || x.gotResp == nil || x.gotResp.StatusCode != fallbackStatus {
+			t.Fatalf("got %v, %v, want the fallback's answer", x.gotResp, x.gotErr)
+		}
+	} else if !errors.As(x.gotErr, &got) || x.gotResp != nil {
+		t.Fatalf("at %v got %v, %v, want %v", mc.now(), x.gotResp, x.gotErr, want)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("refusal at %v (-want +got):\n%s", mc.now(), diff)
+	}
+}
+
+// makeRoom finds out which circuits had to go for a new host, checks that they could, and returns
+// the host if it is guarded.
+func (mc *machine) makeRoom(t *rapid.T, key string, now time.Duration) (h *host) {
+	m := &mc.model
+	tooMany := m.unforced() + 1 - m.bound
+	stay := 0 // of those that could have gone
+	for _, old := range mc.sorted() {
+		if !old.mayGo(now) {
+			continue
+		}
+		if _, ok := mc.tr.Snapshot(old.key); ok {
+			stay++
+			continue
+		}
+		old.gone = true
+		delete(m.hosts, old.key)
+		tooMany--
+		if tooMany < 0 {
+			t.Fatalf("at %v %s had to go though there was room for %s", now, old.key, key)
+		}
+	}
+	_, ok := mc.tr.Snapshot(key)
+	if want := tooMany <= 0; ok != want || !ok && stay > 0 {
+		t.Fatalf("at %v %s is guarded: %t; %d beyond the bound, %d could go", now, key, ok, tooMany, stay)
+	}
+	if ok {
+		h = m.add(key, now)
+	}
+	return h
+}
+
+// wantTransitions compares those that the Transport keeps, and those that the hook was given. It
+// also learns how the Transport words them.
+func (mc *machine) wantTransitions(t *rapid.T) {
+	got := mc.tr.Transitions()
+	latest := mc.model.events[max(0, len(mc.model.events)-256):]
+	want := make([]breakerhttp.Transition, len(latest))
+	heard := map[string][]breakerhttp.Transition{}
+	for i, e := range latest {
+		want[i] = e.Transition
+		want[i].At = mc.epoch.Add(e.at)
+		if i < len(got) && got[i].Detail != "" {
+			want[i].Detail = got[i].Detail
+			if e.To == breakerhttp.StateOpen {
+				e.host.detail = got[i].Detail
+			}
+		}
+		heard[e.Key] = append(heard[e.Key], want[i])
+	}
+	if !slices.EqualFunc(want, got, sameTransition) {
+		t.Fatalf("transitions by %v (-want +got; each must have a detail):\n%s", mc.now(), cmp.Diff(want, got))
+	}
+	for key, want := range heard {
+		got := mc.heard[key]
+		if !slices.EqualFunc(want, got[max(0, len(got)-len(want)):], sameTransition) {
+			t.Fatalf("what the hook was given of %s by %v (-want +got):\n%s", key, mc.now(), cmp.Diff(want, got))
+		}
+	}
+}
+
 func sameTransition(a, b breakerhttp.Transition) bool {
 	same := a.At.Equal(b.At)
 	a.At, b.At = time.Time{}, time.Time{}
 	return same && a == b
 }
+
+var sameError = cmp.Comparer(func(a, b error) bool {
+	var x, y *breakerhttp.OpenError
+	if errors.As(a, &x) && errors.As(b, &y) {
+		return *x == *y
+	}
+	return a == b //nolint:errorlint // the very same is wanted
+})

@@ -301,7 +301,7 @@ func (m *model) bodyEnded(c *call) {
 	}
 }
 
-func (m *model) bodyFailed(c *call, now time.Duration) {
+func (m *model) bodyFailed(c *call, now time.Duration, v verdict) {
 	h := c.host
 	m.notice(h, now)
 	h.totals.Failure++

@@ -1,74 +1,139 @@
 package contract
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
-	"sync/atomic"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// A trip is a request on its way: RoundTrip runs in a goroutine of its own, and
-// base waits to be told what to do.
-type trip struct {
+// An exchange is a request on its way: RoundTrip runs in a goroutine of its own, and base waits to be
+// told what to do.
+type exchange struct {
 	req      *http.Request
-	cancel   context.CancelFunc
-	deadline time.Duration // never, or since the Transport was made
-	expired  bool          // the context had ended before
-	body     requestBody
-	call     *call // nil: unguarded, or refused in a dry run
-	judged   bool  // the body of the response can still take the verdict back
+	cancel   context.CancelCauseFunc
+	deadline time.Duration // since the Transport was made; never if there is none
+	expired  bool          // the context had ended before the request began
+	call     *call         // nil if the request is unguarded, or was refused in a dry run
+	judged   bool          // the end of the response's body counts
 
-	sent     int // times
-	do       chan reply
-	gave     error // by base
-	gaveResp *http.Response
-	gaveBody *scriptedBody // or nil
-	resp     *http.Response
-	err      error
-	panicked any
-	over     bool
+	reply  chan reply
+	sent   int // times
+	asSent *http.Request
+
+	// What base returned, and what the caller got.
+	gaveResp, gotResp *http.Response
+	gaveErr, gotErr   error
+	panicked          any
+	over              bool
+	starved           bool // the deadline passed while base waited for the request's own body
+
+	upload   *stream // the request's body
+	download *stream // the response's body, or nil
 }
 
 // never is a deadline that no test reaches.
 const never = time.Duration(1 << 62)
 
-type tripKey struct{}
+type exchangeKey struct{}
 
-func (x *trip) run(tr *breakerhttp.Transport) {
+func (x *exchange) run(tr *breakerhttp.Transport) {
 	defer func() {
 		x.panicked = recover()
 		x.over = true
 	}()
-	x.resp, x.err = tr.RoundTrip(x.req)
+	x.gotResp, x.gotErr = tr.RoundTrip(x.req)
 }
 
-// scriptedBase does for each request as its trip is told.
+// scriptedBase does for each request what its exchange is told.
 type scriptedBase struct{}
 
 func (scriptedBase) RoundTrip(req *http.Request) (*http.Response, error) {
-	x := req.Context().Value(tripKey{}).(*trip)
+	x := req.Context().Value(exchangeKey{}).(*exchange)
 	x.sent++
-	r := <-x.do
-	_ = req.Body.Close()
-	x.gaveResp, x.gave = r.play(req)
-	if x.gaveResp != nil {
-		x.gaveBody, _ = x.gaveResp.Body.(*scriptedBody)
+	x.asSent = req
+	r, ok := <-x.reply
+	if !ok { // the test is over
+		return nil, syscall.EMFILE
 	}
-	return x.gaveResp, x.gave
+	defer req.Body.Close()
+	x.gaveResp, x.gaveErr = r.play(x)
+	if x.gaveResp != nil {
+		x.download, _ = x.gaveResp.Body.(*stream)
+	}
+	return x.gaveResp, x.gaveErr
 }
 
-// A reply is what base does, and what that says of the host while the context
-// of the request has not ended.
+// A stream is the body of a request or a response. Each Read waits for the next chunk.
+type stream struct {
+	length  int64 // as promised; 0 or less if unknown
+	next    chan chunk
+	hangUp  chan struct{} // Close closes it
+	closed  bool
+	read    int64         // bytes
+	reading bool          // a Read waits
+	since   time.Duration // when it began to
+	got     chunk         // what the latest Read got
+	failed  bool          // broken off, or not as long as promised, before it was closed
+}
+
+// A chunk is what a Read returns: a number of bytes, and an error or nil.
+type chunk struct {
+	n   int
+	err error
+}
+
+func newStream(length int64) *stream {
+	return &stream{length: length, next: make(chan chunk), hangUp: make(chan struct{})}
+}
+
+func (s *stream) Read([]byte) (int, error) {
+	select {
+	case c := <-s.next:
+		s.read += int64(c.n)
+		wrong := s.length > 0 && (s.read > s.length || c.err == io.EOF && s.read < s.length)
+		s.failed = s.failed || wrong || c.err != nil && c.err != io.EOF
+		return c.n, c.err
+	case <-s.hangUp:
+		return 0, http.ErrBodyReadAfterClose
+	}
+}
+
+func (s *stream) Close() error {
+	if !s.closed {
+		s.closed = true
+		close(s.hangUp)
+	}
+	return nil
+}
+
+// begin reads from r, which leads to s, in a goroutine of its own.
+func (s *stream) begin(r io.Reader, now time.Duration) {
+	s.reading, s.since = true, now
+	go func() {
+		n, err := r.Read(make([]byte, 1))
+		s.reading, s.got = false, chunk{n, err}
+	}()
+}
+
+// passed reports whether moment passed while a Read waited.
+func (s *stream) passed(moment, now time.Duration) bool {
+	return s.since < moment && moment <= now
+}
+
+// A reply is what base does, and what that says of the host as long as the context has not ended.
 type reply struct {
 	name string
-	play func(*http.Request) (*http.Response, error)
+	play func(*exchange) (*http.Response, error)
 	verdict
 }
 
@@ -78,102 +143,135 @@ func (r reply) GoString() string { return r.name }
 type verdict struct {
 	outcome    breakerhttp.Outcome
 	whole      bool // there is no body that could fail
+	broken     bool // the connection broke
 	retryAfter time.Duration
 }
 
-// scriptedBody ends as the test says.
-type scriptedBody struct {
-	end    error
-	closed bool
-}
-
-func (b *scriptedBody) Read([]byte) (int, error) { return 0, b.end }
-
-func (b *scriptedBody) Close() error {
-	b.closed = true
-	return nil
-}
-
-func responding(status int, body bool, retryAfter ...string) func(*http.Request) (*http.Response, error) {
-	return func(req *http.Request) (*http.Response, error) {
-		resp := &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: req}
-		if body {
-			resp.Body = &scriptedBody{}
+// respond answers with a body of that length: 0 means none, and -1 that nobody knows.
+func respond(status int, length int64, header http.Header) func(*exchange) (*http.Response, error) {
+	return func(x *exchange) (*http.Response, error) {
+		resp := &http.Response{
+			StatusCode: status, Header: header.Clone(), ContentLength: length, Body: http.NoBody, Request: x.asSent,
 		}
-		if len(retryAfter) > 0 {
-			resp.Header["Retry-After"] = retryAfter
+		if resp.Header == nil {
+			resp.Header = http.Header{}
+		}
+		if length != 0 {
+			resp.Body = newStream(length)
 		}
 		return resp, nil
 	}
 }
 
-func erring(err error) func(*http.Request) (*http.Response, error) {
-	return func(*http.Request) (*http.Response, error) { return nil, err }
+func fail(err error) func(*exchange) (*http.Response, error) {
+	return func(*exchange) (*http.Response, error) { return nil, err }
 }
 
-const panicValue = "base panics"
+var (
+	errReset = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	errOwn   = errors.New("the caller's own body fails")
+)
+
+const (
+	panicValue = "base panics"
+	ownBody    = "the request's own body fails"
+)
 
 var (
 	success = verdict{outcome: breakerhttp.Success}
+	whole   = verdict{outcome: breakerhttp.Success, whole: true}
 	failure = verdict{outcome: breakerhttp.Failure}
+	broken  = verdict{outcome: breakerhttp.Failure, broken: true}
 	ignored = verdict{outcome: breakerhttp.Ignored}
 )
 
+func unavailable(retryAfter ...string) http.Header { return http.Header{"Retry-After": retryAfter} }
+
 func failingFor(seconds int) reply {
 	return reply{
-		fmt.Sprintf("503 for %d s", seconds), responding(503, true, fmt.Sprint(seconds)),
+		fmt.Sprintf("503 for %d s", seconds), respond(503, -1, unavailable(fmt.Sprint(seconds))),
 		verdict{outcome: breakerhttp.Failure, retryAfter: time.Duration(seconds) * time.Second},
 	}
 }
 
 var (
 	goodReplies = []reply{
-		{"200", responding(200, true), success},
-		{"404", responding(404, true), success},
-		{"204", responding(204, false), verdict{outcome: breakerhttp.Success, whole: true}},
-		{"429", responding(429, true, "100"), success},
+		{"200", respond(200, -1, nil), success},
+		{"200 of 2 bytes", respond(200, 2, nil), success},
+		{"event stream", respond(200, -1, http.Header{"Content-Type": {"text/event-stream; charset=utf-8"}}), success},
+		{"404", respond(404, 2, nil), success},
+		{"204", respond(204, 0, nil), whole},
+		{"429", respond(429, -1, unavailable("100")), success},
 	}
 	badReplies = []reply{
-		{"500", responding(500, true), failure},
+		{"500", respond(500, -1, nil), failure},
 		failingFor(7),
 		failingFor(25),
 		failingFor(100_000),
-		{"503 for nonsense", responding(503, false, "7s"), failure},
-		{"503 twice", responding(503, false, "7", "8"), failure},
-		{"broken", erring(io.ErrUnexpectedEOF), failure},
-		{"nothing", erring(nil), failure},
-		{"panic", func(*http.Request) (*http.Response, error) { panic(panicValue) }, failure},
+		{"503 for nonsense", respond(503, 0, unavailable("7s")), failure},
+		{"503 twice", respond(503, 0, unavailable("7", "8")), failure},
+		{"EOF", fail(io.ErrUnexpectedEOF), broken},
+		{"reset", fail(errReset), broken},
+		{"nothing", fail(nil), failure},
+		{"panic", func(*exchange) (*http.Response, error) { panic(panicValue) }, failure},
 	}
 	neutralReplies = []reply{
-		{"inner refusal", erring(&breakerhttp.OpenError{Key: "inner"}), ignored},
-		{"no descriptors", erring(syscall.EMFILE), ignored},
-		{"Goexit", func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil }, ignored},
+		{"inner refusal", fail(&breakerhttp.OpenError{Key: "inner"}), ignored},
+		{"no descriptors", fail(syscall.EMFILE), ignored},
+		{ownBody, failOwnBody, ignored},
+		{"Goexit", func(*exchange) (*http.Response, error) { runtime.Goexit(); return nil, nil }, ignored},
+		{"cause", func(x *exchange) (*http.Response, error) {
+			return nil, cmp.Or(context.Cause(x.req.Context()), error(syscall.EMFILE))
+		}, ignored},
 	}
 )
 
-// verdictOn is the verdict on what base gave: by the context and the clock first
-// if that is an error.
-func (x *trip) verdictOn(r reply, now time.Duration) verdict {
+// failOwnBody is base when the request's own body cannot be read.
+func failOwnBody(x *exchange) (*http.Response, error) {
+	if !x.upload.failed {
+		return nil, syscall.EMFILE // it has been read to its end
+	}
+	return nil, errOwn
+}
+
+// verdictOn is the verdict on what base returned. If that is an error, the context and the clock
+// come first.
+func (x *exchange) verdictOn(r reply, now time.Duration) verdict {
 	v := r.verdict
 	v.whole = v.whole || x.req.Method == http.MethodHead
 	switch {
-	case x.gave == nil: // also that of a panic
-	case errors.Is(x.gave, breakerhttp.ErrOpen) || x.expired:
-		v = ignored
-	case now >= x.deadline:
-		v = failure
-	case x.req.Context().Err() != nil:
-		v = ignored
+	case x.gaveErr == nil: // also after a panic
+		return v
+	case errors.Is(x.gaveErr, breakerhttp.ErrOpen) || x.expired:
+		return ignored
+	case hasDeadlines && x.starved:
+		return ignored
+	case now >= x.deadline || !hasCauses && errors.Is(context.Cause(x.req.Context()), context.DeadlineExceeded):
+		return failure
+	case x.req.Context().Err() != nil || x.upload.failed:
+		return ignored
 	}
 	return v
 }
 
-// A requestBody tells whether it has been closed.
-type requestBody struct{ closed atomic.Bool }
-
-func (*requestBody) Read([]byte) (int, error) { return 0, io.EOF }
-
-func (b *requestBody) Close() error {
-	b.closed.Store(true)
-	return nil
+// verdictOnBody is the verdict on an error of the response's body, which came while a Read waited.
+func (x *exchange) verdictOnBody(now time.Duration) verdict {
+	body, ctx := x.download, x.req.Context()
+	complete := body.length >= 0 && body.read == body.length
+	switch {
+	case now >= x.deadline && !hasDeadlines:
+		return failure
+	case now >= x.deadline:
+		_, isStream := strings.CutPrefix(x.gotResp.Header.Get("Content-Type"), "text/event-stream")
+		owed := body.read == 0 || body.length >= 0 && !complete
+		if body.passed(x.deadline, now) && owed && !isStream {
+			return failure
+		}
+		return ignored
+	case !hasCauses && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+		return failure
+	case ctx.Err() != nil || x.upload.failed:
+		return ignored
+	}
+	return broken
 }

@@ -1,0 +1,12 @@
+package contract
+
+// Rules that are not in the Transport yet.
+const (
+	hasCauses     = false // a cause of DeadlineExceeded is a cancellation
+	hasDeadlines  = false // a deadline in a body, and in the request's body
+	hasMemory     = false // growth
+	hasOnce       = false // what breaks together counts once
+	hasLeftAlone  = false // open circuits go
+	hasRunLast    = false // those with a run go last
+	hasSlowProbes = false
+)
