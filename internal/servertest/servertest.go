@@ -32,12 +32,39 @@ func Redis(t testing.TB, args ...string) *Server {
 // RedisAt is [Redis] on a certain address.
 func RedisAt(t testing.TB, addr string, args ...string) *Server {
 	t.Helper()
+	host, port, _ := net.SplitHostPort(addr)
+	return start(t, addr, lookRedis(t), append([]string{"--bind", host, "--port", port, "--save", "", "--dir", t.TempDir()}, args...)...)
+}
+
+func lookRedis(t testing.TB) string {
+	t.Helper()
 	path, err := exec.LookPath(cmp.Or(os.Getenv("REDIS_SERVER"), "redis-server"))
 	if err != nil {
 		lack(t, "no Redis server: %v; REDIS_SERVER names one", err)
 	}
+	return path
+}
+
+// Sentinel starts a Redis Sentinel that watches the server at master under the name "primary", and
+// replaces it after it has been silent for a third of a second.
+func Sentinel(t testing.TB, master string) *Server {
+	t.Helper()
+	path := lookRedis(t)
+	addr := FreeAddr(t)
 	host, port, _ := net.SplitHostPort(addr)
-	return start(t, addr, path, append([]string{"--bind", host, "--port", port, "--save", "", "--dir", t.TempDir()}, args...)...)
+	masterHost, masterPort, _ := net.SplitHostPort(master)
+	config := filepath.Join(t.TempDir(), "sentinel.conf")
+	lines := []string{
+		"bind " + host,
+		"port " + port,
+		"sentinel monitor primary " + masterHost + " " + masterPort + " 1",
+		"sentinel down-after-milliseconds primary 300",
+		"sentinel failover-timeout primary 3000",
+	}
+	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, addr, path, config, "--sentinel")
 }
 
 // survive keeps dynalite 4.0.0 from ending when a client breaks off a request,

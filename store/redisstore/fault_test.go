@@ -17,19 +17,6 @@ import (
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 )
 
-// prompt is what a method may take to notice that its context is done.
-const prompt = 200 * time.Millisecond
-
-// quiet drops what the client logs about the connections that these tests cut.
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
-
-func TestMain(m *testing.M) {
-	redis.SetLogger(quiet{})
-	m.Run()
-}
-
 func TestServerKilled(t *testing.T) {
 	server := servertest.Redis(t)
 	s := redisstore.New(connect(t, &redis.Options{Addr: server.Addr, DialerRetries: 1}))

@@ -1,6 +1,9 @@
 package redisstore_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -45,11 +48,17 @@ func TestServerRESP2(t *testing.T) {
 
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	addrs := startCluster(t)
+	c := startCluster(t, 3)
+	storetest.Run(t, func(t *testing.T) store.Store { return redisstore.New(c.connect(t, &redis.ClusterOptions{})) })
+}
+
+func TestRing(t *testing.T) {
+	t.Parallel()
+	servers := map[string]string{"a": servertest.Redis(t).Addr, "b": servertest.Redis(t).Addr}
 	storetest.Run(t, func(t *testing.T) store.Store {
-		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
+		client := redis.NewRing(&redis.RingOptions{Addrs: servers, ReadTimeout: 15 * time.Second})
 		t.Cleanup(func() { client.Close() })
-		return redisstore.New(client)
+		return struct{ store.Store }{redisstore.New(client)} // without Watch, which hears one of the servers
 	})
 }
 
@@ -79,6 +88,59 @@ func TestServerClock(t *testing.T) {
 			t.Errorf("%v after the write: Load = {%q, %d, %v}, want {%q, %d, %v}",
 				step.after, got.Value, got.Version, got.Age, step.value, first.Version, step.age)
 		}
+	}
+}
+
+// The next version is old + 1, or the server's time if that is more: a server that has lost a version
+// does not give it out again, and a clock that goes back does not make versions go back.
+func TestNextVersion(t *testing.T) {
+	mini := miniredis.RunT(t)
+	s := redisstore.New(connect(t, &redis.Options{Addr: mini.Addr()}))
+	start := time.Now()
+	at := func(d time.Duration) uint64 { return uint64(start.Add(d).UnixMilli()) }
+	var cur store.Item
+	for _, step := range []struct {
+		after time.Duration
+		want  uint64
+	}{
+		{0, at(0)},
+		{0, at(0) + 1},
+		{0, at(0) + 2},
+		{time.Hour, at(time.Hour)},
+		{-time.Hour, at(time.Hour) + 1},
+		{time.Hour + time.Millisecond, at(time.Hour) + 2},
+		{2 * time.Hour, at(2 * time.Hour)},
+	} {
+		mini.SetTime(start.Add(step.after))
+		cur = swap(t, s, "key", cur.Version, "value", 24*time.Hour)
+		if got := load(t, s, "key").Version; cur.Version != step.want || got != step.want {
+			t.Fatalf("with the server's clock %v after the start: version %d, and %d in Load, want %d", step.after, cur.Version, got, step.want)
+		}
+	}
+	// Lua's numbers would round this one.
+	const high = 1<<62 + 1
+	mini.HSet("key", "version", fmt.Sprint(high))
+	if next := swap(t, s, "key", high, "value", time.Hour); next.Version != high+1 {
+		t.Errorf("version %d after %d, want the next", next.Version, uint64(high))
+	}
+}
+
+// A replica that has not yet got the latest write takes over.
+func TestFailoverLosesVersion(t *testing.T) {
+	master, replica := servertest.Redis(t), servertest.Redis(t)
+	from, to := connect(t, &redis.Options{Addr: master.Addr}), connect(t, &redis.Options{Addr: replica.Addr})
+	first := swap(t, redisstore.New(from), "key", 0, "first", time.Hour)
+	dump, err := from.Dump(t.Context(), "key").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Restore(t.Context(), "key", time.Hour, dump).Err(); err != nil {
+		t.Fatal(err)
+	}
+	lost := swap(t, redisstore.New(from), "key", first.Version, "lost", time.Hour)
+	time.Sleep(5 * time.Millisecond)
+	if other := swap(t, redisstore.New(to), "key", first.Version, "other", time.Hour); other.Version <= lost.Version {
+		t.Errorf("version %d on the new master, want one higher than the lost %d", other.Version, lost.Version)
 	}
 }
 
@@ -149,64 +211,138 @@ func TestPoisonedValue(t *testing.T) {
 	}
 }
 
-// What is no record of this package is an error, and is not written over.
+// What is no record of this package is an error of its key alone, and is not written over.
 func TestForeignKey(t *testing.T) {
-	mini := miniredis.RunT(t)
-	s := redisstore.New(connect(t, &redis.Options{Addr: mini.Addr()}))
-	for name, plant := range map[string]func(){
-		"another type": func() { _ = mini.Set("key", "text") },
-		"another version": func() {
-			mini.HSet("key", "version", "v1.2", "value", "text", "written", "1", "expires", "9999999999999")
+	const future = "9999999999999"
+	for name, plant := range map[string]func(context.Context, *redis.Client) error{
+		"another type": func(ctx context.Context, c *redis.Client) error { return c.Set(ctx, "key", "text", 0).Err() },
+		"another version": func(ctx context.Context, c *redis.Client) error {
+			return c.HSet(ctx, "key", "version", "v1.2", "value", "text", "written", "1", "expires", future).Err()
 		},
-		"another hash": func() { mini.HSet("key", "version", "7") },
-		"no value":     func() { mini.HSet("key", "version", "7", "written", "1", "expires", "9999999999999") },
+		"another time": func(ctx context.Context, c *redis.Client) error {
+			return c.HSet(ctx, "key", "version", "7", "value", "text", "written", "now", "expires", future).Err()
+		},
+		"a version without a next": func(ctx context.Context, c *redis.Client) error {
+			return c.HSet(ctx, "key", "version", "18446744073709551615", "value", "text", "written", "1", "expires", future).Err()
+		},
+		"another hash":   func(ctx context.Context, c *redis.Client) error { return c.HSet(ctx, "key", "name", "value").Err() },
+		"only a version": func(ctx context.Context, c *redis.Client) error { return c.HSet(ctx, "key", "version", "7").Err() },
+		"no version": func(ctx context.Context, c *redis.Client) error {
+			return c.HSet(ctx, "key", "value", "text", "written", "1", "expires", future).Err()
+		},
+		"no value": func(ctx context.Context, c *redis.Client) error {
+			return c.HSet(ctx, "key", "version", "7", "written", "1", "expires", future).Err()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			mini.FlushAll()
-			plant()
-			before := mini.Dump()
-			if items, err := s.Load(t.Context(), []string{"other", "key"}); err == nil || !strings.Contains(err.Error(), `"key"`) {
-				t.Errorf("Load = %v, error %v, want one that names the key", items, err)
-			}
-			if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", 0, []byte("mine"), time.Hour); err == nil {
-				t.Errorf("CompareAndSwap = %v, swapped %v, want an error", cur, swapped)
-			}
-			if got := mini.Dump(); got != before {
-				t.Errorf("the server has\n%s, want as before\n%s", got, before)
+			for server, addr := range map[string]string{"miniredis": miniredis.RunT(t).Addr(), "redis": servertest.Redis(t).Addr} {
+				client := connect(t, &redis.Options{Addr: addr})
+				s := redisstore.New(client)
+				good := swap(t, s, "good", 0, "value", time.Hour)
+				if err := plant(t.Context(), client); err != nil {
+					t.Fatal(err)
+				}
+				before := client.Dump(t.Context(), "key").Val()
+				items, err := s.Load(t.Context(), []string{"absent", "key", "good"})
+				if err != nil || items[0].Err != nil || items[1].Err == nil || items[2].Err != nil || items[2].Version != good.Version {
+					t.Errorf("%s: Load = %v, error %v, want an error of the second item alone", server, items, err)
+				} else if !strings.Contains(items[1].Err.Error(), `"key"`) {
+					t.Errorf("%s: Load: item error %q, want one that names the key", server, items[1].Err)
+				}
+				if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", 0, []byte("mine"), time.Hour); err != nil || swapped || cur.Err == nil {
+					t.Errorf("%s: CompareAndSwap = %v, swapped %v, error %v, want an error of the item", server, cur, swapped, err)
+				}
+				if got := client.Dump(t.Context(), "key").Val(); got != before {
+					t.Errorf("%s: the key was written over", server)
+				}
 			}
 		})
 	}
 }
 
-// A user of the server who may not publish has no hints, but may share.
-func TestMayNotPublish(t *testing.T) {
-	server := servertest.Redis(t)
-	admin := connect(t, &redis.Options{Addr: server.Addr})
-	if err := admin.Do(t.Context(), "acl", "setuser", "sharer", "on", ">secret", "~*", "resetchannels",
-		"+evalsha", "+eval", "+time", "+hmget", "+hget", "+hset", "+hincrby", "+pexpire", "+publish").Err(); err != nil {
+// documented are the permissions of the package's documentation, but for the channels.
+var documented = []any{
+	"on", ">secret", "resetkeys", "~checkout/*", "resetchannels",
+	"-@all", "+evalsha", "+eval", "+time", "+hmget", "+exists", "+hset", "+pexpire", "+publish", "+subscribe", "+ping", "+cluster|slots",
+}
+
+// allow makes a user of the server who may do this.
+func allow(t *testing.T, server *redis.Client, rules ...any) {
+	t.Helper()
+	if err := server.Do(t.Context(), append([]any{"acl", "setuser", "sharer"}, rules...)...).Err(); err != nil {
 		t.Fatal(err)
 	}
-	s := redisstore.New(connect(t, &redis.Options{Addr: server.Addr, Username: "sharer", Password: "secret"}))
-	cur := swap(t, s, "key", 0, "value", time.Hour)
-	if got := load(t, s, "key"); got.Version != cur.Version {
-		t.Errorf("version %d, want %d", got.Version, cur.Version)
+}
+
+// sharing shows that a user may share: read, write, and watch for longer than a server may be silent.
+func sharing(t *testing.T, client redis.UniversalClient) {
+	t.Helper()
+	s := redisstore.New(client)
+	hints, ended := make(chan string, 100), make(chan error, 1)
+	go func() { ended <- s.Watch(t.Context(), func(key string) { hints <- key }) }()
+	var cur store.Item
+	servertest.Eventually(t, "a hint", func() error {
+		cur = swap(t, s, "checkout/key", cur.Version, "value", time.Hour)
+		select {
+		case <-hints:
+			return nil
+		case err := <-ended:
+			t.Fatalf("Watch returned %v", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+		return errors.New("none")
+	})
+	if got := load(t, s, "checkout/key"); got.Version != cur.Version {
+		t.Errorf("Load: version %d, want %d", got.Version, cur.Version)
 	}
 }
 
-func swap(t *testing.T, s *redisstore.Store, key string, old uint64, value string, ttl time.Duration) store.Item {
-	t.Helper()
-	cur, swapped, err := s.CompareAndSwap(t.Context(), key, old, []byte(value), ttl)
-	if err != nil || !swapped {
-		t.Fatalf("CompareAndSwap(%q, version %d) = version %d, swapped %v, error %v, want it to win", key, old, cur.Version, swapped, err)
+// A user who has the documented permissions and no others is refused nothing.
+func TestPermissions(t *testing.T) {
+	refusals := func(t *testing.T, admin *redis.Client) {
+		t.Helper()
+		log, err := admin.ACLLog(t.Context(), 10).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range log {
+			if entry.Object != "psubscribe" && entry.Object != "client|setinfo" && entry.Object != "client|maint_notifications" {
+				t.Errorf("the server refused %s to this user (%s)", entry.Object, entry.Reason)
+			}
+		}
 	}
-	return cur
-}
-
-func load(t *testing.T, s *redisstore.Store, key string) store.Item {
-	t.Helper()
-	items, err := s.Load(t.Context(), []string{key})
-	if err != nil || len(items) != 1 {
-		t.Fatalf("Load(%q) = %d items, error %v, want one", key, len(items), err)
-	}
-	return items[0]
+	t.Run("server", func(t *testing.T) {
+		server := servertest.Redis(t)
+		admin := connect(t, &redis.Options{Addr: server.Addr})
+		allow(t, admin, append(documented, "&breakerhttp:checkout")...)
+		sharing(t, connect(t, &redis.Options{Addr: server.Addr, Username: "sharer", Password: "secret"}))
+		refusals(t, admin)
+	})
+	t.Run("cluster", func(t *testing.T) {
+		c := startCluster(t, 2)
+		for _, node := range c.nodes {
+			allow(t, node, append(documented, "&breakerhttp:checkout")...)
+		}
+		sharing(t, c.connect(t, &redis.ClusterOptions{Username: "sharer", Password: "secret"}))
+		for _, node := range c.nodes {
+			refusals(t, node)
+		}
+	})
+	t.Run("other keys", func(t *testing.T) {
+		server := servertest.Redis(t)
+		allow(t, connect(t, &redis.Options{Addr: server.Addr}), documented...)
+		s := redisstore.New(connect(t, &redis.Options{Addr: server.Addr, Username: "sharer", Password: "secret"}))
+		if items, err := s.Load(t.Context(), []string{"payments/key"}); !redis.HasErrorPrefix(err, "NOPERM") {
+			t.Errorf("Load of another namespace = %v, error %v, want NOPERM", items, err)
+		}
+	})
+	t.Run("no hints", func(t *testing.T) {
+		server := servertest.Redis(t)
+		allow(t, connect(t, &redis.Options{Addr: server.Addr}), append(documented, "-publish")...)
+		s := redisstore.New(connect(t, &redis.Options{Addr: server.Addr, Username: "sharer", Password: "secret"}))
+		cur := swap(t, s, "checkout/key", 0, "value", time.Hour)
+		if got := load(t, s, "checkout/key"); got.Version != cur.Version {
+			t.Errorf("version %d, want %d", got.Version, cur.Version)
+		}
+	})
 }

@@ -2,50 +2,67 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// channel is where a swap publishes the key that it wrote.
-const channel = "breakerhttp"
-
-// idle is how long Watch listens to silence before it asks whether the server
-// is still there, and then how long it waits for the answer.
+// idle is how long Watch listens to silence before it asks whether the server is still there, and
+// then how long it waits for the answer.
 const idle = 30 * time.Second
 
-// Watch implements [store.Watcher] by publish and subscribe. It calls
-// changed for every swap, also for those of this Store: several Transports may
-// share it. A [redis.Ring] brings the hints of one of its servers only.
+// Watch implements [store.Watcher] by publish and subscribe. It listens to the namespaces that this
+// Store has been asked for, whichever Transports share it, and calls changed also for the keys that
+// this Store writes. In a [redis.Ring] it hears one of the servers only.
 //
-// It returns ctx's error as soon as ctx is done, or else the client's when the
-// server cannot be reached or has been silent for a minute. Hints of what is
-// written until the caller calls it again are lost.
+// It returns ctx's error as soon as ctx is done. It returns the client's error when the server
+// cannot be reached, or has been silent for a minute. Hints that are published while no Watch runs
+// are lost.
 func (s *Store) Watch(ctx context.Context, changed func(key string)) error {
+	for {
+		names, more := s.namespaces.all()
+		err := s.watch(ctx, names, more, changed)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return fmt.Errorf("breakerhttp: redis: watch: %w", err)
+		}
+	}
+}
+
+// watch is Watch of these namespaces. It returns nil when there are more.
+func (s *Store) watch(ctx context.Context, names []string, more <-chan struct{}, changed func(key string)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	keys, ended := make(chan string), make(chan error, 1)
-	go func() { ended <- s.listen(ctx, keys) }()
+	go func() { ended <- s.listen(ctx, names, keys) }()
 	for {
 		select {
 		case key := <-keys:
 			changed(key)
 		case err := <-ended:
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf("breakerhttp: redis: watch: %w", err)
+			return err
+		case <-more:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// listen sends the keys that are published until ctx is done or the server
-// fails. It may outlive ctx while the client connects.
-func (s *Store) listen(ctx context.Context, keys chan<- string) error {
-	subscription := s.client.Subscribe(ctx, channel)
+// listen sends the keys that are published until ctx is done or the server fails. It may outlive ctx
+// while the client connects.
+func (s *Store) listen(ctx context.Context, names []string, keys chan<- string) error {
+	subscription, err := s.subscribe(ctx, names)
+	if err != nil {
+		return err
+	}
 	defer subscription.Close()
 	defer context.AfterFunc(ctx, func() { subscription.Close() })()
 	for asked := false; ; {
@@ -57,7 +74,7 @@ func (s *Store) listen(ctx context.Context, keys chan<- string) error {
 		} else {
 			asked = false
 		}
-		if err != nil {
+		if err != nil && (len(names) > 0 || !refusesPattern(err)) {
 			return err
 		}
 		if m, ok := message.(*redis.Message); ok {
@@ -68,4 +85,73 @@ func (s *Store) listen(ctx context.Context, keys chan<- string) error {
 			}
 		}
 	}
+}
+
+// subscribe subscribes to these namespaces, or to all if there are none.
+func (s *Store) subscribe(ctx context.Context, names []string) (*redis.PubSub, error) {
+	var client interface {
+		Subscribe(ctx context.Context, channels ...string) *redis.PubSub
+		PSubscribe(ctx context.Context, patterns ...string) *redis.PubSub
+	} = s.client
+	if c, ok := s.client.(cluster); ok {
+		// All masters publish alike. The client would always choose the same one, also if that one
+		// is down.
+		var err error
+		if client, err = c.MasterForKey(ctx, rand.Text()); err != nil {
+			return nil, err
+		}
+	}
+	if len(names) == 0 {
+		return client.PSubscribe(ctx, channel("*")), nil
+	}
+	channels := make([]string, len(names))
+	for i, name := range names {
+		channels[i] = channel(name)
+	}
+	return client.Subscribe(ctx, channels...), nil
+}
+
+// refusesPattern reports that the server lets this user not listen to all namespaces. The connection
+// stays, and Watch waits for the first namespace.
+func refusesPattern(err error) bool {
+	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command")
+}
+
+// namespaces are those that a Store has been asked for: a process needs no hints of others.
+type namespaces struct {
+	mu    sync.RWMutex
+	known map[string]bool
+	more  chan struct{} // closed when there is another one; nil while nobody waits for that
+}
+
+func (n *namespaces) add(name string) {
+	n.mu.RLock()
+	known := n.known[name]
+	n.mu.RUnlock()
+	if known {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known == nil {
+		n.known = make(map[string]bool)
+	}
+	n.known[name] = true
+	if n.more != nil {
+		close(n.more)
+		n.more = nil
+	}
+}
+
+// all returns the namespaces, and a channel that is closed when there are more.
+func (n *namespaces) all() (names []string, more <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.more == nil {
+		n.more = make(chan struct{})
+	}
+	for name := range n.known {
+		names = append(names, name)
+	}
+	return names, n.more
 }

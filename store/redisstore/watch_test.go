@@ -22,12 +22,10 @@ import (
 
 // A write in one process is a hint in another, on whichever node either is.
 func TestWatchAcrossCluster(t *testing.T) {
-	addrs := startCluster(t)
+	c := startCluster(t, 2)
 	var stores []*redisstore.Store
 	for range 2 {
-		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
-		t.Cleanup(func() { client.Close() })
-		stores = append(stores, redisstore.New(client))
+		stores = append(stores, redisstore.New(c.connect(t, &redis.ClusterOptions{})))
 	}
 	hints := make(chan string, 100)
 	go func() { _ = stores[0].Watch(t.Context(), func(key string) { hints <- key }) }()
@@ -117,9 +115,9 @@ func TestWatchEndsWithConnection(t *testing.T) {
 
 // unsubscribed is an error while anybody listens for hints.
 func unsubscribed(client *redis.Client) error {
-	n, err := client.PubSubNumSub(context.Background(), "breakerhttp").Result()
-	if err == nil && n["breakerhttp"] > 0 {
-		err = fmt.Errorf("%d subscribers", n["breakerhttp"])
+	n, err := client.PubSubNumSub(context.Background(), "breakerhttp:").Result()
+	if err == nil && n["breakerhttp:"] > 0 {
+		err = fmt.Errorf("%d subscribers", n["breakerhttp:"])
 	}
 	return err
 }

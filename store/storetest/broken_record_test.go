@@ -73,7 +73,7 @@ var brokenRecords = []mistake{
 			return cur, swapped, err
 		}
 	}},
-	{"VersionsRise", "versions start at one", "versions start at the store's clock", func(b *broken) {
+	{"VersionsRise", "versions start at one", "versions follow the store's clock", func(b *broken) {
 		first := make(map[string]uint64)
 		b.swap = func(c call) (store.Item, bool, error) {
 			if c.old != 0 {
@@ -84,6 +84,22 @@ var brokenRecords = []mistake{
 				first[c.key] = cur.Version
 			}
 			cur.Version -= first[c.key] - 1
+			return cur, swapped, err
+		}
+	}},
+	{"VersionsRise", "a swap adds one", "just after a record was created", func(b *broken) {
+		counted := make(map[string]uint64)
+		b.items(func(key string, item *store.Item) { item.Version = counted[key] })
+		b.swap = func(c call) (store.Item, bool, error) {
+			old := c.old
+			if old == counted[c.key] {
+				c.old = b.mine(c.key).Version
+			}
+			cur, swapped, err := b.do(c)
+			if counted[c.key] = old + 1; old == 0 {
+				counted[c.key] = cur.Version
+			}
+			cur.Version = counted[c.key]
 			return cur, swapped, err
 		}
 	}},
@@ -202,4 +218,44 @@ var brokenRecords = []mistake{
 			}, key)
 		})
 	}},
+	{"OneKeyFails", "a refused key fails the Load", "one key concerns itself alone", func(b *broken) {
+		b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
+			if slices.ContainsFunc(keys, tooLong) {
+				return nil, os.ErrInvalid
+			}
+			return b.Memory.Load(ctx, keys)
+		}
+	}},
+	{"OneKeyFails", "a refused key fails the others", "want the others as they are stored", func(b *broken) {
+		b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
+			items, err := b.Memory.Load(ctx, keys)
+			if slices.ContainsFunc(keys, tooLong) {
+				for i := range items {
+					items[i] = store.Item{Err: os.ErrInvalid}
+				}
+			}
+			return items, err
+		}
+	}},
+	{"OneKeyFails", "a refused key fails the swap", "want it to win or an error of the item", func(b *broken) {
+		b.swap = func(c call) (store.Item, bool, error) {
+			if tooLong(c.key) {
+				return store.Item{}, false, os.ErrInvalid
+			}
+			return b.do(c)
+		}
+	}},
+	{"OneKeyFails", "a refused key is absent", "want the same", func(b *broken) {
+		b.swap = func(c call) (store.Item, bool, error) {
+			if tooLong(c.key) {
+				return store.Item{Err: os.ErrInvalid}, false, nil
+			}
+			return b.do(c)
+		}
+	}},
+	{"OneKeyFails", "a long key is cut", "want it to win or an error of the item", func(b *broken) {
+		b.keys(func(key string) string { return key[:min(len(key), 2048)] })
+	}},
 }
+
+func tooLong(key string) bool { return len(key) > 2048 }

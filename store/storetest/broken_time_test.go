@@ -187,4 +187,11 @@ var brokenTimes = []mistake{
 			return err
 		}
 	}},
+	{"Watch", "it goes on after its end", "after it had returned", func(b *broken) {
+		b.watch = func(ctx context.Context, changed func(string)) error {
+			err := b.Memory.Watch(ctx, changed)
+			time.AfterFunc(10*time.Millisecond, func() { changed("late") })
+			return err
+		}
+	}},
 }

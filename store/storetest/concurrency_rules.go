@@ -1,10 +1,13 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/store"
@@ -33,6 +36,7 @@ func (t *trial) race(key string, old uint64) store.Item {
 			<-start
 			r := &results[i]
 			r.cur, r.swapped, r.err = t.store.CompareAndSwap(t.Context(), key, old, fmt.Appendf(nil, "%d of version %d", i, old), long)
+			r.err = cmp.Or(r.err, r.cur.Err)
 		})
 	}
 	close(start)
@@ -57,8 +61,8 @@ func (t *trial) race(key string, old uint64) store.Item {
 	return stored
 }
 
-// contextEnds wants an error or the truth soon, of both methods and whatever ended
-// the context, and a store that works as before afterwards.
+// contextEnds wants an error or the truth soon, from both methods and whatever ended the context, and
+// a store that works as before afterwards.
 func contextEnds(t *trial) {
 	key := t.key("record")
 	item := t.write(key, 0, "value", long)
@@ -69,7 +73,7 @@ func contextEnds(t *trial) {
 	for _, ctx := range []context.Context{cancelled, late} {
 		t.promptly(ctx, "Load", func() string {
 			items, err := t.store.Load(ctx, []string{key})
-			if err != nil || len(items) == 1 && same(items[0], item) {
+			if err != nil || len(items) == 1 && (items[0].Err != nil || same(items[0], item)) {
 				return ""
 			}
 			return fmt.Sprintf("Load returned %v and no error although its context had ended, want what is stored or an error", items)
@@ -77,7 +81,7 @@ func contextEnds(t *trial) {
 		t.promptly(ctx, "CompareAndSwap", func() string {
 			// Its version is stale, so that nothing is written in any case.
 			cur, swapped, err := t.store.CompareAndSwap(ctx, key, item.Version+1, []byte("late"), long)
-			if err != nil || !swapped && same(cur, item) {
+			if err != nil || cur.Err != nil || !swapped && same(cur, item) {
 				return ""
 			}
 			return fmt.Sprintf("CompareAndSwap returned %s and no error although its context had ended, want what is stored or an error", show(cur))
@@ -120,9 +124,9 @@ func receive(c <-chan string, d time.Duration) (s string, ok bool) {
 	}
 }
 
-// errorMeansUnknown ends contexts in the middle of swaps. After an error either
-// of the two values may be stored; without one, the answer holds. A swap that
-// says it lost to its own value has been sent twice.
+// errorMeansUnknown ends contexts in the middle of swaps. After an error, either of the two values may
+// be stored. Without one, the answer holds. A swap that says it lost to its own value has been sent
+// twice.
 func errorMeansUnknown(t *trial) {
 	key := t.key("record")
 	cur := t.write(key, 0, "0", long)
@@ -132,6 +136,7 @@ func errorMeansUnknown(t *trial) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*50*time.Microsecond)
 		next, swapped, err := t.store.CompareAndSwap(ctx, key, cur.Version, []byte(value), long)
 		cancel()
+		err = cmp.Or(err, next.Err)
 		if err != nil && swapped {
 			t.Fatalf("CompareAndSwap(%q, version %d) swapped and returned the error %v, want one or the other", key, cur.Version, err)
 		}
@@ -151,6 +156,36 @@ func errorMeansUnknown(t *trial) {
 	}
 }
 
+// oneKeyFails has keys that a store may refuse between others that it may not. A refused key has an
+// error of its own; one that is not refused is a record like any other.
+func oneKeyFails(t *trial) {
+	before, after := t.key("before"), t.key("\uffff after")
+	want := []store.Item{t.write(before, 0, "before", long), t.write(after, 0, "after", long)}
+	for name, odd := range map[string]string{
+		"3 KB":     t.key(strings.Repeat("k", 3<<10)),
+		"70 KB":    t.key(strings.Repeat("k", 70<<10)),
+		"no UTF-8": t.key("http://\xff"),
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), answer)
+		cur, swapped, err := t.store.CompareAndSwap(ctx, odd, 0, []byte("odd"), long)
+		if err != nil || swapped == (cur.Err != nil) {
+			t.Errorf("CompareAndSwap of a key of %s = %s, item error %v, swapped %v, error %v, want it to win or an error of the item", name, show(cur), cur.Err, swapped, err)
+		}
+		items, err := t.store.Load(ctx, []string{before, odd, after})
+		cancel()
+		if err != nil || len(items) != 3 {
+			t.Errorf("Load of a key of %s and two others = %d items, error %v, want three items: one key concerns itself alone", name, len(items), err)
+			continue
+		}
+		if items[0].Err != nil || !same(items[0], want[0]) || items[2].Err != nil || !same(items[2], want[1]) {
+			t.Errorf("Load of a key of %s between two others = %v, want the others as they are stored", name, items)
+		}
+		if got := items[1]; (got.Err != nil) != (cur.Err != nil) || got.Err == nil && !same(got, cur) {
+			t.Errorf("Load of a key of %s = %s, item error %v, after CompareAndSwap returned %s, item error %v, want the same", name, show(got), got.Err, show(cur), cur.Err)
+		}
+	}
+}
+
 // watches writes until a hint arrives, because only the store knows when its
 // Watch has begun.
 func watches(t *trial) {
@@ -162,13 +197,17 @@ func watches(t *trial) {
 	defer cancel()
 	const pending = 1000
 	hints, ended := make(chan string, pending), make(chan error, 1)
+	var returned, late atomic.Bool
 	go func() {
-		ended <- watcher.Watch(ctx, func(key string) {
+		err := watcher.Watch(ctx, func(key string) {
+			late.Store(returned.Load())
 			select {
 			case hints <- key:
 			default:
 			}
 		})
+		returned.Store(true)
+		ended <- err
 	}()
 	key := t.key("https://{api}.example.com:8443/ü")
 	var cur store.Item
@@ -190,4 +229,9 @@ func watches(t *trial) {
 		}
 		return ""
 	})
+	t.write(key, cur.Version, "value", long)
+	time.Sleep(short)
+	if late.Load() {
+		t.Error("Watch called changed after it had returned")
+	}
 }

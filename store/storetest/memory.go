@@ -68,11 +68,7 @@ func (m *Memory) CompareAndSwap(ctx context.Context, key string, old uint64, val
 	if r.version != old {
 		return r.item(now), false, nil
 	}
-	if r.version == 0 {
-		r.version = uint64(now.UnixMilli())
-	} else {
-		r.version++
-	}
+	r.version = max(old+1, uint64(now.UnixMilli()))
 	r.value, r.written, r.expires = bytes.Clone(value), now, now.Add(ttl)
 	m.records[key] = r
 	for w := range m.watches {

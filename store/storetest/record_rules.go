@@ -51,9 +51,9 @@ func staleVersionLoses(t *trial) {
 	t.stored(key, second)
 }
 
-// versionsRise also stands for a store that lost its records: what is created
-// afterwards must not have the versions of before, or a process that was away
-// takes the new record for the one it knew.
+// versionsRise also stands for a store that has lost its latest writes, or all of them: what it writes
+// afterwards must not have the versions of before, or a process that was away takes the new record for
+// the one it knew.
 func versionsRise(t *trial) {
 	key := t.key("early")
 	cur := t.write(key, 0, "0", long)
@@ -65,16 +65,18 @@ func versionsRise(t *trial) {
 		cur = next
 	}
 	start := time.Now()
-	for i := 0; ; i++ {
-		late := t.write(t.key(fmt.Sprint("late", i)), 0, "0", long)
-		if late.Version > cur.Version {
-			return
-		}
+	late := store.Item{}
+	for i := 0; late.Version <= cur.Version+10; i++ {
 		if time.Since(start) > coarse {
-			t.Fatalf("a record created %v after version %d of another starts at version %d, want a higher one: versions start at the store's clock in milliseconds",
+			t.Fatalf("a record created %v after version %d of another starts at version %d, want a higher one: versions follow the store's clock in milliseconds",
 				coarse, cur.Version, late.Version)
 		}
 		time.Sleep(50 * time.Millisecond)
+		late = t.write(t.key(fmt.Sprint("late", i)), 0, "0", long)
+	}
+	if next := t.write(key, cur.Version, "late", long); next.Version < late.Version {
+		t.Fatalf("CompareAndSwap made version %d of version %d just after a record was created with version %d, want one that is not lower: versions follow the store's clock in milliseconds",
+			next.Version, cur.Version, late.Version)
 	}
 }
 
@@ -110,6 +112,9 @@ func (t *trial) follow(ctx context.Context, key string) error {
 		items, err := t.store.Load(t.Context(), []string{key})
 		if err != nil || len(items) != 1 {
 			return fmt.Errorf("Load(%q) during writes: %d items, error %v", key, len(items), err)
+		}
+		if items[0].Err != nil {
+			return fmt.Errorf("Load(%q) during writes: item error %w", key, items[0].Err)
 		}
 		switch cur := items[0]; {
 		case cur.Version < last.Version:

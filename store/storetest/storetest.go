@@ -11,6 +11,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"testing"
@@ -46,6 +47,7 @@ var rules = []struct {
 	{"OneWinner", oneWinner},
 	{"ContextEnds", contextEnds},
 	{"ErrorMeansUnknown", errorMeansUnknown},
+	{"OneKeyFails", oneKeyFails},
 	{"Watch", watches},
 }
 
@@ -90,6 +92,11 @@ func (t *trial) load(keys ...string) []store.Item {
 	if len(items) != len(keys) {
 		t.Fatalf("Load of %d keys returned %d items, want one a key", len(keys), len(items))
 	}
+	for i, item := range items {
+		if item.Err != nil {
+			t.Fatalf("Load of %d keys: item error of %s: %v", len(keys), brief(keys[i]), item.Err)
+		}
+	}
 	return items
 }
 
@@ -105,7 +112,7 @@ func (t *trial) swap(key string, old uint64, value string, ttl time.Duration) (s
 	ctx, cancel := context.WithTimeout(t.Context(), answer)
 	defer cancel()
 	cur, swapped, err := t.store.CompareAndSwap(ctx, key, old, []byte(value), ttl)
-	if err != nil {
+	if err = cmp.Or(err, cur.Err); err != nil {
 		t.Fatalf("CompareAndSwap(%q, version %d): %v", key, old, err)
 	}
 	return cur, swapped
