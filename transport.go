@@ -17,6 +17,7 @@ import (
 // [Store]: those end by ReadTimeout or WriteTimeout, if the Store heeds its
 // context.
 type Transport struct {
+	name        string
 	base        http.RoundTripper
 	key         KeyFunc    // nil means HostKey
 	classifier  Classifier // nil means DefaultClassifier
@@ -46,6 +47,7 @@ func New(base http.RoundTripper, opts ...Option) (*Transport, error) {
 		base = http.DefaultTransport
 	}
 	t := &Transport{
+		name:        c.name,
 		base:        base,
 		key:         c.key,
 		classifier:  c.classifier,
@@ -82,6 +84,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x.over = true
 	return x.resp, x.err
 }
+
+// Name returns what [WithName] has set.
+func (t *Transport) Name() string { return t.name }
 
 // CloseIdleConnections calls the method of that name of the base RoundTripper,
 // if it has one.

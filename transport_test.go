@@ -123,3 +123,17 @@ func TestHostsAreApart(t *testing.T) {
 		t.Errorf("dead host: got totals %+v, want %+v", got, want)
 	}
 }
+
+func TestName(t *testing.T) {
+	for _, tt := range []struct {
+		want string
+		opts []breakerhttp.Option
+	}{
+		{"default", nil},
+		{"shop", []breakerhttp.Option{breakerhttp.WithName("shop")}},
+	} {
+		if got := newTransport(t, respond(200), tt.opts...).Name(); got != tt.want {
+			t.Errorf("got name %q, want %q", got, tt.want)
+		}
+	}
+}

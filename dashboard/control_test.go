@@ -2,6 +2,7 @@ package dashboard_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -9,12 +10,14 @@ import (
 
 	"github.com/breakerhttp/breakerhttp"
 	"github.com/breakerhttp/breakerhttp/dashboard"
+	"github.com/breakerhttp/breakerhttp/internal/keytext"
 )
 
 func key(k string) url.Values { return url.Values{"key": {k}} }
 
 func TestControls(t *testing.T) {
 	tr := newTransport(t, respond(200))
+	request(t, tr, 1, "http://a.test")
 	h := dashboard.Handler(tr, dashboard.WithControls())
 	for _, tt := range []struct {
 		target string
@@ -23,7 +26,10 @@ func TestControls(t *testing.T) {
 		state  string // of the answer
 		forced bool
 	}{
-		{"/reset", key("http://a.test"), 404, "", false},
+		{"/reset", key("http://a.test"), 200, "closed", false},
+		{"/force-open", key("http://b.test"), 404, "", false},
+		{"/force-closed", key("http://b.test"), 404, "", false},
+		{"/reset", key("http://b.test"), 404, "", false},
 		{"/force-open", key("HTTP://A.test:80"), 200, "open", true}, // as HostKey writes it
 		{"/force-closed", key("http://a.test"), 200, "closed", true},
 		{"/reset", key("http://a.test"), 200, "closed", false},
@@ -55,7 +61,7 @@ func TestControls(t *testing.T) {
 		}
 	}
 	if n := len(snapshots(tr)); n != 1 {
-		t.Errorf("got %d circuits, want the one that a good form names", n)
+		t.Errorf("got %d circuits, want the one that was there", n)
 	}
 }
 
@@ -75,7 +81,7 @@ func TestControlsOfOtherOrigins(t *testing.T) {
 		status int
 	}{
 		{"same origin", []string{"Sec-Fetch-Site", "same-origin"}, 200},
-		{"same origin, old browser", []string{"Origin", "http://example.com"}, 200}, // httptest's Host
+		{"same origin, old browser", []string{"Origin", "http://" + admin}, 200},
 		{"no browser", nil, 200},
 		{"other site", []string{"Sec-Fetch-Site", "cross-site"}, 403},
 		{"other host of the site", []string{"Sec-Fetch-Site", "same-site"}, 403},
@@ -98,20 +104,114 @@ func TestControlsOfOtherOrigins(t *testing.T) {
 	}
 }
 
-// TestControlsOfHostileKeys: a key that is not what it looks like names no other
-// circuit than itself.
-func TestControlsOfHostileKeys(t *testing.T) {
-	tr := newTransport(t, respond(200), breakerhttp.WithKey(byHeader))
-	h := dashboard.Handler(tr, dashboard.WithControls())
-	for _, k := range hostileKeys {
-		if w := do(h, "POST", "/force-open", key(k)); w.Code != http.StatusOK {
-			t.Errorf("key %.40q: got %d %s", k, w.Code, w.Body)
-		}
-		if s, ok := tr.Snapshot(k); !ok || !s.Forced {
-			t.Errorf("key %.40q: got circuit %t, forced %t, want it forced", k, ok, s.Forced)
+// TestControlsBehindProxy: a proxy that names another Host makes the page itself look like another
+// origin, unless it is trusted.
+func TestControlsBehindProxy(t *testing.T) {
+	tr := newTransport(t, respond(200))
+	request(t, tr, 1, "http://a.test")
+	trusting := dashboard.Handler(tr, dashboard.WithControls(), dashboard.WithTrustedOrigins("https://admin.example.com"))
+	for _, tt := range []struct {
+		name    string
+		handler http.Handler
+		origin  string
+		status  int
+	}{
+		{"nobody is trusted", dashboard.Handler(tr, dashboard.WithControls()), "https://admin.example.com", 403},
+		{"trusted", trusting, "https://admin.example.com", 200},
+		{"another scheme", trusting, "http://admin.example.com", 403},
+		{"another site", trusting, "https://evil.example", 403},
+	} {
+		if w := do(tt.handler, "POST", "/reset", key("http://a.test"), "Origin", tt.origin); w.Code != tt.status {
+			t.Errorf("%s: got %d, want %d", tt.name, w.Code, tt.status)
 		}
 	}
-	if n := len(snapshots(tr)); n != len(hostileKeys) {
-		t.Errorf("got %d circuits, want %d", n, len(hostileKeys))
+}
+
+func TestWithTrustedOriginsPanics(t *testing.T) {
+	defer func() {
+		if got, want := fmt.Sprint(recover()), "dashboard: WithTrustedOrigins: "; !strings.HasPrefix(got, want) || !strings.Contains(got, "admin.example.com") {
+			t.Errorf("got panic %q, want one that begins %q and names the origin", got, want)
+		}
+	}()
+	dashboard.Handler(newTransport(t, respond(200)), dashboard.WithTrustedOrigins("admin.example.com"))
+}
+
+// TestControlsWithoutCircuit: a name that is nearly right is answered with those that there are.
+func TestControlsWithoutCircuit(t *testing.T) {
+	tr := newTransport(t, respond(200))
+	for _, url := range []string{
+		"http://billing.svc", "https://billing.svc:8443", "https://payments.example.com", "https://search.example.com",
+		"https://mail.example.net", "https://geo.example.org", "http://10.0.0.1:9200",
+	} {
+		request(t, tr, 1, url)
+	}
+	h := dashboard.Handler(tr, dashboard.WithControls())
+	for _, tt := range []struct{ key, want string }{
+		{"https://billing.svc", `there is no circuit "https://billing.svc"; the nearest: ["http://billing.svc" "https://billing.svc:8443" `},
+		{"billing", `there is no circuit "billing"; the nearest: ["http://billing.svc" "https://billing.svc:8443" `},
+		{"https://payment.example.com", `there is no circuit "https://payment.example.com"; the nearest: ["https://payments.example.com" `},
+		{"10.0.0.1", `there is no circuit "10.0.0.1"; the nearest: ["http://10.0.0.1:9200" `},
+		{"x", `there is no circuit "x"; the nearest: ["`},
+		{"\xff\n", `there is no circuit "\xff\n"; the nearest: ["`},
+	} {
+		for _, target := range []string{"/force-open", "/force-closed", "/reset"} {
+			w := do(h, "POST", target, key(tt.key))
+			if got := w.Body.String(); w.Code != http.StatusNotFound || !strings.HasPrefix(got, tt.want) {
+				t.Errorf("%s %q: got %d %s, want 404 %s", target, tt.key, w.Code, got, tt.want)
+			}
+		}
+	}
+	for _, s := range snapshots(tr) {
+		if s.Forced {
+			t.Errorf("%s is forced", s.Key)
+		}
+	}
+	if n := len(snapshots(tr)); n != 7 {
+		t.Errorf("got %d circuits, want the 7 that requests have made", n)
+	}
+
+	empty := dashboard.Handler(newTransport(t, respond(200)), dashboard.WithControls())
+	if got, want := do(empty, "POST", "/reset", key("a")).Body.String(), `there is no circuit "a", nor any other`+"\n"; got != want {
+		t.Errorf("without circuits: got %q, want %q", got, want)
+	}
+}
+
+// TestControlsOfHostileKeys: a key that is not what it looks like names no other circuit than itself,
+// written as circuits.json writes it.
+func TestControlsOfHostileKeys(t *testing.T) {
+	tr := newTransport(t, respond(200), breakerhttp.WithKey(byHeader))
+	for _, k := range hostileKeys {
+		requestKey(t, tr, k)
+	}
+	h := dashboard.Handler(tr, dashboard.WithControls())
+	var shown struct{ Circuits []struct{ Key string } }
+	if err := json.Unmarshal(do(h, "GET", "/circuits.json", nil).Body.Bytes(), &shown); err != nil {
+		t.Fatal(err)
+	}
+	if len(shown.Circuits) != len(hostileKeys) {
+		t.Fatalf("got %d circuits in JSON, want %d", len(shown.Circuits), len(hostileKeys))
+	}
+	forced := func() (keys []string) {
+		for _, s := range snapshots(tr) {
+			if s.Forced {
+				keys = append(keys, s.Key)
+			}
+		}
+		return keys
+	}
+	for _, c := range shown.Circuits {
+		if w := do(h, "POST", "/force-open", key(c.Key)); w.Code != http.StatusOK {
+			t.Errorf("key %.40q: got %d %s", c.Key, w.Code, w.Body)
+		}
+		if got := forced(); len(got) != 1 || keytext.Encode(got[0]) != c.Key {
+			t.Errorf("key %.40q: got %.40q forced, want it alone", c.Key, got)
+		}
+		do(h, "POST", "/reset", key(c.Key))
+	}
+	for _, k := range hostileKeys { // of which no two share a circuit
+		tr.ForceOpen(k)
+	}
+	if got := len(forced()); got != len(hostileKeys) {
+		t.Errorf("got %d circuits forced, want %d", got, len(hostileKeys))
 	}
 }

@@ -8,18 +8,19 @@ import (
 )
 
 const (
-	heartbeat    = 5 * time.Second  // the longest silence of a stream
-	writeTimeout = 10 * time.Second // a client that takes nothing for so long is given up
+	heartbeat = 5 * time.Second  // the longest silence of a stream
+	patience  = 10 * time.Second // with a client that takes nothing
+	slowest   = 16 << 10         // bytes a second, of a client that is not given up
 )
 
 // streams serves the feed to any number of clients.
 type streams struct {
-	feed    feed
+	feed    *feed
 	servers sync.Map // *http.Server to a context.Context that ends when it shuts down
 }
 
-// watch returns a context that ends when the server of a request shuts down:
-// Shutdown waits for streams, and does not end their own contexts.
+// watch returns a context that ends when the server of a request shuts down: Shutdown waits for
+// streams, and does not end their own contexts.
 func (s *streams) watch(r *http.Request) context.Context {
 	server, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if !ok {
@@ -50,18 +51,18 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = rc.SetReadDeadline(time.Time{}) // the server's ReadTimeout would end the request's context
 
+	out := stream{w: w, rc: rc}
 	running := s.watch(r)
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	version, sent := 0, time.Now()
+	version, sent := s.feed.versionOf(r.Header.Get("Last-Event-ID")), time.Now()
 	for {
 		events, present := s.feed.next(version)
 		if len(events) == 0 && time.Since(sent) >= heartbeat {
-			events = [][]byte{event("change", newReport())}
+			events = [][]byte{s.feed.event("change", newReport(), present)}
 		}
 		if len(events) > 0 {
-			_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // also in place of the server's WriteTimeout
-			if !send(w, rc, events) {
+			if !out.send(events) {
 				return
 			}
 			sent = time.Now()
@@ -77,12 +78,26 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// send reports whether the client is still there.
-func send(w http.ResponseWriter, rc *http.ResponseController, events [][]byte) bool {
+// A stream is the way to one client.
+type stream struct {
+	w   http.ResponseWriter
+	rc  *http.ResponseController
+	due time.Time // by which the slowest client has taken all that was written
+}
+
+// send reports whether the client is still there. The deadlines are for a client that makes no
+// progress, not for a slow one, and they allow for all that is still on its way: Linux takes 4 MB of
+// a stream, and then nothing until a third of that has gone, which is 12 s at 1 Mbit/s.
+func (s *stream) send(events [][]byte) bool {
 	for _, e := range events {
-		if _, err := w.Write(e); err != nil {
+		if now := time.Now(); s.due.Before(now) {
+			s.due = now
+		}
+		s.due = s.due.Add(time.Duration(len(e)) * time.Second / slowest)
+		_ = s.rc.SetWriteDeadline(s.due.Add(patience)) // also in place of the server's WriteTimeout
+		if _, err := s.w.Write(e); err != nil {
 			return false
 		}
 	}
-	return rc.Flush() == nil
+	return s.rc.Flush() == nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -94,6 +96,52 @@ func TestEventsWhileHookBlocks(t *testing.T) {
 		streams[1].cancel()
 		wg.Wait()
 	})
+}
+
+// TestEventsOfSlowLine: a client is given up when it takes nothing, not when it takes its time. The
+// first event is 3 MB here, and takes 24 s at 1 Mbit/s.
+func TestEventsOfSlowLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTransport(t, respond(200), breakerhttp.WithKey(byHeader))
+		for i := range 1000 {
+			tr.ForceOpen(fmt.Sprint(i, strings.Repeat("x", 2300)))
+		}
+		server := pipetest.NewServer(t, dashboard.Handler(tr))
+		slow := client(server)
+		slow.Transport = slowly{server.Transport, 1 << 20 / 8}
+		start := time.Now()
+		s := listen(t, slow, server.URL+"/events")
+		all := s.want("all")
+		if took := time.Since(start); len(all.Circuits) != 1000 || took < 20*time.Second {
+			t.Errorf("got %d circuits after %v, want 1000 after more than 20 s", len(all.Circuits), took)
+		}
+		s.want("change")
+	})
+}
+
+// slowly is an [http.RoundTripper] whose responses can be read at a rate in bytes a second.
+type slowly struct {
+	http.RoundTripper
+	rate int
+}
+
+func (s slowly) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := s.RoundTripper.RoundTrip(req)
+	if err == nil {
+		resp.Body = slowBody{resp.Body, s.rate}
+	}
+	return resp, err
+}
+
+type slowBody struct {
+	io.ReadCloser
+	rate int
+}
+
+func (b slowBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p[:min(len(p), 4<<10)])
+	time.Sleep(time.Duration(n) * time.Second / time.Duration(b.rate))
+	return n, err
 }
 
 func TestEventsEndWithRequest(t *testing.T) {

@@ -1,34 +1,39 @@
 package dashboard
 
 import (
+	"bytes"
+	"crypto/rand"
 	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/breakerhttp/breakerhttp"
 )
 
 const (
-	interval = time.Second       // of a stream's looks at the feed
-	fresh    = interval * 9 / 10 // a reading is good for: a bit less, for tickers are not exact
+	interval = time.Second       // between a stream's looks at the feed
+	fresh    = interval * 9 / 10 // age at which a reading is stale: a bit less, because tickers are not exact
 	backlog  = 8                 // changes kept for streams that fell behind
 )
 
-// A feed is what streams send, the same to all of them. Whichever looks first
-// after the last reading has gone stale makes the next one; the others do not
-// wait for it, since it may call the hook of t.
+// A feed is what streams send, the same to all of them. The first stream that looks after the last
+// reading has gone stale makes the next one. The others do not wait for it: it may call the
+// Transport's hook.
 type feed struct {
-	t       *breakerhttp.Transport
-	reading sync.Mutex // held by who makes a reading
+	source  *source
+	id      string     // of this feed among all that there ever were
+	reading sync.Mutex // held by the stream that makes a reading
 
-	mu      sync.Mutex // and reading, to write what follows
+	mu      sync.Mutex // with reading, to write what follows
 	last    *report
 	version int      // of last; 0: there is none, and last is nil
 	changes [][]byte // the latest events; the last of them led to version
 }
 
-// next returns the events that bring a stream from a version, 0 for none, to
-// the present one.
+func newFeed(s *source) *feed { return &feed{source: s, id: rand.Text()} }
+
+// next returns the events that bring a stream from a version, 0 for none, to the present one.
 func (f *feed) next(version int) (events [][]byte, present int) {
 	f.refresh()
 	f.mu.Lock()
@@ -39,7 +44,7 @@ func (f *feed) next(version int) (events [][]byte, present int) {
 	case behind == 0:
 		return nil, present
 	case version == 0, behind > len(changes):
-		return [][]byte{event("all", last)}, present
+		return [][]byte{f.event("all", last, present)}, present
 	}
 	return changes[len(changes)-behind:], present
 }
@@ -53,13 +58,13 @@ func (f *feed) refresh() {
 	if f.version > 0 && time.Since(f.last.Now) < fresh {
 		return
 	}
-	now := read(f.t)
+	now := f.source.read()
 	version, changes := f.version, f.changes
 	if version == 0 {
 		version = 1
 	} else if change := now.changesSince(f.last); !change.empty() {
 		version++
-		changes = append(changes[max(0, len(changes)-backlog+1):], event("change", change))
+		changes = append(changes[max(0, len(changes)-backlog+1):], f.event("change", change, version))
 	}
 
 	f.mu.Lock()
@@ -67,13 +72,26 @@ func (f *feed) refresh() {
 	f.last, f.version, f.changes = now, version, changes
 }
 
-// event encodes an event of a stream. JSON has no line breaks, so one line of
-// data is enough.
-func event(name string, r *report) []byte {
+// event encodes an event that leads to a version. JSON has no line breaks, so one line of data is
+// enough.
+func (f *feed) event(name string, r *report, version int) []byte {
 	data, err := json.Marshal(r)
 	if err != nil {
-		panic(err) // a report has nothing that JSON has not
+		panic(err) // JSON can express all that is in a report
 	}
-	b := append([]byte("event: "+name+"\ndata: "), data...)
-	return append(b, "\n\n"...)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "id: %s-%d\nevent: %s\ndata: %s\n\n", f.id, version, name, data)
+	return b.Bytes()
+}
+
+// versionOf returns the version that an event with an id led to, 0 if it was another feed's.
+func (f *feed) versionOf(id string) int {
+	digits, ok := strings.CutPrefix(id, f.id+"-")
+	version, err := strconv.Atoi(digits)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !ok || err != nil || version < 0 || version > f.version {
+		return 0
+	}
+	return version
 }

@@ -2,6 +2,7 @@ package dashboard_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,51 @@ func TestEventsOfRemovedCircuits(t *testing.T) {
 	}, breakerhttp.WithMaxCircuits(1))
 }
 
+// TestEventsResume: a client that has lost its stream says what it got last, and gets what it has
+// missed; all of it again if that is too much, or if another process answers.
+func TestEventsResume(t *testing.T) {
+	inBubble(t, respond(200), func(t *testing.T, tr *breakerhttp.Transport, server *pipetest.Server) {
+		request(t, tr, 1, "http://a.test")
+		s := listen(t, client(server), server.URL+"/events")
+		first := s.want("all")
+		request(t, tr, 1, "http://b.test")
+		second := s.want("change")
+		s.cancel()
+		resume := func(id string) event {
+			t.Helper()
+			s := listen(t, client(server), server.URL+"/events", "Last-Event-ID", id)
+			defer s.cancel()
+			e, _ := s.next()
+			return e
+		}
+		if beat := resume(second.id); beat.name != "change" || len(beat.Circuits) > 0 || beat.id != second.id {
+			t.Errorf("after the latest event: got %+v, want a heartbeat", beat)
+		}
+		tr.ForceOpen("http://a.test")
+		time.Sleep(time.Second)
+		if e := resume(second.id); e.name != "change" || !slices.Equal(e.keys(), []string{"http://a.test"}) || len(e.Transitions) != 1 {
+			t.Errorf("after the one before the latest: got %+v, want what has changed since", e)
+		}
+		if e := resume(first.id); e.name != "change" || !slices.Equal(e.keys(), []string{"http://b.test"}) {
+			t.Errorf("after the first: got %+v, want the second", e)
+		}
+		feed, _, _ := strings.Cut(first.id, "-")
+		for _, id := range []string{"", "another-2", feed + "-0", feed + "-4", feed + "--1", feed + "-x", feed} {
+			if e := resume(id); e.name != "all" || len(e.Circuits) != 2 {
+				t.Errorf("after %q: got %+v, want all", id, e)
+			}
+		}
+		for range 9 {
+			request(t, tr, 1, "http://b.test")
+			time.Sleep(time.Second)
+			resume("")
+		}
+		if e := resume(second.id); e.name != "all" {
+			t.Errorf("after ten more events: got %+v, want all", e)
+		}
+	})
+}
+
 // TestEventsOfManyTransitions: the Transport keeps the latest 256, and drops one
 // for each new one.
 func TestEventsOfManyTransitions(t *testing.T) {
@@ -69,7 +115,6 @@ func TestEventsOfManyTransitions(t *testing.T) {
 			for range n {
 				tr.ForceOpen("http://a.test")
 				tr.Reset("http://a.test")
-				time.Sleep(time.Nanosecond) // or all would be the same
 			}
 		}
 		turn(200)
@@ -77,11 +122,19 @@ func TestEventsOfManyTransitions(t *testing.T) {
 		if all := s.want("all"); len(all.Transitions) != 256 {
 			t.Errorf("got %d transitions first, want 256", len(all.Transitions))
 		}
+		seen := uint64(400)
 		for _, n := range []int{1, 2, 127, 128, 500} {
 			turn(n)
-			if got, want := len(s.want("change").Transitions), min(2*n, 256); got != want {
-				t.Errorf("after %d transitions: got %d, want %d", 2*n, got, want)
+			got := s.want("change").Transitions
+			if want := min(2*n, 256); len(got) != want {
+				t.Errorf("after %d transitions: got %d, want %d", 2*n, len(got), want)
 			}
+			for i, tr := range got {
+				if want := got[0].Seq + uint64(i); tr.Seq != want || tr.Seq <= seen {
+					t.Fatalf("got Seq %d, want %d, and above %d, which was sent before", tr.Seq, want, seen)
+				}
+			}
+			seen = got[len(got)-1].Seq
 		}
 	})
 }

@@ -3,41 +3,84 @@ package dashboard
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/internal/keytext"
 )
 
 // A report is circuits.json, or what has changed of it.
 type report struct {
 	Now         time.Time                `json:"now"`
-	Circuits    []breakerhttp.Snapshot   `json:"circuits"`          // by key
-	Removed     []string                 `json:"removed,omitempty"` // keys; of a change only
-	Transitions []breakerhttp.Transition `json:"transitions"`       // the oldest first
+	Transport   string                   `json:"transport,omitempty"` // its name; not of a change
+	Process     *process                 `json:"process,omitempty"`   // not of a change
+	Circuits    []circuit                `json:"circuits"`            // by key
+	Removed     []string                 `json:"removed,omitempty"`   // keys; of a change only
+	Transitions []breakerhttp.Transition `json:"transitions"`         // the oldest first
 }
 
-// read returns all that t knows. It may call the hook of t: a circuit may notice
+// A process is what runs the Transport.
+type process struct {
+	Host  string    `json:"host"`
+	PID   int       `json:"pid"`
+	Since time.Time `json:"since"` // it has had this Handler
+}
+
+// A circuit is a Snapshot that can be written as JSON, with its policy in words.
+type circuit struct {
+	breakerhttp.Snapshot
+}
+
+func describe(s breakerhttp.Snapshot) circuit {
+	s.Key = keytext.Encode(s.Key)
+	return circuit{s}
+}
+
+// A source is what reports are made of.
+type source struct {
+	t       *breakerhttp.Transport
+	process process
+}
+
+func newSource(t *breakerhttp.Transport) *source {
+	host, _ := os.Hostname() // "" is shown as it is
+	return &source{t, process{Host: host, PID: os.Getpid(), Since: time.Now()}}
+}
+
+// read returns all that the Transport knows. It may call the Transport's hook: a circuit may notice
 // now that time has passed.
-func read(t *breakerhttp.Transport) *report {
+func (s *source) read() *report {
 	r := newReport()
-	r.Circuits = slices.AppendSeq(r.Circuits, t.Snapshots())
-	slices.SortFunc(r.Circuits, func(a, b breakerhttp.Snapshot) int { return strings.Compare(a.Key, b.Key) })
-	r.Transitions = append(r.Transitions, t.Transitions()...)
+	r.Transport, r.Process = s.t.Name(), &s.process
+	for snapshot := range s.t.Snapshots() {
+		r.Circuits = append(r.Circuits, describe(snapshot))
+	}
+	slices.SortFunc(r.Circuits, func(a, b circuit) int { return strings.Compare(a.Key, b.Key) })
+	for _, tr := range s.t.Transitions() {
+		tr.Key = keytext.Encode(tr.Key)
+		r.Transitions = append(r.Transitions, tr)
+	}
 	return r
 }
 
-// newReport says nothing, in lists that JSON shows as empty rather than null.
+// newReport returns a report of nothing, with lists that JSON shows as empty rather than null.
 func newReport() *report {
-	return &report{Now: time.Now(), Circuits: []breakerhttp.Snapshot{}, Transitions: []breakerhttp.Transition{}}
+	return &report{Now: time.Now(), Circuits: []circuit{}, Transitions: []breakerhttp.Transition{}}
 }
 
 // changesSince returns what is in r and not in old.
 func (r *report) changesSince(old *report) *report {
 	c := newReport()
 	c.Now = r.Now
-	c.Transitions = append(c.Transitions, later(old.Transitions, r.Transitions)...)
+	for _, tr := range r.Transitions {
+		if tr.Seq > old.seq() {
+			c.Transitions = append(c.Transitions, tr)
+		}
+	}
 	for _, s := range r.Circuits {
 		if before, ok := old.find(s.Key); !ok || !same(before, s) {
 			c.Circuits = append(c.Circuits, s)
@@ -51,39 +94,35 @@ func (r *report) changesSince(old *report) *report {
 	return c
 }
 
+// seq is that of the latest transition, 0 if there was none.
+func (r *report) seq() uint64 {
+	if len(r.Transitions) == 0 {
+		return 0
+	}
+	return r.Transitions[len(r.Transitions)-1].Seq
+}
+
 func (r *report) empty() bool { return len(r.Circuits)+len(r.Removed)+len(r.Transitions) == 0 }
 
-func (r *report) find(key string) (breakerhttp.Snapshot, bool) {
-	i, ok := slices.BinarySearchFunc(r.Circuits, key, func(s breakerhttp.Snapshot, key string) int {
-		return strings.Compare(s.Key, key)
+func (r *report) find(key string) (circuit, bool) {
+	i, ok := slices.BinarySearchFunc(r.Circuits, key, func(c circuit, key string) int {
+		return strings.Compare(c.Key, key)
 	})
 	if !ok {
-		return breakerhttp.Snapshot{}, false
+		return circuit{}, false
 	}
 	return r.Circuits[i], true
 }
 
-// same reports whether two snapshots of a circuit say the same. The same moment
-// reads a little different as the system's clock is adjusted.
-func same(a, b breakerhttp.Snapshot) bool {
+// same reports whether two descriptions of a circuit say the same. The same moment reads slightly
+// different as the system's clock is adjusted.
+func same(a, b circuit) bool {
 	const adjusted = 100 * time.Millisecond
 	if a.Since.Sub(b.Since).Abs() > adjusted || a.Until.Sub(b.Until).Abs() > adjusted {
 		return false
 	}
 	a.Since, a.Until = b.Since, b.Until
-	return a == b
-}
-
-// later returns the transitions that have been added since old: the end of the
-// list after as much of old as it begins with.
-func later(old, list []breakerhttp.Transition) []breakerhttp.Transition {
-	for dropped := range old {
-		kept := old[dropped:]
-		if len(kept) <= len(list) && slices.Equal(kept, list[:len(kept)]) {
-			return list[len(kept):]
-		}
-	}
-	return list
+	return reflect.DeepEqual(a, b)
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
@@ -93,5 +132,5 @@ func writeJSON(w http.ResponseWriter, v any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(b, '\n')) // the client's loss
+	_, _ = w.Write(append(b, '\n')) // a client that is gone misses nothing
 }

@@ -18,7 +18,7 @@ import (
 
 // An event is one of a stream.
 type event struct {
-	name string
+	id, name string
 	Now  time.Time
 	// what the tests look at
 	Circuits []struct {
@@ -26,7 +26,10 @@ type event struct {
 		Totals     struct{ Success uint64 }
 	}
 	Removed     []string
-	Transitions []struct{ Key, To string }
+	Transitions []struct {
+		Key, To string
+		Seq     uint64
+	}
 }
 
 func (e event) keys() (keys []string) {
@@ -44,13 +47,16 @@ type stream struct {
 	cancel context.CancelFunc
 }
 
-func listen(t *testing.T, client *http.Client, url string) *stream {
+func listen(t *testing.T, client *http.Client, url string, header ...string) *stream {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -71,11 +77,13 @@ func (s *stream) next() (e event, ok bool) {
 	for s.lines.Scan() {
 		field, value, _ := strings.Cut(s.lines.Text(), ": ")
 		switch field {
+		case "id":
+			e.id = value
 		case "event":
 			e.name = value
 		case "data":
 			if err := json.Unmarshal([]byte(value), &e); err != nil {
-				s.t.Fatalf("%v: %s", err, value)
+				s.t.Fatalf("%v: %.200s", err, value)
 			}
 		case "":
 			return e, true
