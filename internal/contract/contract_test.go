@@ -85,12 +85,17 @@ func againstModel(t *rapid.T) {
 	mc.look(t)
 }
 
+// jitter is that of the policies that have one.
+const jitter = 0.5
+
 var policies = []breakerhttp.Policy{
 	{},
 	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, OpenGrowth: 2, MaxOpenFor: 30 * time.Second},
 	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, Probes: 2, ProbeSuccesses: 2, ProbeTimeout: 3 * time.Second},
 	{ConsecutiveFailures: -1, FailureRatio: 0.5, MinRequests: 3, OpenFor: 5 * time.Second, Window: 4 * time.Second},
 	{ConsecutiveFailures: -1, SlowRatio: 0.5, SlowAfter: time.Second, MinRequests: 2, OpenFor: time.Second},
+	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, OpenGrowth: 2, MaxOpenFor: 10 * time.Second, Jitter: jitter},
+	{ConsecutiveFailures: -1, TripWhen: func(n breakerhttp.Counts) bool { return 2*n.Failures > n.Requests }, OpenFor: 5 * time.Second},
 	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, Ramp: 10 * time.Second, Window: time.Second},
 	{
 		ConsecutiveFailures: 3, FailureRatio: 0.6, SlowRatio: 0.6, SlowAfter: 1500 * time.Millisecond, MinRequests: 3,

@@ -53,12 +53,14 @@ func newMachine(t *rapid.T) *machine {
 	all := rapid.SampledFrom(policies).Draw(t, "policy")
 	first := rapid.SampledFrom(policies).Draw(t, "policy of host0")
 	bound := rapid.IntRange(1, 4).Draw(t, "max circuits")
-	mc.model = model{bound: bound, hosts: map[string]*host{}, policyOf: func(key string) breakerhttp.Policy {
+	mc.model = model{bound: bound, hosts: map[string]*host{}}
+	mc.model.policyOf = func(key string) breakerhttp.Policy {
 		if key == mc.keys[0] {
 			return complete(first)
 		}
 		return complete(all)
-	}}
+	}
+	mc.model.jittered = mc.jittered
 	opts := []breakerhttp.Option{
 		breakerhttp.WithPolicy(all), breakerhttp.WithHostPolicy("host0.test", first), breakerhttp.WithMaxCircuits(bound),
 		breakerhttp.WithTransitionHook(func(_ context.Context, e breakerhttp.Transition) {
@@ -130,6 +132,7 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 		return x
 	}
 	mc.model.notice(h, now)
+	h.used = now
 	refusal, byChance := h.admissible(now, mc.probes(x.req))
 	if byChance && mc.totals(t, key).Refused == h.totals.Refused {
 		refusal = nil
@@ -502,14 +505,20 @@ func (mc *machine) wantRefused(t *rapid.T, x *exchange, want *breakerhttp.OpenEr
 func (mc *machine) makeRoom(t *rapid.T, key string, now time.Duration) (h *host) {
 	m := &mc.model
 	tooMany := m.unforced() + 1 - m.bound
-	stay := 0 // of those that could have gone
+	stay, stayFirst, goneLast := 0, 0, 0 // of those that could have gone
 	for _, old := range mc.sorted() {
 		if !old.mayGo(now) {
 			continue
 		}
 		if _, ok := mc.tr.Snapshot(old.key); ok {
 			stay++
+			if !old.goesLast() {
+				stayFirst++
+			}
 			continue
+		}
+		if old.goesLast() {
+			goneLast++
 		}
 		old.gone = true
 		delete(m.hosts, old.key)
@@ -519,6 +528,9 @@ func (mc *machine) makeRoom(t *rapid.T, key string, now time.Duration) (h *host)
 		}
 	}
 	_, ok := mc.tr.Snapshot(key)
+	if stayFirst > 0 && goneLast > 0 {
+		t.Fatalf("at %v %d circuits with a run of failures had to go, though %d without one could", now, goneLast, stayFirst)
+	}
 	if want := tooMany <= 0; ok != want || !ok && stay > 0 {
 		t.Fatalf("at %v %s is guarded: %t; %d beyond the bound, %d could go", now, key, ok, tooMany, stay)
 	}
@@ -555,6 +567,16 @@ func (mc *machine) wantTransitions(t *rapid.T) {
 			t.Fatalf("what the hook was given of %s by %v (-want +got):\n%s", key, mc.now(), cmp.Diff(want, got))
 		}
 	}
+}
+
+// jittered learns from the Transport how long a circuit is open, which chance makes longer than d.
+func (mc *machine) jittered(event int, d time.Duration) time.Duration {
+	for _, e := range mc.tr.Transitions() {
+		if e.Seq == uint64(event+1) && d <= e.OpenFor && e.OpenFor <= d+time.Duration(jitter*float64(d)) {
+			return e.OpenFor
+		}
+	}
+	return d
 }
 
 func sameTransition(a, b breakerhttp.Transition) bool {

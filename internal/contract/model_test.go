@@ -9,14 +9,17 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// A model is a Transport by the book. It keeps every request for ever,
-// and knows no lock, no queue and no fast path. Times are since the Transport
-// was made.
+// A model is a Transport by the book. It keeps every request for ever, and has no lock, no queue and
+// no fast path. Times are since the Transport was made.
 type model struct {
 	policyOf func(key string) breakerhttp.Policy // with every default filled in
 	bound    int
 	hosts    map[string]*host
 	events   []event
+	steps    int // orders what happens at one time
+
+	// jittered says how long that event opens the circuit: d and a random share of it.
+	jittered func(event int, d time.Duration) time.Duration
 }
 
 type event struct {
@@ -26,33 +29,41 @@ type event struct {
 }
 
 type host struct {
-	key      string
-	policy   breakerhttp.Policy
-	eras     []*era
-	calls    []*call
-	totals   breakerhttp.Totals
-	failures []time.Duration // since the latest reset
-	level    int             // failed probes in a row
-	forced   bool
-	gone     bool   // evicted
-	detail   string // of the latest opening, as the Transport words it
+	key         string
+	policy      breakerhttp.Policy
+	generations []*generation
+	calls       []*call // in the order in which they began
+	totals      breakerhttp.Totals
+	failures    []time.Duration // since the latest reset
+	level       int             // failed probes in a row
+	lastOpen    time.Duration   // the latest open time
+	used        time.Duration   // when the latest request came
+	forced      bool
+	gone        bool   // evicted
+	detail      string // of the latest opening, as the Transport words it
 }
 
-// An era is a stay in one state.
-type era struct {
-	state        breakerhttp.State
-	since, until time.Duration // until: the end of the open time, or of the ramp
-	run          int           // failures in a row
-	led          *era          // the closed one that this half-open one led to
+// A generation is a stay in one state.
+type generation struct {
+	state breakerhttp.State
+	since time.Duration
+	until time.Duration // the end of the open time, or of the ramp
+	run   int           // failures in a row
+	led   *generation   // the closed one that this half-open one led to
+
+	// The latest broken connection that was added to run.
+	brokenAt   time.Duration
+	brokenStep int // 0 if none was
 }
 
 // A call is an admitted request.
 type call struct {
 	host     *host
-	era      *era // it was admitted in
+	gen      *generation // it was admitted in
 	at       time.Duration
+	step     int
 	over     bool // base has returned
-	stale    bool // after the end of era
+	stale    bool // gen was over by then
 	timedOut bool // a probe that was given up
 	slow     bool // it hung for SlowAfter
 	failed   bool // at once or in its body
@@ -62,14 +73,143 @@ type call struct {
 }
 
 func (m *model) add(key string, now time.Duration) *host {
-	h := &host{key: key, policy: m.policyOf(key), eras: []*era{{state: breakerhttp.StateClosed, since: now}}}
+	h := &host{key: key, policy: m.policyOf(key), generations: []*generation{{state: breakerhttp.StateClosed, since: now}}}
 	m.hosts[key] = h
 	return h
 }
 
-func (h *host) now() *era { return h.eras[len(h.eras)-1] }
+func (h *host) now() *generation { return h.generations[len(h.generations)-1] }
 
-func (h *host) windowed() bool { return h.policy.FailureRatio > 0 || h.policy.SlowRatio > 0 }
+func (m *model) step() int {
+	m.steps++
+	return m.steps
+}
+
+// The way of a request.
+
+// admissible says what a request is told now. By chance says that it could as well be admitted.
+func (h *host) admissible(now time.Duration, mayProbe bool) (refusal *breakerhttp.OpenError, byChance bool) {
+	g := h.now()
+	refusal = &breakerhttp.OpenError{Key: h.key, State: g.state, Reason: h.detail}
+	switch {
+	case g.state == breakerhttp.StateClosed && now < g.until:
+		return refusal, true
+	case g.state == breakerhttp.StateClosed:
+		return nil, false
+	case h.forced:
+		return refusal, false
+	case g.state == breakerhttp.StateOpen && now < g.until:
+		refusal.RetryAfter = g.until - now
+		return refusal, false
+	}
+	refusal.State = breakerhttp.StateHalfOpen
+	probes := 0
+	for _, c := range h.calls {
+		if c.gen == g && !c.over {
+			probes++
+		}
+	}
+	if mayProbe && (g.state == breakerhttp.StateOpen || probes < h.policy.Probes) {
+		return nil, false
+	}
+	return refusal, false
+}
+
+// admit begins a request that admissible has let through.
+func (m *model) admit(h *host, now time.Duration) *call {
+	if g := h.now(); g.state == breakerhttp.StateOpen {
+		m.enter(h, &generation{state: breakerhttp.StateHalfOpen, since: g.until}, now, breakerhttp.Transition{Reason: "open_elapsed"})
+	}
+	c := &call{host: h, gen: h.now(), at: now, step: m.step()}
+	h.calls = append(h.calls, c)
+	return c
+}
+
+// finish takes the verdict. It returns false if the body is not to be judged.
+func (m *model) finish(c *call, now time.Duration, v verdict) bool {
+	h := c.host
+	c.over = c.waits() && now-c.at <= h.patience() // in time
+	m.notice(h, now)
+	c.over = true
+	if c.timedOut {
+		return false
+	}
+	c.stale = c.gen != h.now()
+	if hasSlowProbes && !c.stale && h.now().state == breakerhttp.StateHalfOpen && h.tooSlow(now-c.at) && v.outcome == breakerhttp.Success {
+		v.outcome = breakerhttp.Failure
+	}
+	c.outcome = v.outcome
+	switch v.outcome {
+	case breakerhttp.Ignored:
+		h.totals.Ignored++
+	case breakerhttp.Failure:
+		h.totals.Failure++
+		if !c.stale {
+			c.failed = true
+			if !c.isIn(now) {
+				c.slow, c.inWindow, c.counted = false, true, now
+			}
+			m.fail(c, now, v)
+		}
+	case breakerhttp.Success:
+		h.totals.Success++
+		if !c.stale {
+			m.succeed(c, now, v)
+		}
+	}
+	return v.outcome == breakerhttp.Success && !v.whole
+}
+
+func (h *host) tooSlow(took time.Duration) bool { return h.policy.SlowRatio > 0 && took > h.policy.SlowAfter }
+
+func (m *model) succeed(c *call, now time.Duration, v verdict) {
+	h := c.host
+	if c.gen.state == breakerhttp.StateHalfOpen {
+		if h.counts(now).Requests == h.policy.ProbeSuccesses {
+			c.gen.led = &generation{state: breakerhttp.StateClosed, since: now}
+			if h.policy.Ramp > 0 {
+				c.gen.led.until = now + h.policy.Ramp
+			}
+			m.enter(h, c.gen.led, now, breakerhttp.Transition{Reason: "probe_succeeded"})
+		}
+		return
+	}
+	if !c.slow {
+		c.inWindow, c.counted = true, now
+	}
+	if v.whole {
+		c.gen.run = 0
+	}
+}
+
+// heir is the generation in which the end of a body counts, or nil.
+func (c *call) heir() *generation {
+	switch {
+	case c.stale || c.host.gone:
+		return nil
+	case c.gen.led != nil:
+		return c.gen.led
+	}
+	return c.gen
+}
+
+func (m *model) bodyEnded(c *call) {
+	if g := c.heir(); g != nil {
+		g.run = 0
+	}
+}
+
+func (m *model) bodyFailed(c *call, now time.Duration, v verdict) {
+	h := c.host
+	m.notice(h, now)
+	h.totals.Failure++
+	if c.heir() == h.now() {
+		c.failed = true
+		m.fail(c, now, v)
+	}
+}
+
+// What the passing of time does.
 
 // patience is how long base may take to answer.
 func (h *host) patience() time.Duration {
@@ -82,37 +222,43 @@ func (h *host) patience() time.Duration {
 	return math.MaxInt64
 }
 
-// waits says that an answer to c would matter by when it comes.
-func (c *call) waits() bool { return c.era == c.host.now() && !c.over && !c.slow }
+// waits reports whether it matters when the answer to c comes.
+func (c *call) waits() bool { return c.gen == c.host.now() && !c.over && !c.slow }
 
 // notice does what the passing of time has done to h, the oldest first.
 func (m *model) notice(h *host, now time.Duration) {
 	for {
-		i := slices.IndexFunc(h.calls, (*call).waits) // calls are in the order of their beginning
+		i := slices.IndexFunc(h.calls, (*call).waits)
 		if i < 0 || now-h.calls[i].at < h.patience() {
 			return
 		}
 		c := h.calls[i]
 		at := c.at + h.patience()
-		if h.now().state == breakerhttp.StateHalfOpen {
-			for _, d := range h.calls {
-				if d.waits() && d.at == c.at && d != c { // they hang together
-					d.timedOut, d.failed = true, true
-					h.totals.Failure++
-					h.now().run++
-				}
-			}
-			c.timedOut, c.failed = true, true
-			h.totals.Failure++
-			m.fail(h, at, "probe_timeout", 0)
+		if h.now().state != breakerhttp.StateHalfOpen {
+			c.slow, c.inWindow, c.counted = true, true, at
+			m.askRules(h, at, 0)
 			continue
 		}
-		c.slow, c.inWindow, c.counted = true, true, at
-		m.askRules(h, at, 0)
+		for _, d := range h.calls {
+			if d.waits() && d.at == c.at && d != c { // they hang together
+				d.timedOut, d.failed = true, true
+				h.totals.Failure++
+				h.now().run++
+			}
+		}
+		c.timedOut, c.failed = true, true
+		h.totals.Failure++
+		m.fail(c, at, verdict{})
 	}
 }
 
-// isIn says that the bucket of c is one of the latest ten.
+// The rules.
+
+func (h *host) windowed() bool {
+	return h.policy.FailureRatio > 0 || h.policy.SlowRatio > 0 || h.policy.TripWhen != nil
+}
+
+// isIn reports whether the bucket of c is one of the latest ten.
 func (c *call) isIn(now time.Duration) bool {
 	bucket := c.host.policy.Window / 10
 	return c.inWindow && now/bucket-c.counted/bucket < 10
@@ -123,7 +269,7 @@ func (h *host) counts(now time.Duration) breakerhttp.Counts {
 	window := h.windowed() && h.now().state == breakerhttp.StateClosed
 	for _, c := range h.calls {
 		judged := c.timedOut || c.over && c.outcome != breakerhttp.Ignored
-		if c.era != h.now() || window && !c.isIn(now) || !window && !judged {
+		if c.gen != h.now() || window && !c.isIn(now) || !window && !judged {
 			continue
 		}
 		n.Requests++
@@ -137,17 +283,32 @@ func (h *host) counts(now time.Duration) breakerhttp.Counts {
 	return n
 }
 
-func (m *model) fail(h *host, at time.Duration, ofProbe breakerhttp.Reason, retryAfter time.Duration) {
+func (m *model) fail(c *call, at time.Duration, v verdict) {
+	h := c.host
 	h.failures = append(h.failures, at)
-	h.now().run++
+	m.addToRun(c, at, v)
 	if h.now().state != breakerhttp.StateHalfOpen {
-		m.askRules(h, at, retryAfter)
+		m.askRules(h, at, v.retryAfter)
 		return
 	}
-	if h.grown() < h.policy.MaxOpenFor {
-		h.level++
+	h.grow()
+	reason := breakerhttp.Reason("probe_failed")
+	if c.timedOut {
+		reason = "probe_timeout"
 	}
-	m.open(h, at, ofProbe, retryAfter)
+	m.open(h, at, reason, v.retryAfter)
+}
+
+// addToRun counts what breaks together once.
+func (m *model) addToRun(c *call, at time.Duration, v verdict) {
+	g := c.host.now()
+	if hasOnce && v.broken {
+		if c.step < g.brokenStep && at-g.brokenAt < time.Second {
+			return
+		}
+		g.brokenAt, g.brokenStep = at, m.step()
+	}
+	g.run++
 }
 
 func (m *model) askRules(h *host, at, retryAfter time.Duration) {
@@ -165,151 +326,46 @@ func (m *model) askRules(h *host, at, retryAfter time.Duration) {
 		reason = "failure_ratio"
 	case met(n.Slow, p.SlowRatio):
 		reason = "slow_ratio"
+	case p.TripWhen != nil && p.TripWhen(n):
+		reason = "trip_when"
 	default:
 		return
 	}
-	h.level = max(0, h.level-int((at-h.now().since)/p.MaxOpenFor))
+	closedFor := at - h.now().since
+	h.level = max(0, h.level-int(closedFor/p.MaxOpenFor))
+	if hasMemory && closedFor < h.lastOpen {
+		h.grow()
+	}
 	m.open(h, at, reason, retryAfter)
 }
 
-func (h *host) grown() time.Duration {
-	d := float64(h.policy.OpenFor)
-	for range h.level {
-		d *= h.policy.OpenGrowth
+func (h *host) grow() {
+	if h.grown() < h.policy.MaxOpenFor {
+		h.level++
 	}
-	return min(time.Duration(d), h.policy.MaxOpenFor)
+}
+
+func (h *host) grown() time.Duration {
+	d := float64(h.policy.OpenFor) * math.Pow(h.policy.OpenGrowth, float64(h.level))
+	return time.Duration(min(d, float64(h.policy.MaxOpenFor)))
 }
 
 func (m *model) open(h *host, at time.Duration, reason breakerhttp.Reason, retryAfter time.Duration) {
 	d := min(max(h.grown(), retryAfter), h.policy.MaxOpenFor)
-	m.enter(h, &era{state: breakerhttp.StateOpen, since: at, until: at + d}, at, reason)
-	m.events[len(m.events)-1].OpenFor = d
+	if h.policy.Jitter > 0 {
+		d = m.jittered(len(m.events), d)
+	}
+	h.lastOpen = d
+	m.enter(h, &generation{state: breakerhttp.StateOpen, since: at, until: at + d}, at, breakerhttp.Transition{Reason: reason, OpenFor: d})
 }
 
-func (m *model) enter(h *host, e *era, at time.Duration, reason breakerhttp.Reason) {
-	m.events = append(m.events, event{h, at, breakerhttp.Transition{
-		Key: h.key, From: h.now().state, To: e.state, Reason: reason, Counts: h.counts(at), Seq: uint64(len(m.events) + 1),
-	}})
-	h.eras = append(h.eras, e)
+func (m *model) enter(h *host, g *generation, at time.Duration, e breakerhttp.Transition) {
+	e.Key, e.From, e.To, e.Counts, e.Seq = h.key, h.now().state, g.state, h.counts(at), uint64(len(m.events)+1)
+	m.events = append(m.events, event{h, at, e})
+	h.generations = append(h.generations, g)
 }
 
-// admissible says what a request would be told. By chance says that it could as
-// well be admitted.
-func (h *host) admissible(now time.Duration, mayProbe bool) (refusal *breakerhttp.OpenError, byChance bool) {
-	e := h.now()
-	refusal = &breakerhttp.OpenError{Key: h.key, State: e.state, Reason: h.detail}
-	switch {
-	case e.state == breakerhttp.StateClosed && now < e.until:
-		return refusal, true
-	case e.state == breakerhttp.StateClosed:
-		return nil, false
-	case h.forced:
-		return refusal, false
-	case e.state == breakerhttp.StateOpen && now < e.until:
-		refusal.RetryAfter = e.until - now
-		return refusal, false
-	}
-	refusal.State = breakerhttp.StateHalfOpen
-	probes := 0
-	for _, c := range h.calls {
-		if c.era == e && !c.over {
-			probes++
-		}
-	}
-	if mayProbe && (e.state == breakerhttp.StateOpen || probes < h.policy.Probes) {
-		return nil, false
-	}
-	return refusal, false
-}
-
-// admit begins a request that admissible has let through.
-func (m *model) admit(h *host, now time.Duration) *call {
-	if e := h.now(); e.state == breakerhttp.StateOpen {
-		m.enter(h, &era{state: breakerhttp.StateHalfOpen, since: e.until}, now, "open_elapsed")
-	}
-	c := &call{host: h, era: h.now(), at: now}
-	h.calls = append(h.calls, c)
-	return c
-}
-
-// finish takes the verdict. It returns false if the body is not to be judged.
-func (m *model) finish(c *call, now time.Duration, v verdict) bool {
-	h := c.host
-	c.over = c.waits() && now-c.at <= h.patience() // in time
-	m.notice(h, now)
-	c.over = true
-	if c.timedOut {
-		return false
-	}
-	c.outcome, c.stale = v.outcome, c.era != h.now()
-	switch v.outcome {
-	case breakerhttp.Ignored:
-		h.totals.Ignored++
-	case breakerhttp.Failure:
-		h.totals.Failure++
-		if c.stale {
-			break
-		}
-		c.failed = true
-		if !c.isIn(now) {
-			c.slow, c.inWindow, c.counted = false, true, now
-		}
-		m.fail(h, now, "probe_failed", v.retryAfter)
-	case breakerhttp.Success:
-		h.totals.Success++
-		if !c.stale {
-			m.succeed(c, now, v)
-		}
-	}
-	return v.outcome == breakerhttp.Success && !v.whole
-}
-
-func (m *model) succeed(c *call, now time.Duration, v verdict) {
-	h := c.host
-	if c.era.state == breakerhttp.StateHalfOpen {
-		if h.counts(now).Requests == h.policy.ProbeSuccesses {
-			c.era.led = &era{state: breakerhttp.StateClosed, since: now}
-			if h.policy.Ramp > 0 {
-				c.era.led.until = now + h.policy.Ramp
-			}
-			m.enter(h, c.era.led, now, "probe_succeeded")
-		}
-		return
-	}
-	if !c.slow {
-		c.inWindow, c.counted = true, now
-	}
-	if v.whole {
-		c.era.run = 0
-	}
-}
-
-// home is the era in which the end of a body counts, or nil.
-func (c *call) home() *era {
-	switch {
-	case c.stale || c.host.gone:
-		return nil
-	case c.era.led != nil:
-		return c.era.led
-	}
-	return c.era
-}
-
-func (m *model) bodyEnded(c *call) {
-	if e := c.home(); e != nil {
-		e.run = 0
-	}
-}
-
-func (m *model) bodyFailed(c *call, now time.Duration, v verdict) {
-	h := c.host
-	m.notice(h, now)
-	h.totals.Failure++
-	if c.home() == h.now() {
-		c.failed = true
-		m.fail(h, now, "probe_failed", 0)
-	}
-}
+// What people do.
 
 func (m *model) force(key string, now time.Duration, to breakerhttp.State) {
 	h := m.hosts[key]
@@ -318,7 +374,7 @@ func (m *model) force(key string, now time.Duration, to breakerhttp.State) {
 	}
 	m.notice(h, now)
 	if h.now().state != to {
-		m.enter(h, &era{state: to, since: now}, now, "forced")
+		m.enter(h, &generation{state: to, since: now}, now, breakerhttp.Transition{Reason: "forced"})
 	}
 	if to == breakerhttp.StateClosed {
 		h.now().until = 0 // no ramp
@@ -328,50 +384,17 @@ func (m *model) force(key string, now time.Duration, to breakerhttp.State) {
 
 func (m *model) reset(h *host, now time.Duration) {
 	m.notice(h, now)
-	next := &era{state: breakerhttp.StateClosed, since: now}
+	next := &generation{state: breakerhttp.StateClosed, since: now}
 	if h.now().state == breakerhttp.StateClosed {
-		h.eras = append(h.eras, next)
+		h.generations = append(h.generations, next)
 	} else {
-		m.enter(h, next, now, "reset")
+		m.enter(h, next, now, breakerhttp.Transition{Reason: "reset"})
 	}
-	h.forced, h.level, h.failures = false, 0, nil
+	h.forced, h.level, h.lastOpen, h.failures = false, 0, 0, nil
 }
 
-func (h *host) inFlight() (n int) {
-	for _, c := range h.calls {
-		if !c.over {
-			n++
-		}
-	}
-	return n
-}
-
-// mayGo says that h may make room for another host.
-func (h *host) mayGo(now time.Duration) bool {
-	e := h.now()
-	if e.state != breakerhttp.StateClosed || now < e.until || h.forced || h.inFlight() > 0 {
-		return false
-	}
-	for _, at := range h.failures {
-		if now-at < h.policy.Window {
-			return false
-		}
-	}
-	return true
-}
-
-// unforced is the number of hosts that count towards the bound.
-func (m *model) unforced() (n int) {
-	for _, h := range m.hosts {
-		if !h.forced {
-			n++
-		}
-	}
-	return n
-}
-
-// waitReady says what WaitReady returns for a context with this deadline, when,
-// and whether any other answer will do, for something happens just then.
+// waitReady says what WaitReady returns for a context with this deadline, when, and whether any
+// other answer will do because something happens just then.
 func (m *model) waitReady(h *host, now, deadline time.Duration, mayProbe bool) (at time.Duration, tie bool, err error) {
 	for {
 		m.notice(h, now)
@@ -400,23 +423,68 @@ func (m *model) waitReady(h *host, now, deadline time.Duration, mayProbe bool) (
 
 func (m *model) snapshot(h *host, epoch time.Time, now time.Duration) breakerhttp.Snapshot {
 	m.notice(h, now)
-	e := h.now()
+	g := h.now()
 	s := breakerhttp.Snapshot{
 		Key:      h.key,
-		State:    e.state,
+		State:    g.state,
 		Forced:   h.forced,
-		Since:    epoch.Add(e.since),
+		Since:    epoch.Add(g.since),
 		Reason:   h.detail,
 		Counts:   h.counts(now),
 		Totals:   h.totals,
 		InFlight: h.inFlight(),
 	}
 	switch {
-	case e.state != breakerhttp.StateOpen || h.forced:
-	case now < e.until:
-		s.Until = epoch.Add(e.until)
+	case g.state != breakerhttp.StateOpen || h.forced:
+	case now < g.until:
+		s.Until = epoch.Add(g.until)
 	default:
-		s.State, s.Since = breakerhttp.StateHalfOpen, epoch.Add(e.until)
+		s.State, s.Since = breakerhttp.StateHalfOpen, epoch.Add(g.until)
 	}
 	return s
 }
+
+func (h *host) inFlight() (n int) {
+	for _, c := range h.calls {
+		if !c.over {
+			n++
+		}
+	}
+	return n
+}
+
+// Eviction.
+
+// unforced is the number of hosts that count towards the bound.
+func (m *model) unforced() (n int) {
+	for _, h := range m.hosts {
+		if !h.forced {
+			n++
+		}
+	}
+	return n
+}
+
+// mayGo reports whether h may make room for another host.
+func (h *host) mayGo(now time.Duration) bool {
+	g := h.now()
+	switch {
+	case h.forced || h.inFlight() > 0:
+		return false
+	case g.state == breakerhttp.StateOpen:
+		return hasLeftAlone && now >= max(g.until, h.used)+h.policy.MaxOpenFor
+	case g.state == breakerhttp.StateHalfOpen:
+		return hasLeftAlone && now >= max(g.since, h.used)+h.policy.MaxOpenFor
+	case now < g.until:
+		return false // it ramps
+	}
+	for _, at := range h.failures {
+		if now-at < h.policy.Window || hasRunLast && g.run > 0 && now-at < h.policy.OpenFor {
+			return false
+		}
+	}
+	return true
+}
+
+// goesLast reports whether h may go only where no other may.
+func (h *host) goesLast() bool { return hasRunLast && h.now().run > 0 }
