@@ -66,8 +66,8 @@ cover: ## Show the coverage of the root and internal packages; fail below 95 %
 	scripts/with-servers.sh scripts/cover.sh 95
 
 .PHONY: demo
-demo: ## Show circuits at work in a terminal
-	go run ./examples/quickstart
+demo: ## Show circuits at work in a terminal; SVG=docs/demo.svg draws the picture too
+	go run ./examples/demo $(if $(SVG),-svg $(SVG))
 
 BENCHTIME ?= 4m
 

@@ -1,94 +1,59 @@
-// Quickstart shows circuit breakers at work. It starts five servers on loopback,
-// which fail in different ways on a schedule, requests their pages all the time,
-// and shows what becomes of the requests, live in a terminal and, with -serve, on
-// a page for a browser.
-//
-// Its client, with retries, breakers and OpenTelemetry, is in client.go.
+// Quickstart shows the states of a circuit. A host goes down, its circuit opens
+// and refuses requests, and a probe closes it once the host has recovered.
 package main
 
 import (
-	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"strings"
-	"syscall"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	err := run(ctx, loopback, os.Args[1:], os.Stdout)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "quickstart:", err)
-		os.Exit(1)
-	}
-}
-
-// run is the program, on a network.
-func run(ctx context.Context, n network, args []string, out io.Writer) error {
-	o, err := parse(args, out)
-	if err != nil {
-		return err
-	}
-	s := newScenario(o.length, o.seed)
-	servers, err := startUpstreams(n, s)
-	if err != nil {
-		return err
-	}
-	defer servers.stop()
-	tel := newTelemetry()
-	defer tel.shutdown()
-	feed := &feed{start: time.Now()}
-
-	client, breaker, err := newClient(newWire(servers), s, tel, breakerhttp.WithTransitionHook(func(_ context.Context, t transition) {
-		feed.add(event{Type: transitionEvent, Host: strings.TrimPrefix(t.Key, "http://"), Transition: &t})
+	var down atomic.Bool
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if down.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
 	}))
-	if err != nil {
-		return err
-	}
-	c := &cast{
-		scenario: s, upstreams: servers, feed: feed,
-		client: client, tracer: tel.tracers.Tracer("quickstart"),
-		twin: newTwin(newWire(servers), s),
-	}
-	b := newBoard(s, func(host string) breakerhttp.Snapshot {
-		snap, _ := breaker.Snapshot("http://" + host)
-		return snap
-	})
-	feed.add(event{Type: storyEvent, Text: opening})
-	if o.serve {
-		url, stop, err := servePage(n, breaker)
-		if err != nil {
-			return err
-		}
-		defer stop()
-		b.page = url
-		feed.add(event{Type: storyEvent, Text: "The circuits are live at " + url})
-	}
-	v := newView(o, out, b, feed)
+	defer host.Close()
 
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.play(ctx)
-	}()
-	present(feed, b, v, done)
-	sum, err := newSummary(b, feed.elapsed(), tel)
-	v.end(sum) // in any case: it gives the terminal back
-	if o.serve && err == nil {
-		if o.json {
-			out = io.Discard
-		}
-		linger(ctx, out, b.page)
+	const openFor = 2 * time.Second // the default is a minute
+	circuits, err := breakerhttp.New(nil, breakerhttp.WithName("quickstart"),
+		breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: openFor}))
+	if err != nil {
+		log.Fatal(err)
 	}
-	return err
+	client := &http.Client{Transport: circuits, Timeout: 10 * time.Second}
+
+	get := func() {
+		circuit, _ := circuits.Snapshot(host.URL)
+		resp, err := client.Get(host.URL)
+		switch {
+		case errors.Is(err, breakerhttp.ErrOpen):
+			fmt.Printf("%9s: refused, nothing was sent\n", circuit.State)
+		case err != nil:
+			fmt.Printf("%9s: failed: %v\n", circuit.State, err)
+		default:
+			defer resp.Body.Close()
+			fmt.Printf("%9s: the host answers %s\n", circuit.State, resp.Status)
+		}
+	}
+	fmt.Println("The state of the host's circuit before each request, and what comes of the request:")
+	get()
+	fmt.Println("The host goes down. Five failures in a row open its circuit.")
+	down.Store(true)
+	for range 6 {
+		get()
+	}
+	fmt.Println("The host recovers. After", openFor, "the next request is a probe.")
+	down.Store(false)
+	time.Sleep(openFor)
+	get()
+	get()
 }

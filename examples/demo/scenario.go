@@ -1,0 +1,65 @@
+package main
+
+import (
+	"time"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+// A host has its fault from one time until another.
+type host struct {
+	name        string
+	fault       *fault // nil: always healthy
+	from, until time.Duration
+}
+
+// A scenario is what happens to whom.
+type scenario struct {
+	about    string
+	length   time.Duration
+	interval time.Duration // between two requests to a host, on average
+	timeout  time.Duration // of a request
+	hosts    []host
+	breaker  []breakerhttp.Option
+}
+
+// newScenario returns the story of five hosts, of which four fail.
+func newScenario() scenario {
+	// Five failures in a row open a circuit, as by default. By default it stays
+	// open for a minute, too: far too long for this.
+	policy := breakerhttp.Policy{
+		OpenFor:    2 * time.Second,
+		OpenGrowth: 2, // a failed probe doubles it
+		MaxOpenFor: 4 * time.Second,
+
+		// A response is judged at its headers. A host that then breaks its
+		// bodies off is found out before the second probe.
+		ProbeSuccesses: 2,
+	}
+	// A host that hangs opens its circuit before the first request times out.
+	impatient := policy
+	impatient.SlowRatio = 0.5
+	impatient.SlowAfter = 250 * time.Millisecond
+	impatient.MinRequests = 5
+	impatient.Window = time.Second
+
+	const second = time.Second
+	return scenario{
+		about:    "One http.Client asks five servers for their pages. It has a circuit breaker for each.",
+		length:   20 * second,
+		interval: 150 * time.Millisecond,
+		timeout:  second,
+		hosts: []host{
+			{name: "catalog"},
+			{name: "orders", fault: &overloaded, from: 5 * second / 2, until: 15 * second / 2},
+			{name: "billing", fault: &dead, from: 4 * second, until: 9 * second},
+			{name: "search", fault: &hanging, from: 6 * second, until: 21 * second / 2},
+			{name: "reports", fault: &truncating, from: 15 * second / 2, until: 39 * second / 2},
+		},
+		breaker: []breakerhttp.Option{
+			breakerhttp.WithName("demo"),
+			breakerhttp.WithPolicy(policy),
+			breakerhttp.WithHostPolicy("search", impatient),
+		},
+	}
+}
