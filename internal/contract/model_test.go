@@ -160,7 +160,9 @@ func (m *model) finish(c *call, now time.Duration, v verdict) bool {
 	return v.outcome == breakerhttp.Success && !v.whole
 }
 
-func (h *host) tooSlow(took time.Duration) bool { return h.policy.SlowRatio > 0 && took > h.policy.SlowAfter }
+func (h *host) tooSlow(took time.Duration) bool {
+	return h.policy.SlowRatio > 0 && took > h.policy.SlowAfter
+}
 
 func (m *model) succeed(c *call, now time.Duration, v verdict) {
 	h := c.host

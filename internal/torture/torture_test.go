@@ -19,17 +19,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
 	"go.uber.org/goleak"
+
+	"github.com/breakerhttp/breakerhttp"
 )
 
-// tortureSize is how long to torture, and how many hosts: a few for a moment, or
-// hundreds for as long as BREAKERHTTP_TORTURE says.
-func tortureSize(t *testing.T) (d time.Duration, hosts int) {
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// size is how long to torture, and how many hosts: a few for a moment, or hundreds for as long as
+// BREAKERHTTP_TORTURE says.
+func size(t *testing.T) (d time.Duration, hosts int) {
 	t.Helper()
 	s := os.Getenv("BREAKERHTTP_TORTURE")
 	if s == "" {
-		return 2 * time.Second, 20
+		return time.Second, 20
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil {
@@ -38,97 +41,196 @@ func tortureSize(t *testing.T) (d time.Duration, hosts int) {
 	return d, 400
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 // TestTorture sends requests, many of them cancelled, to hundreds of hosts that do their worst over
-// real sockets. In the end every slot is free, nothing is left behind, and every circuit closes once
-// its host is healthy.
+// real sockets. In the end every request has been counted, every slot is free, nothing is left
+// behind, and every circuit closes once its host is healthy.
 func TestTorture(t *testing.T) {
-	duration, hosts := tortureSize(t)
 	log.SetOutput(io.Discard) // net/http reports what it gets from idle connections
 	defer log.SetOutput(os.Stderr)
-	h1, h2 := newHostileHTTP1(t), newHostileHTTP2(t)
-
-	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		to := h1.addr
-		if strings.HasPrefix(addr, "h2-") {
-			to = h2.addr
-		}
-		var d net.Dialer
-		return d.DialContext(ctx, network, to)
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name   string
+		policy breakerhttp.Policy
+	}{
+		{"consecutive and slow", breakerhttp.Policy{
+			ConsecutiveFailures: 3, SlowRatio: 0.9, SlowAfter: 50 * ms, OpenFor: 20 * ms, MaxOpenFor: 40 * ms, Jitter: 0.5,
+			ProbeTimeout: 100 * ms, Ramp: 10 * ms,
+		}},
+		{"ratio and growth", breakerhttp.Policy{
+			ConsecutiveFailures: -1, FailureRatio: 0.5, MinRequests: 5, Window: 500 * ms, OpenFor: 10 * ms, OpenGrowth: 2, MaxOpenFor: 100 * ms,
+			Probes: 3, ProbeSuccesses: 2, ProbeTimeout: 50 * ms,
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, hosts := size(t)
+			l := newLoad(t, hosts, tt.policy)
+			goroutines, heap := runtime.NumGoroutine(), heapSize()
+			l.run(d)
+			l.wantRecovery(t)
+			l.wantAccounts(t)
+			l.closeIdle()
+			wantGone(t, goroutines, heap)
+		})
 	}
-	h1Base := &http.Transport{DialContext: dial, MaxResponseHeaderBytes: 1 << 20}
-	h2Base := &http.Transport{DialContext: dial, Protocols: new(http.Protocols)}
-	h2Base.Protocols.SetUnencryptedHTTP2(true)
+}
+
+// A load is many callers of many hosts.
+type load struct {
+	tr       *breakerhttp.Transport
+	hosts    []string
+	h1       *hostileHTTP1
+	h2       *hostileHTTP2
+	bases    [2]*http.Transport
+	sent     atomic.Uint64
+	answered atomic.Uint64 // to the end
+}
+
+func newLoad(t *testing.T, hosts int, policy breakerhttp.Policy) *load {
+	l := &load{h1: newHostileHTTP1(t), h2: newHostileHTTP2(t)}
+	for i := range hosts {
+		l.hosts = append(l.hosts, fmt.Sprintf("http://%s-%d.test", map[bool]string{true: "h2", false: "h1"}[i%4 == 0], i))
+	}
+	dial := func(addr string) func(context.Context, string, string) (net.Conn, error) {
+		return func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	}
+	h1 := &http.Transport{DialContext: dial(l.h1.addr), MaxResponseHeaderBytes: 1 << 20}
+	h2 := &http.Transport{DialContext: dial(l.h2.addr), Protocols: new(http.Protocols)}
+	h2.Protocols.SetUnencryptedHTTP2(true)
+	l.bases = [...]*http.Transport{h1, h2}
+	t.Cleanup(l.closeIdle)
 	base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
 		if strings.HasPrefix(req.URL.Host, "h2-") {
-			return h2Base.RoundTrip(req)
+			return h2.RoundTrip(req)
 		}
-		return h1Base.RoundTrip(req)
+		return h1.RoundTrip(req)
 	})
-	defer h1Base.CloseIdleConnections()
-	defer h2Base.CloseIdleConnections()
-	tr, err := breakerhttp.New(base, breakerhttp.WithPolicy(breakerhttp.Policy{
-		ConsecutiveFailures: 3, OpenFor: 20 * time.Millisecond, MaxOpenFor: 40 * time.Millisecond, ProbeTimeout: 100 * time.Millisecond, Jitter: 0.5,
-		SlowRatio: 0.9, SlowAfter: 50 * time.Millisecond, Ramp: 10 * time.Millisecond,
-	}))
+	tr, err := breakerhttp.New(base, breakerhttp.WithPolicy(policy))
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := func(i int) string {
-		return fmt.Sprintf("http://%s-%d.test", map[bool]string{true: "h2", false: "h1"}[i%4 == 0], i)
-	}
+	l.tr = tr
+	return l
+}
 
-	var sent, answered atomic.Int64
-	goroutines, heap := runtime.NumGoroutine(), heapSize()
-	end := time.Now().Add(duration)
-	var wg sync.WaitGroup
+func (l *load) closeIdle() {
+	for _, base := range l.bases {
+		base.CloseIdleConnections()
+	}
+}
+
+func (l *load) run(d time.Duration) {
+	end := time.Now().Add(d)
+	var callers sync.WaitGroup
 	for range 100 {
-		wg.Go(func() {
+		callers.Go(func() {
 			for time.Now().Before(end) {
-				sent.Add(1)
-				if torment(tr, name(rand.IntN(hosts))) {
-					answered.Add(1)
+				l.sent.Add(1)
+				if call(l.tr, l.hosts[rand.IntN(len(l.hosts))]) {
+					l.answered.Add(1)
 				}
 			}
 		})
 	}
-	wg.Wait()
+	callers.Wait()
+}
 
-	h1.healthy.Store(true)
-	h2.healthy.Store(true)
-	refused := uint64(0)
-	for i := range hosts {
-		for deadline := time.Now().Add(10 * time.Second); ; {
-			if get(tr, name(i)) {
-				if s, ok := tr.Snapshot(name(i)); !ok || s.State == breakerhttp.StateClosed {
-					break
-				}
+// call sends a request as a caller in a hurry would, and reports whether it was answered to the end.
+func call(rt http.RoundTripper, url string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+rand.IntN(100))*time.Millisecond)
+	defer cancel()
+	if rand.IntN(4) == 0 {
+		defer time.AfterFunc(rand.N(20*time.Millisecond), cancel).Stop()
+	}
+	var body io.Reader
+	if rand.IntN(3) == 0 {
+		body = io.LimitReader(strings.NewReader(strings.Repeat("b", 1000)), int64(rand.IntN(1000))) // no GetBody
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
+	if err != nil {
+		panic(err)
+	}
+	if rand.IntN(5) == 0 {
+		req.Header.Set("Upgrade", "x")
+		req.Header.Set("Connection", "Upgrade")
+	}
+	resp, err := rt.RoundTrip(req)
+	if errors.Is(err, breakerhttp.ErrOpen) {
+		time.Sleep(rand.N(5 * time.Millisecond)) // otherwise nearly all requests would be refused
+	}
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	switch rand.IntN(4) {
+	case 0:
+		return false // closed unread
+	case 1:
+		_, _ = resp.Body.Read(make([]byte, 1))
+		return false
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err == nil
+}
+
+// get reports whether the answer is 200, read to its end.
+func (l *load) get(url string) bool {
+	l.sent.Add(1)
+	resp, err := (&http.Client{Transport: l.tr}).Get(url)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err == nil && resp.StatusCode == http.StatusOK
+}
+
+// wantRecovery heals the servers, and wants each circuit to close.
+func (l *load) wantRecovery(t *testing.T) {
+	t.Helper()
+	l.h1.healthy.Store(true)
+	l.h2.healthy.Store(true)
+	for _, url := range l.hosts {
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			ok := l.get(url)
+			s, _ := l.tr.Snapshot(url)
+			if ok && s.State == breakerhttp.StateClosed {
+				break
 			}
 			if time.Now().After(deadline) {
-				s, _ := tr.Snapshot(name(i))
-				t.Fatalf("%s is healthy, but its circuit does not close: %+v", name(i), s)
+				t.Fatalf("%s is healthy, but its circuit does not close: %+v", url, s)
 			}
-			time.Sleep(5 * time.Millisecond)
 		}
-	}
-	for s := range tr.Snapshots() {
-		if s.InFlight != 0 {
-			t.Errorf("%s: %d in flight, want 0", s.Key, s.InFlight)
-		}
-		refused += s.Totals.Refused
-	}
-	h1Base.CloseIdleConnections()
-	h2Base.CloseIdleConnections()
-	wantGone(t, goroutines, heap)
-	t.Logf("%d requests, %d answered to the end, %d refused; %d transitions kept", sent.Load(), answered.Load(), refused, len(tr.Transitions()))
-	if answered.Load() == 0 || refused == 0 {
-		t.Error("the torture was none")
 	}
 }
 
-// wantGone waits until no more goroutines and memory are in use than before the
-// torture, except for what the circuits need.
+// wantAccounts wants each request to have been counted once, except that the body of a successful
+// one may have failed later, and none to be in flight.
+func (l *load) wantAccounts(t *testing.T) {
+	t.Helper()
+	var sum breakerhttp.Totals
+	for s := range l.tr.Snapshots() {
+		if s.InFlight != 0 {
+			t.Errorf("%s: %d in flight, want 0", s.Key, s.InFlight)
+		}
+		sum.Success += s.Totals.Success
+		sum.Failure += s.Totals.Failure
+		sum.Ignored += s.Totals.Ignored
+		sum.Refused += s.Totals.Refused
+	}
+	sent, counted := l.sent.Load(), sum.Success+sum.Failure+sum.Ignored+sum.Refused
+	if counted < sent || counted > sent+sum.Success {
+		t.Errorf("%d requests were sent, and counted as %+v, which are %d", sent, sum, counted)
+	}
+	t.Logf("%d requests, %d answered to the end, %+v; %d transitions kept", sent, l.answered.Load(), sum, len(l.tr.Transitions()))
+	if sum.Failure == 0 || sum.Ignored == 0 || sum.Refused == 0 {
+		t.Error("the hosts were not hostile, or the callers not in a hurry")
+	}
+}
+
+// wantGone waits until no more goroutines and memory are in use than before, except for what the
+// circuits need.
 func wantGone(t *testing.T, goroutines int, heap uint64) {
 	t.Helper()
 	const kept = 8 << 20
@@ -149,56 +251,6 @@ func heapSize() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
-}
-
-// get reports whether the answer is 200, read to its end.
-func get(tr *breakerhttp.Transport, url string) bool {
-	resp, err := (&http.Client{Transport: tr}).Get(url)
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return err == nil && resp.StatusCode == http.StatusOK
-}
-
-// torment sends a request as a caller in a hurry would, and reports whether it
-// was answered to the end.
-func torment(tr *breakerhttp.Transport, url string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+rand.IntN(100))*time.Millisecond)
-	defer cancel()
-	if rand.IntN(4) == 0 {
-		defer time.AfterFunc(rand.N(20*time.Millisecond), cancel).Stop()
-	}
-	var body io.Reader
-	if rand.IntN(3) == 0 {
-		body = io.LimitReader(strings.NewReader(strings.Repeat("b", 1000)), int64(rand.IntN(1000))) // no GetBody
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
-	if err != nil {
-		panic(err)
-	}
-	if rand.IntN(5) == 0 {
-		req.Header.Set("Upgrade", "x")
-		req.Header.Set("Connection", "Upgrade")
-	}
-	resp, err := tr.RoundTrip(req)
-	if errors.Is(err, breakerhttp.ErrOpen) {
-		time.Sleep(rand.N(5 * time.Millisecond)) // what is refused would outnumber all else
-	}
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	switch rand.IntN(4) {
-	case 0:
-		return false // closed unread
-	case 1:
-		_, _ = resp.Body.Read(make([]byte, 1))
-		return false
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	return err == nil
 }
 
 type roundTripFunc func(*http.Request) (*http.Response, error)
