@@ -10,26 +10,69 @@ import (
 
 // canFailLate reports whether a response has a body that can still fail. That of
 // 101 Switching Protocols is a connection, whose methods a wrapper would hide.
+// An empty body over HTTP/2 is not http.NoBody: only its length shows it.
 func canFailLate(req *http.Request, resp *http.Response) bool {
-	return resp != nil && resp.Body != nil && resp.Body != http.NoBody &&
-		req.Method != http.MethodHead && resp.StatusCode != http.StatusSwitchingProtocols
+	if resp == nil || resp.Body == nil || resp.Body == http.NoBody || resp.ContentLength == 0 ||
+		req != nil && req.Method == http.MethodHead {
+		return false
+	}
+	switch resp.StatusCode {
+	case http.StatusSwitchingProtocols, http.StatusNoContent, http.StatusNotModified:
+		return false
+	}
+	return true
 }
 
 // A responseBody tells the circuit how the body of a successful response ended.
-// The caller may Close it while it is being read.
+// The caller may Close it while it is being read. It is made for each response,
+// so it has no more fields than it needs.
 type responseBody struct {
 	io.ReadCloser
 	host    *host
-	req     *http.Request
+	out     *http.Request // as base got it
+	resp    *http.Response
 	receipt circuit.Receipt
-	sent    *requestBody // nil unless it is watched
+	owed    int64 // bytes still to come; -1 if nothing has come and the length is unknown
 	ended   atomic.Bool
 }
 
-func (b *responseBody) Read(p []byte) (int, error) {
+// An askedBody is one whose end a Classifier of the user's judges.
+type askedBody struct {
+	responseBody
+	attempt Attempt // what is the same as at the headers
+}
+
+// watch returns a body in place of that of a response that was judged a success.
+func (x *exchange) watch() io.ReadCloser {
+	if x.t.classifier == nil {
+		b := &responseBody{}
+		b.init(x)
+		return b
+	}
+	b := &askedBody{attempt: Attempt{Request: x.req, Duration: x.took}}
+	b.init(x)
+	return b
+}
+
+func (b *responseBody) init(x *exchange) {
+	b.ReadCloser, b.resp, b.owed = x.resp.Body, x.resp, max(x.resp.ContentLength, -1)
+	b.host, b.out, b.receipt = x.host, x.out, x.call.Receipt
+}
+
+func (b *responseBody) Read(p []byte) (int, error) { return b.read(p, nil) }
+
+func (b *askedBody) Read(p []byte) (int, error) { return b.read(p, &b.attempt) }
+
+// read reads, and judges the end of the body: by default, or where there is a
+// Classifier, by asking that about the attempt.
+func (b *responseBody) read(p []byte, asked *Attempt) (int, error) {
+	waited := b.owed == 0 || !isOver(b.out.Context())
 	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.owed = max(b.owed-int64(n), 0)
+	}
 	if err != nil && !b.ended.Swap(true) {
-		b.end(err)
+		b.end(err, waited, asked)
 	}
 	return n, err
 }
@@ -38,30 +81,62 @@ func (b *responseBody) Read(p []byte) (int, error) {
 // own doing.
 func (b *responseBody) Close() error {
 	if !b.ended.Swap(true) {
-		b.end(io.EOF)
+		b.host.circuit.Ended(b.receipt)
 	}
 	return b.ReadCloser.Close()
 }
 
-func (b *responseBody) end(err error) {
-	switch {
-	case err == io.EOF: //nolint:errorlint // the io.Reader contract: EOF itself
+// end takes the verdict on a body that has ended by err. The Read that returned
+// err waited for the host if the context was not over before it.
+func (b *responseBody) end(err error, waited bool, asked *Attempt) {
+	eof := err == io.EOF //nolint:errorlint // the io.Reader contract: EOF itself
+	if eof && asked == nil && !b.mayHaveGRPCStatus() {
 		b.host.circuit.Ended(b.receipt)
-	case timedOut(b.req):
-		b.host.failLate(b.req, b.receipt, errorTypeTimeout)
-	case !cancelled(b.req) && !b.sent.failed():
-		b.host.failLate(b.req, b.receipt, errorTypeBody)
+		return
+	}
+	a := Attempt{Request: b.out}
+	if asked != nil {
+		a = *asked
+	}
+	a.Response, a.Ended = b.resp, true
+	a.expired, a.owed, a.bodyFault = !waited, b.owed != 0, b.requestFailed()
+	if !eof {
+		a.Err = err
+	}
+	outcome, errorType := judge(&a)
+	if asked != nil {
+		outcome = b.host.t.classifier(a)
+		if errorType == "" {
+			errorType = errorTypeOther
+		}
+	}
+	switch outcome {
+	case Success:
+		b.host.circuit.Ended(b.receipt)
+	case Failure:
+		b.host.failLate(b.out, b.receipt, circuit.Verdict{
+			Outcome:   circuit.Failure,
+			ErrorType: errorType,
+			Detail:    describe(&a, errorType),
+		})
 	}
 }
 
-func (h *host) failLate(req *http.Request, r circuit.Receipt, errorType string) {
+// mayHaveGRPCStatus reports a response with trailers, or with none of what its
+// header may announce: a body of unknown length that was empty.
+func (b *responseBody) mayHaveGRPCStatus() bool { return len(b.resp.Trailer) != 0 || b.owed < 0 }
+
+// requestFailed reports whether the request's own body failed while that of the
+// response was being read.
+func (b *responseBody) requestFailed() bool {
+	body, ok := b.out.Body.(*requestBody)
+	return ok && body.failed()
+}
+
+func (h *host) failLate(req *http.Request, r circuit.Receipt, v circuit.Verdict) {
 	by := circuit.Cause{Context: req.Context()}
-	v := circuit.Verdict{Outcome: circuit.Failure, ErrorType: errorType, Detail: "response body broken off"}
-	if errorType == errorTypeTimeout {
-		v.Detail = "timeout in the response body"
-	}
 	if !h.circuit.Late(&by, h.t.now(), r, v) {
-		h.series.retire(circuit.Totals{Failures: []circuit.ErrorTotal{{Type: errorType, Count: 1}}})
+		h.series.retire(circuit.Totals{Failures: []circuit.ErrorTotal{{Type: v.ErrorType, Count: 1}}})
 	}
 	h.tell(&by)
 	h.share(&by, true)

@@ -11,7 +11,10 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"reflect"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -29,8 +32,11 @@ func byPath(w http.ResponseWriter, req *http.Request) {
 	switch req.URL.Path {
 	case "/ok":
 		_, _ = io.WriteString(w, "the whole body")
+	case "/empty":
 	case "/204":
 		w.WriteHeader(http.StatusNoContent)
+	case "/304":
+		w.WriteHeader(http.StatusNotModified)
 	case "/503":
 		w.WriteHeader(http.StatusServiceUnavailable)
 	case "/stall":
@@ -149,11 +155,9 @@ func TestBodyEnds(t *testing.T) {
 			}
 			_ = r.Body.Close()
 		}, 5, tally{"failure body": 1}},
-		{"there is none", "/204", func(r *http.Response, _ context.CancelFunc) {
-			if r.Body != http.NoBody { // net/http has another one for HTTP/2
-				_ = r.Body.Close()
-			}
-		}, 0, nil},
+		{"there is none", "/empty", func(*http.Response, context.CancelFunc) {}, 0, nil},
+		{"204", "/204", func(*http.Response, context.CancelFunc) {}, 0, nil},
+		{"304", "/304", func(*http.Response, context.CancelFunc) {}, 0, nil},
 	} {
 		// With a window, a success is counted in another way.
 		for name, ratio := range map[string]float64{"plain": 0, "windowed": 1} {
@@ -197,7 +201,10 @@ func TestOnlyTheBodyIsReplaced(t *testing.T) {
 		{"404", http.MethodPost, http.Response{StatusCode: 404}, true},
 		{"CONNECT", http.MethodConnect, http.Response{StatusCode: 200}, true},
 		{"HEAD", http.MethodHead, http.Response{StatusCode: 200}, false},
-		{"no body", http.MethodGet, http.Response{StatusCode: 204, Body: http.NoBody}, false},
+		{"no body", http.MethodGet, http.Response{StatusCode: 200, Body: http.NoBody}, false},
+		{"204", http.MethodGet, http.Response{StatusCode: 204}, false},
+		{"304", http.MethodGet, http.Response{StatusCode: 304}, false},
+		{"empty, as over HTTP/2", http.MethodGet, http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(""))}, false},
 		{"101", http.MethodGet, http.Response{StatusCode: 101}, false},
 		{"failing status", http.MethodGet, http.Response{StatusCode: 503}, false},
 		{"ignored by the classifier", http.MethodGet, http.Response{StatusCode: 418}, false},
@@ -205,9 +212,9 @@ func TestOnlyTheBodyIsReplaced(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			fromBase := tt.resp
 			fromBase.Header, fromBase.Trailer = http.Header{"A": {"b"}}, http.Header{"C": nil}
-			fromBase.ContentLength, fromBase.TransferEncoding, fromBase.Uncompressed = -1, []string{"chunked"}, true
+			fromBase.TransferEncoding, fromBase.Uncompressed = []string{"chunked"}, true
 			if fromBase.Body == nil {
-				fromBase.Body = io.NopCloser(iotest.ErrReader(errOwn))
+				fromBase.Body, fromBase.ContentLength = io.NopCloser(iotest.ErrReader(errOwn)), -1
 			}
 			before := fromBase
 			option, collect := newTally(t)
@@ -325,7 +332,7 @@ func TestReadEndedByClose(t *testing.T) {
 	body := &pairedBody{make(chan struct{}), make(chan struct{})}
 	option, collect := newTally(t)
 	resp := fetch(t, newTransport(t, roundTripFunc(func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusOK, Body: body}, nil
+		return &http.Response{StatusCode: http.StatusOK, Body: body, ContentLength: -1}, nil
 	}), option), t.Context(), "http://a.test")
 	go func() {
 		defer close(body.read)
@@ -432,6 +439,324 @@ func TestLateFailureInWindow(t *testing.T) {
 	}
 }
 
+// inBody answers as the path says; a caller then waits for the body until a deadline.
+func inBody(w http.ResponseWriter, req *http.Request) {
+	flush := http.NewResponseController(w).Flush
+	switch req.URL.Path {
+	case "/known", "/silent known":
+		w.Header().Set("Content-Length", "100")
+	case "/events", "/silent events":
+		w.Header().Set("Content-Type", "Text/Event-Stream; charset=utf-8")
+	case "/large":
+		w.Header().Set("Content-Length", strconv.Itoa(2*len(large)))
+		_, _ = w.Write(large)
+	}
+	_ = flush()
+	for !strings.HasPrefix(req.URL.Path, "/silent") {
+		_, _ = io.WriteString(w, "data: 1\n\n")
+		_ = flush()
+		if req.URL.Path != "/events" {
+			break
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-req.Context().Done():
+			return
+		}
+	}
+	<-req.Context().Done()
+}
+
+var large = make([]byte, 1<<20)
+
+// TestDeadlineInBody: a deadline that ends a body is the host's fault only if the
+// host owed bytes while the caller waited for them.
+func TestDeadlineInBody(t *testing.T) {
+	const patience = 30 * time.Second
+	atOnce := func(body io.Reader) { _, _ = io.Copy(io.Discard, body) }
+	slowly := func(body io.Reader) {
+		_, _ = io.ReadFull(body, make([]byte, 10))
+		time.Sleep(patience)
+		_, _ = io.Copy(io.Discard, body)
+	}
+	for _, tt := range []struct {
+		name  string
+		path  string
+		read  func(io.Reader)
+		fault bool // of the host
+	}{
+		{"known length, stalled", "/known", atOnce, true},
+		{"known length, nothing came", "/silent known", atOnce, true},
+		{"unknown length, nothing came", "/silent", atOnce, true},
+		{"unknown length, stalled", "/chunks", atOnce, false},
+		{"event stream", "/events", atOnce, false},
+		{"event stream, nothing came", "/silent events", atOnce, false},
+		{"known length, the caller was busy", "/large", slowly, false},
+		{"unknown length, the caller was busy", "/chunks", slowly, false},
+	} {
+		for _, opt := range []struct {
+			name string
+			opts []breakerhttp.Option
+		}{
+			{"default", nil},
+			{"classifier", []breakerhttp.Option{breakerhttp.WithClassifier(breakerhttp.FailureStatus(418))}},
+		} {
+			for _, by := range []string{"context", "Client.Timeout"} {
+				t.Run(tt.name+"/"+opt.name+"/"+by, func(t *testing.T) {
+					eachProtocolOf(t, inBody, func(t *testing.T, srv *pipetest.Server) {
+						option, collect := newTally(t)
+						tr := newTransport(t, srv.Transport, append(opt.opts, option)...)
+						client := &http.Client{Transport: tr}
+						if by == "Client.Timeout" {
+							client.Timeout = patience
+						}
+						for range 20 {
+							ctx, cancel := context.WithTimeout(t.Context(), patience)
+							if by == "Client.Timeout" {
+								ctx = t.Context()
+							}
+							resp, err := client.Do(newRequest(t, ctx, srv.URL+tt.path))
+							if err == nil {
+								tt.read(resp.Body)
+								_ = resp.Body.Close()
+							}
+							cancel()
+						}
+						want := tally{"success": 20}
+						if tt.fault {
+							want = tally{"success": 5, "failure timeout": 5, "refused": 15}
+						}
+						if diff := cmp.Diff(want, collect()); diff != "" {
+							t.Errorf("counted (-want +got):\n%s", diff)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestReadTimeoutInBody: the same holds for a deadline of the base's own.
+func TestReadTimeoutInBody(t *testing.T) {
+	for _, tt := range []struct {
+		name, reply string
+		want        tally
+	}{
+		{"known length", truncated, tally{"success": 1, "failure timeout": 1}},
+		{"unknown length", truncatedChunk, tally{"success": 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			base, url := at(serving(faultserver.ReplyAndStall(tt.reply)), impatient)(t)
+			if diff := cmp.Diff(tt.want, judged(t, base, newRequest(t, t.Context(), url))); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// impatient makes the connections of a base time out on their own.
+func impatient(_ testing.TB, base *http.Transport) {
+	base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err == nil {
+			err = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+		}
+		return conn, err
+	}
+}
+
+// TestClassifierAtTheEnd: what a classifier of the user's says when a body has
+// ended counts in place of the default.
+func TestClassifierAtTheEnd(t *testing.T) {
+	read := func(r *http.Response, _ context.CancelFunc) {
+		for range 2 { // the second time must not matter
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
+	}
+	cancelled := func(r *http.Response, cancel context.CancelFunc) {
+		cancel()
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
+	closed := func(r *http.Response, _ context.CancelFunc) { _ = r.Body.Close() }
+	const notAsked = breakerhttp.Outcome(100)
+	for _, tt := range []struct {
+		name string
+		path string
+		end  func(*http.Response, context.CancelFunc)
+		says breakerhttp.Outcome
+		run  int
+		want string // besides the four failures and the success; "" for nothing
+	}{
+		{"whole, success", "/ok", read, breakerhttp.Success, 0, ""},
+		{"whole, failure", "/ok", read, breakerhttp.Failure, 5, "failure _OTHER"},
+		{"whole, ignored", "/ok", read, breakerhttp.Ignored, 4, ""},
+		{"whole, unknown outcome", "/ok", read, 77, 4, ""},
+		{"broken off, success", "/truncate", read, breakerhttp.Success, 0, ""},
+		{"broken off, failure", "/truncate", read, breakerhttp.Failure, 5, "failure body"},
+		{"broken off, ignored", "/truncate", read, breakerhttp.Ignored, 4, ""},
+		{"deadline, success", "/stall", read, breakerhttp.Success, 0, ""},
+		{"deadline, failure", "/stall", read, breakerhttp.Failure, 5, "failure timeout"},
+		{"cancelled, success", "/stall", cancelled, breakerhttp.Success, 0, ""},
+		{"cancelled, failure", "/stall", cancelled, breakerhttp.Failure, 5, "failure _OTHER"},
+		{"cancelled, ignored", "/stall", cancelled, breakerhttp.Ignored, 4, ""},
+		{"closed early", "/stall", closed, notAsked, 0, ""},
+		{"never ended", "/stall", func(*http.Response, context.CancelFunc) {}, notAsked, 4, ""},
+		{"no body", "/empty", read, notAsked, 0, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			eachProtocol(t, func(t *testing.T, srv *pipetest.Server) {
+				option, collect := newTally(t)
+				asked := 0
+				tr := newTransport(t, srv.Transport, option,
+					breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 6}),
+					breakerhttp.WithClassifier(func(a breakerhttp.Attempt) breakerhttp.Outcome {
+						if !a.Ended {
+							return breakerhttp.DefaultClassifier(a)
+						}
+						asked++
+						return tt.says
+					}))
+				failFourTimes(t, tr, srv.URL)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				resp := fetch(t, tr, ctx, srv.URL+tt.path)
+				defer resp.Body.Close()
+				tt.end(resp, cancel)
+				if want := map[bool]int{true: 1}[tt.says != notAsked]; asked != want {
+					t.Errorf("asked %d times at the end, want %d", asked, want)
+				}
+				wantRun(t, tr, srv.URL, tt.run)
+				want := tally{"success": 1, "failure 503": 4}
+				if tt.want != "" {
+					want[tt.want] = 1
+				}
+				if diff := cmp.Diff(want, collect()); diff != "" {
+					t.Errorf("counted (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestAttemptAtTheEnd: what a classifier is told when a body has ended.
+func TestAttemptAtTheEnd(t *testing.T) {
+	slow := func(w http.ResponseWriter, req *http.Request) {
+		time.Sleep(3 * time.Second)
+		w.Header().Set("Trailer", "Checksum")
+		byPath(w, req)
+		w.Header().Set("Checksum", "abc")
+	}
+	for path, whole := range map[string]bool{"/ok": true, "/truncate": false} {
+		eachProtocolOf(t, slow, func(t *testing.T, srv *pipetest.Server) {
+			var told []breakerhttp.Attempt
+			tr := newTransport(t, srv.Transport, breakerhttp.WithClassifier(func(a breakerhttp.Attempt) breakerhttp.Outcome {
+				if got := a.Response.Trailer.Get("Checksum"); a.Ended && whole && got != "abc" {
+					t.Errorf("got trailer %q, want it complete", got)
+				}
+				told = append(told, a)
+				return breakerhttp.Success
+			}))
+			req := post(t, srv.URL+path, strings.NewReader("x"), 1)
+			resp, err := tr.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			time.Sleep(time.Second)
+			_, err = io.Copy(io.Discard, resp.Body)
+			if (err == nil) != whole || len(told) != 2 {
+				t.Fatalf("%s: got error %v, asked %d times; want twice", path, err, len(told))
+			}
+			for i, a := range told {
+				if a.Request != req || a.Response != resp || a.Duration != 3*time.Second || a.Ended != (i == 1) {
+					t.Errorf("%s: told %+v, want the caller's request and response, 3s, ended: %t", path, a, i == 1)
+				}
+			}
+			if told[0].Err != nil || told[1].Err != err { //nolint:errorlint // the very same is wanted
+				t.Errorf("%s: told %v, then %v; want none, then %v", path, told[0].Err, told[1].Err, err)
+			}
+		})
+	}
+}
+
+// TestEndedByHand: DefaultClassifier answers for attempts that tests make up.
+func TestEndedByHand(t *testing.T) {
+	req, resp := newRequest(t, t.Context(), host), &http.Response{StatusCode: 200}
+	for _, tt := range []struct {
+		name    string
+		attempt breakerhttp.Attempt
+		want    breakerhttp.Outcome
+	}{
+		{"whole", breakerhttp.Attempt{Request: req, Response: resp}, breakerhttp.Success},
+		{"broken off", breakerhttp.Attempt{Request: req, Response: resp, Err: io.ErrUnexpectedEOF}, breakerhttp.Failure},
+		{"no response", breakerhttp.Attempt{}, breakerhttp.Success},
+		{"an error alone", breakerhttp.Attempt{Err: io.ErrUnexpectedEOF}, breakerhttp.Failure},
+		{"out of memory", breakerhttp.Attempt{Request: req, Response: resp, Err: syscall.ENOMEM}, breakerhttp.Ignored},
+	} {
+		tt.attempt.Ended = true
+		if got := breakerhttp.DefaultClassifier(tt.attempt); got != tt.want {
+			t.Errorf("%s: got outcome %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestClassifierPanicsAtTheEnd: the panic goes to the caller who reads, and the
+// body has ended all the same.
+func TestClassifierPanicsAtTheEnd(t *testing.T) {
+	srv := pipetest.NewServer(t, http.HandlerFunc(byPath))
+	option, collect := newTally(t)
+	tr := newTransport(t, srv.Transport, option, breakerhttp.WithClassifier(func(a breakerhttp.Attempt) breakerhttp.Outcome {
+		if a.Ended {
+			panic("classifier")
+		}
+		return breakerhttp.Success
+	}))
+	resp := fetch(t, tr, t.Context(), srv.URL+"/truncate")
+	defer resp.Body.Close()
+	func() {
+		defer func() {
+			if got := recover(); got != "classifier" {
+				t.Errorf("recovered %v, want the classifier's panic", got)
+			}
+		}()
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}()
+	if _, err := resp.Body.Read(make([]byte, 1)); err == nil {
+		t.Error("the next Read does not fail as the body does")
+	}
+	if diff := cmp.Diff(tally{"success": 1}, collect()); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+}
+
+// TestWatchedBodyCosts: one small allocation, and none where there is no body.
+func TestWatchedBodyCosts(t *testing.T) {
+	if size := breakerhttp.ResponseBodySize; strconv.IntSize == 64 && size > 80 {
+		t.Errorf("a watched body takes %d bytes, want 80 or less", size)
+	}
+	if raceEnabled {
+		t.Skip("allocations are not what they are without the race detector")
+	}
+	body := io.NopCloser(strings.NewReader(""))
+	resp := &http.Response{StatusCode: 200}
+	tr := newTransport(t, roundTripFunc(func(*http.Request) (*http.Response, error) {
+		resp.Body = body
+		return resp, nil
+	}))
+	for length, want := range map[int64]float64{0: 0, -1: 1, 10: 1} {
+		resp.ContentLength = length
+		req := newRequest(t, t.Context(), host)
+		got := testing.AllocsPerRun(1000, func() {
+			resp, _ := tr.RoundTrip(req)
+			_, _ = resp.Body.Read(nil)
+			_ = resp.Body.Close()
+		})
+		if got != want {
+			t.Errorf("length %d: %v allocations, want %v", length, got, want)
+		}
+	}
+}
+
 // TestClientTimeoutInBody: a host that stalls in the middle is as guilty.
 func TestClientTimeoutInBody(t *testing.T) {
 	const n = 1000
@@ -456,6 +781,7 @@ func TestClientTimeoutInBody(t *testing.T) {
 
 // hangInBody begins a body and does not end it.
 func hangInBody(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Content-Length", "10")
 	_, _ = io.WriteString(w, "part")
 	_ = http.NewResponseController(w).Flush()
 	<-req.Context().Done()

@@ -22,19 +22,34 @@ const (
 	Failure
 )
 
-// An Attempt is one call of the base RoundTripper.
+// An Attempt is one call of the base RoundTripper, as it is judged: when the
+// response headers or an error have come, and where those were a success, once
+// more when the response body has ended.
 type Attempt struct {
 	Request  *http.Request
-	Response *http.Response // nil if Err is not nil; the body must not be read
+	Response *http.Response // nil if Err is not nil and Ended is false; the body must not be read
 	Err      error
 	Duration time.Duration // until response headers or Err
 
-	expired   bool // the context had ended before the call
+	// Ended says that the body of a Response that was judged Success has been read
+	// to its end. Err is the error that ended it, or nil after io.EOF, and
+	// Response.Trailer is complete.
+	Ended bool
+
+	expired   bool // the context had ended before the host was asked, or the end of the body was
+	owed      bool // Ended: bytes were still to come, or the length is unknown and none has come
 	bodyFault bool // the request's own body failed
 }
 
-// A Classifier judges an Attempt. It is called before RoundTrip returns, without
-// a lock, and concurrently. Any other value than the three counts as Ignored.
+// A Classifier judges an Attempt. It is called without a lock, and concurrently.
+// Any other value than the three counts as Ignored.
+//
+// It is called before RoundTrip returns. If it answers Success for a response
+// that has a body, it is called again, with Attempt.Ended set, by the Read that
+// ends the body. That call decides what the end of the body says about the
+// upstream: Success ends a run of failures, Failure counts as a late failure, and
+// Ignored changes nothing. A caller who closes the body before its end has it end
+// well, and the Classifier is not called again.
 type Classifier func(Attempt) Outcome
 
 // The error.type of failures, besides status codes.
@@ -77,6 +92,8 @@ func FailureStatus(codes ...int) Classifier {
 // one.
 func judge(a *Attempt) (Outcome, string) {
 	switch {
+	case a.Ended:
+		return judgeEnd(a)
 	case a.Err != nil:
 		return blame(a)
 	case a.Response == nil:
@@ -84,7 +101,7 @@ func judge(a *Attempt) (Outcome, string) {
 	case a.Response.StatusCode >= 500:
 		return Failure, strconv.Itoa(a.Response.StatusCode)
 	}
-	return Success, ""
+	return judgeGRPC(a.Response, !canFailLate(a.Request, a.Response))
 }
 
 // blame finds out whose fault an error is: by the context and the clock first,
@@ -101,7 +118,7 @@ func blame(a *Attempt) (Outcome, string) {
 	case cancelled(a.Request), a.bodyFault, malformed(a.Request, err), shortage(err):
 		return Ignored, ""
 	}
-	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+	if isTimeout(err) {
 		return Failure, errorTypeTimeout
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
@@ -121,9 +138,40 @@ func blame(a *Attempt) (Outcome, string) {
 	return Failure, errorTypeConnection
 }
 
+// judgeEnd judges how the body of a response ended. A deadline that ends it is the
+// host's fault only if the host owed bytes: an event stream never does.
+func judgeEnd(a *Attempt) (Outcome, string) {
+	switch {
+	case a.Err == nil && a.Response != nil:
+		return judgeGRPC(a.Response, a.owed)
+	case a.Err == nil:
+		return Success, "" // made by hand
+	case a.expired:
+		return Ignored, ""
+	case timedOut(a.Request), isTimeout(a.Err):
+		if !a.owed || hasMediaType(a.Response, "text/event-stream") {
+			return Ignored, ""
+		}
+		return Failure, errorTypeTimeout
+	case cancelled(a.Request), a.bodyFault, shortage(a.Err):
+		return Ignored, ""
+	}
+	return Failure, errorTypeBody
+}
+
+// isOver reports whether a context has ended, or its deadline has passed: its
+// timer may be late.
+func isOver(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) <= 0
+}
+
 // timedOut reports whether the request's deadline has passed. The context alone
-// does not tell: the timer of http.Client.Timeout may cancel it first, and a
-// context made by hand may have a deadline as its cause.
+// does not tell: the timer of http.Client.Timeout may cancel it first. Nor does
+// its cause: errgroup passes the timeout of one request on to all others.
 func timedOut(req *http.Request) bool {
 	if req == nil {
 		return false
@@ -132,7 +180,7 @@ func timedOut(req *http.Request) bool {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		return true
 	}
-	return errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(context.Cause(ctx), context.DeadlineExceeded)
+	return errors.Is(ctx.Err(), context.DeadlineExceeded)
 }
 
 // cancelled reports whether the caller has given the request up.
@@ -149,6 +197,11 @@ func cancelled(req *http.Request) bool {
 	default:
 		return false
 	}
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
 }
 
 // isTLS reports whether the peers did not agree on TLS, or on who they are.
@@ -180,7 +233,9 @@ func shortage(err error) bool {
 // the request has brought: that may hold secrets.
 func describe(a *Attempt, errorType string) string {
 	switch errno, ok := errors.AsType[syscall.Errno](a.Err); {
-	case a.Response != nil:
+	case a.Ended:
+		return describeEnd(errorType)
+	case a.Response != nil && errorType == strconv.Itoa(a.Response.StatusCode):
 		return describeStatus(a.Response.StatusCode)
 	case ok:
 		return errno.Error()
@@ -192,6 +247,18 @@ func describe(a *Attempt, errorType string) string {
 		return "connection broken"
 	case errorType == errorTypeOther:
 		return "error"
+	}
+	return errorType
+}
+
+func describeEnd(errorType string) string {
+	switch errorType {
+	case errorTypeTimeout:
+		return "timeout in the response body"
+	case errorTypeBody:
+		return "response body broken off"
+	case errorTypeOther:
+		return "response body"
 	}
 	return errorType
 }

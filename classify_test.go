@@ -435,7 +435,7 @@ func TestContextFirst(t *testing.T) {
 			ctx, cancelChild := cancelled(during, nil)(ctx)
 			return ctx, func() { cancelChild(); cancel() }
 		}, context.Canceled, tally{"ignored": 1}},
-		{"a deadline is the cause", cancelled(during, fmt.Errorf("gave up: %w", context.DeadlineExceeded)), errOwn, tally{"failure timeout": 1}},
+		{"a deadline is the cause", cancelled(during, fmt.Errorf("gave up: %w", context.DeadlineExceeded)), errOwn, tally{"ignored": 1}},
 		{"a deadline was the cause", cancelled(before, context.DeadlineExceeded), errRefused, tally{"ignored": 1}},
 		{"context.Canceled without a cause in the context", background, context.Canceled, tally{"failure connection": 1}},
 		{"inner refusal, deadline passes", deadline(during), refusal, tally{"ignored": 1}},

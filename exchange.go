@@ -19,7 +19,9 @@ type exchange struct {
 	resp *http.Response
 	err  error
 
-	began    time.Duration // only if the classifier is the user's
+	began    time.Duration // only if the classifier is the user's, as the next
+	took     time.Duration // until base returned
+	out      *http.Request // as base gets it
 	body     *requestBody  // nil unless it is watched
 	expired  bool          // the context had ended before base was called
 	admitted bool
@@ -104,19 +106,15 @@ func (x *exchange) refuse(refusal *OpenError) (*http.Response, error) {
 
 // send calls base, once.
 func (x *exchange) send() {
-	ctx := x.req.Context()
-	x.expired = ctx.Err() != nil
-	if deadline, ok := ctx.Deadline(); ok && !x.expired {
-		x.expired = time.Until(deadline) <= 0
-	}
+	x.expired = isOver(x.req.Context())
 	if x.t.classifier != nil {
 		x.began = x.t.now()
 	}
-	req, body := watchRequestBody(x.req)
-	x.body, x.sent = body, true
-	x.resp, x.err = x.t.base.RoundTrip(req)
+	x.out, x.body = watchRequestBody(x.req)
+	x.sent = true
+	x.resp, x.err = x.t.base.RoundTrip(x.out)
 	x.answered = true
-	if body != nil && x.resp != nil && x.resp.Request == req {
+	if x.body != nil && x.resp != nil && x.resp.Request == x.out {
 		x.resp.Request = x.req
 	}
 }
@@ -126,23 +124,25 @@ func (x *exchange) send() {
 func (x *exchange) report() {
 	watched := canFailLate(x.req, x.resp)
 	c := &x.host.circuit
-	if !x.good() || !c.Succeed(&x.call, !watched) && !c.SucceedAt(&x.call, x.t.now(), !watched) {
+	if !x.good(watched) || !c.Succeed(&x.call, !watched) && !c.SucceedAt(&x.call, x.t.now(), !watched) {
 		watched = x.reportVerdict(watched) && watched
 	}
 	if watched {
-		x.resp.Body = &responseBody{ReadCloser: x.resp.Body, host: x.host, req: x.req, receipt: x.call.Receipt, sent: x.body}
+		x.resp.Body = x.watch()
 	}
 }
 
-// good reports a success that needs no further judgement.
-func (x *exchange) good() bool {
-	return x.t.classifier == nil && x.err == nil && x.resp != nil && x.resp.StatusCode < 500
+// good reports a success that needs no further judgement. A response without a
+// body may have its gRPC status in the header.
+func (x *exchange) good(watched bool) bool {
+	return x.t.classifier == nil && x.err == nil && x.resp != nil && x.resp.StatusCode < 500 &&
+		(watched || len(x.resp.Header[grpcStatusHeader]) == 0)
 }
 
 // reportVerdict returns false if the response is not to be judged again.
 func (x *exchange) reportVerdict(watched bool) bool {
 	v := circuit.Verdict{Outcome: circuit.Success}
-	if !x.good() {
+	if !x.good(watched) {
 		v = x.judge()
 	}
 	v.Whole = !watched
@@ -161,7 +161,8 @@ func (x *exchange) judge() circuit.Verdict {
 	}
 	outcome, errorType := judge(&a)
 	if x.t.classifier != nil {
-		a.Duration = x.t.now() - x.began
+		x.took = x.t.now() - x.began
+		a.Duration = x.took
 		outcome = x.t.classifier(a)
 		if outcome == Failure && errorType == "" {
 			errorType = otherErrorType(&a)

@@ -1,6 +1,11 @@
 package breakerhttp
 
-import "net/url"
+import (
+	"net/url"
+	"unsafe"
+)
+
+const ResponseBodySize = unsafe.Sizeof(responseBody{})
 
 var (
 	AddressOf     = addressOf

@@ -34,10 +34,16 @@ import (
 // eachProtocol runs f in a bubble, with a server that answers byPath.
 func eachProtocol(t *testing.T, f func(t *testing.T, srv *pipetest.Server)) {
 	t.Helper()
+	eachProtocolOf(t, byPath, f)
+}
+
+// eachProtocolOf runs f in a bubble, with a server of handler.
+func eachProtocolOf(t *testing.T, handler http.HandlerFunc, f func(t *testing.T, srv *pipetest.Server)) {
+	t.Helper()
 	for _, name := range []string{"HTTP/1.1", "HTTP/2"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := pipetest.NewServer(t, http.HandlerFunc(byPath))
+				srv := pipetest.NewServer(t, handler)
 				if name == "HTTP/2" {
 					srv.UseHTTP2()
 				}

@@ -177,7 +177,7 @@ func TestMetricAddresses(t *testing.T) {
 func TestLateFailureMetrics(t *testing.T) {
 	tr, reader := newMetered(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
 		body := io.MultiReader(strings.NewReader("half"), errorReader{errors.New("cut")})
-		return &http.Response{StatusCode: 200, Body: io.NopCloser(body), Request: req}, nil
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(body), ContentLength: -1, Request: req}, nil
 	}))
 	for range 6 { // the fifth opens
 		_, _ = get(tr, "http://a.test/")
@@ -702,7 +702,7 @@ func TestEvictedSeries(t *testing.T) {
 // TestLateFailureOfEvictedCircuit: it is not lost.
 func TestLateFailureOfEvictedCircuit(t *testing.T) {
 	tr, reader := newMetered(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: 200, Body: io.NopCloser(errorReader{errors.New("cut")}), Request: req}, nil
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(errorReader{errors.New("cut")}), ContentLength: -1, Request: req}, nil
 	}), breakerhttp.WithMaxCircuits(1))
 	send := func(url string) *http.Response {
 		req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
@@ -913,7 +913,7 @@ func (m *metricsModel) send(ctx context.Context, host, path string) {
 func lateByPath(req *http.Request) (*http.Response, error) {
 	resp, err := respondByPath()(req)
 	if err == nil {
-		resp.Body = io.NopCloser(errorReader{io.ErrUnexpectedEOF})
+		resp.Body, resp.ContentLength = io.NopCloser(errorReader{io.ErrUnexpectedEOF}), -1
 	}
 	return resp, err
 }

@@ -281,7 +281,7 @@ func TestLateFailureReads(t *testing.T) {
 		f := newFleet(t, 0)
 		f.add(roundTripFunc(func(req *http.Request) (*http.Response, error) {
 			resp, err := f.RoundTrip(req)
-			resp.Body = io.NopCloser(iotest.ErrReader(errors.New("reset")))
+			resp.Body, resp.ContentLength = io.NopCloser(iotest.ErrReader(errors.New("reset"))), -1
 			return resp, err
 		}))
 		f.run(2 * time.Second) // each failure within a second of a read leaves the next to the second's end

@@ -2,8 +2,9 @@ package contract
 
 // Rules that are not in the Transport yet.
 const (
-	hasCauses     = false // a cause of DeadlineExceeded is a cancellation
-	hasDeadlines  = false // a deadline in a body, and in the request's body
+	hasCauses     = true  // a cause of DeadlineExceeded is a cancellation
+	hasDeadlines  = true  // a deadline in a response's body
+	hasUploads    = false // a deadline in the request's body
 	hasMemory     = false // growth
 	hasOnce       = false // what breaks together counts once
 	hasLeftAlone  = false // open circuits go

@@ -244,7 +244,7 @@ func (x *exchange) verdictOn(r reply, now time.Duration) verdict {
 		return v
 	case errors.Is(x.gaveErr, breakerhttp.ErrOpen) || x.expired:
 		return ignored
-	case hasDeadlines && x.starved:
+	case hasUploads && x.starved:
 		return ignored
 	case now >= x.deadline || !hasCauses && errors.Is(context.Cause(x.req.Context()), context.DeadlineExceeded):
 		return failure

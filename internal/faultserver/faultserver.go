@@ -132,6 +132,14 @@ func ReplyAndReset(raw string, proceed <-chan struct{}) Fault {
 	}
 }
 
+// ReplyAndStall answers with raw, and then no more.
+func ReplyAndStall(raw string) Fault {
+	return func(conn net.Conn) {
+		Reply(raw)(conn)
+		Stall(conn)
+	}
+}
+
 // readRequest reads all of a request: to close a connection with data unread
 // would reset it.
 func readRequest(conn net.Conn) {
