@@ -56,10 +56,17 @@ func parse(args []string, out io.Writer) (options, error) {
 }
 
 // run is the program, on a network.
-func run(ctx context.Context, n network, args []string, out io.Writer) error {
+func run(ctx context.Context, n network, args []string, out io.Writer) (err error) {
 	o, err := parse(args, out)
 	if err != nil {
 		return err
+	}
+	var svg *os.File
+	if o.svg != "" {
+		if svg, err = os.Create(o.svg); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, svg.Close()) }()
 	}
 	ctx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
@@ -90,8 +97,8 @@ func run(ctx context.Context, n network, args []string, out io.Writer) error {
 		interrupt() // also if the terminal is gone
 	}
 	<-done
-	if o.svg != "" && err == nil && played == nil {
-		err = s.draw(o.svg)
+	if svg != nil {
+		err = errors.Join(err, s.draw(svg))
 	}
 	return errors.Join(err, played)
 }

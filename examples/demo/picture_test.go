@@ -47,7 +47,7 @@ func TestPictureAlways(t *testing.T) {
 					t.Error(err)
 				}
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(50 * time.Millisecond):
 				s.picture(80)
 			}
 		}

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"html"
-	"os"
+	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -35,9 +35,9 @@ text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mon
 `
 )
 
-// draw writes the picture into a file, as a terminal shows it, in colours for
-// light and for dark pages.
-func (s *show) draw(file string) error {
+// draw writes the picture as a terminal shows it, in colours for light and for
+// dark pages.
+func (s *show) draw(out io.Writer) error {
 	lines := uv.NewStyledString(s.picture(svgWidth)).Lines(ansi.GraphemeWidth)
 	width, height := svgWidth*cellWidth+2*svgMargin, len(lines)*cellHeight+2*svgMargin
 	var svg strings.Builder
@@ -50,7 +50,8 @@ func (s *show) draw(file string) error {
 		}
 	}
 	svg.WriteString("</svg>\n")
-	return os.WriteFile(file, []byte(svg.String()), 0o644)
+	_, err := io.WriteString(out, svg.String())
+	return err
 }
 
 // like reports whether two cells can be drawn as one.

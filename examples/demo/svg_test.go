@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/xml"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,15 +12,11 @@ import (
 func TestDraw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := played(t)
-		file := filepath.Join(t.TempDir(), "demo.svg")
-		if err := s.draw(file); err != nil {
+		var svg strings.Builder
+		if err := s.draw(&svg); err != nil {
 			t.Fatal(err)
 		}
-		svg, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for d := xml.NewDecoder(bytes.NewReader(svg)); ; {
+		for d := xml.NewDecoder(strings.NewReader(svg.String())); ; {
 			if _, err := d.Token(); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
@@ -34,12 +27,12 @@ func TestDraw(t *testing.T) {
 			`<text class="plain bold" x="20" y="122" textLength="72">orders   </text>`,
 			`<rect class="green faint"`, "Spared failing servers", "prefers-color-scheme: dark",
 		} {
-			if !strings.Contains(string(svg), want) {
+			if !strings.Contains(svg.String(), want) {
 				t.Errorf("the picture lacks %q", want)
 			}
 		}
 		if t.Failed() {
-			t.Logf("%s", svg)
+			t.Log(svg.String())
 		}
 	})
 }

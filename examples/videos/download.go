@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/schollz/progressbar/v3"
+
 	"github.com/breakerhttp/breakerhttp"
 )
 
@@ -48,22 +50,22 @@ func (c *idleConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// A download takes one video from whichever of its mirrors can be had.
+// A download takes one video from its mirrors, one after the other.
 type download struct {
 	client  *http.Client
 	mirrors []string
 	out     io.Writer
-	shown   progress
+	notes   io.Writer
+	bar     *progressbar.ProgressBar
 	got     int64 // bytes so far
-	size    int64 // in all; 0 while it is unknown
 	etag    string
 }
 
-// errGivenUp is returned when no mirror helps any more.
+// errGivenUp is returned when all mirrors have failed.
 var errGivenUp = errors.New("no mirror has the rest")
 
-// run downloads the video. A stream that breaks off is taken up where it ended;
-// from the same mirror, until its circuit opens, then from the next.
+// run downloads the video. A stream that breaks off is resumed where it ended,
+// from the same mirror until its circuit opens, then from the next.
 func (d *download) run(ctx context.Context) error {
 	for _, mirror := range d.mirrors {
 		for tries := 0; tries < 10; tries++ {
@@ -75,9 +77,9 @@ func (d *download) run(ctx context.Context) error {
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case errors.Is(err, breakerhttp.ErrOpen):
-				d.shown.note("%s is refused: on to the next mirror", mirror)
+				d.note("%s is refused: on to the next mirror", mirror)
 			default:
-				d.shown.note("%s broke off after %d bytes: %v", mirror, d.got-before, err)
+				d.note("%s broke off after %d bytes: %v", mirror, d.got-before, err)
 				continue
 			}
 			break
@@ -113,7 +115,7 @@ func (d *download) resume(ctx context.Context, mirror string) error {
 func (d *download) accept(resp *http.Response) error {
 	switch {
 	case resp.StatusCode == http.StatusOK && d.got == 0:
-		d.size = max(0, resp.ContentLength)
+		d.bar.ChangeMax64(resp.ContentLength)
 		d.etag = resp.Header.Get("ETag")
 	case resp.StatusCode == http.StatusPartialContent:
 		first, _, _ := strings.Cut(strings.TrimPrefix(resp.Header.Get("Content-Range"), "bytes "), "-")
@@ -132,6 +134,11 @@ func (d *download) accept(resp *http.Response) error {
 // Write counts what has come.
 func (d *download) Write(p []byte) (int, error) {
 	d.got += int64(len(p))
-	d.shown.update(d.got, d.size)
-	return len(p), nil
+	return len(p), d.bar.Add(len(p))
+}
+
+// note writes a line in place of the bar, which comes again under it.
+func (d *download) note(format string, args ...any) {
+	_ = d.bar.Clear()
+	_, _ = fmt.Fprintf(d.notes, format+"\n", args...)
 }

@@ -1,6 +1,6 @@
-// Videos downloads a large file from mirrors of which the first breaks every
-// stream off, after a 200 OK. That opens its circuit; the download goes on from
-// the next mirror where it had ended.
+// Videos downloads a large file from two mirrors. The first breaks every stream
+// off after a 200 OK. That opens its circuit, and the download goes on from the
+// second mirror where it had ended.
 package main
 
 import (
@@ -15,6 +15,9 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 )
 
 func main() {
@@ -33,8 +36,8 @@ func run(ctx context.Context, out io.Writer, size int64, idle time.Duration) err
 	video := bytes.Repeat([]byte("moving pictures "), int(size/16))
 	broken := httptest.NewServer(mirror{video: video, breaks: len(video) / 10})
 	defer broken.Close()
-	well := httptest.NewServer(mirror{video: video})
-	defer well.Close()
+	healthy := httptest.NewServer(mirror{video: video})
+	defer healthy.Close()
 
 	client, err := newClient(idle, 120*time.Second)
 	if err != nil {
@@ -44,29 +47,32 @@ func run(ctx context.Context, out io.Writer, size int64, idle time.Duration) err
 	hash := sha256.New()
 	d := &download{
 		client:  client,
-		mirrors: []string{broken.URL, well.URL},
+		mirrors: []string{broken.URL, healthy.URL},
 		out:     hash,
-		shown:   progress{out: out, terminal: isTerminal(out)},
+		notes:   out,
+		bar: progressbar.NewOptions64(-1,
+			progressbar.OptionSetWriter(out),
+			progressbar.OptionSetVisibility(isTerminal(out)),
+			progressbar.OptionShowBytes(true),
+			progressbar.OptionSetWidth(40),
+			progressbar.OptionThrottle(50*time.Millisecond),
+			progressbar.OptionOnCompletion(func() { fmt.Fprintln(out) })),
 	}
 	if err := d.run(ctx); err != nil {
 		return err
 	}
 	whole := [sha256.Size]byte(hash.Sum(nil)) == sha256.Sum256(video)
-	fmt.Fprintf(out, "%d bytes, and they are the right ones: %t\n", d.got, whole)
+	fmt.Fprintf(out, "Got %d bytes. They are the right ones: %t.\n", d.got, whole)
 
 	if _, err := client.Get(broken.URL); err != nil {
-		fmt.Fprintln(out, "The next download does not even ask the first mirror:", err)
+		fmt.Fprintln(out, "The next download sends the first mirror nothing:", err)
 	}
 	return nil
 }
 
 func isTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // A mirror stands in for one on the internet. It breaks streams off, if it does.
