@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/breakerhttp/breakerhttp/internal/servertest"
+	"github.com/breakerhttp/breakerhttp/store"
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 )
 
@@ -99,6 +104,275 @@ func TestBlackHole(t *testing.T) {
 				}
 				return nil
 			})
+		})
+	}
+}
+
+// A server that refuses to write fails the swap, answers the reads, and has written nothing.
+func TestWritesRefused(t *testing.T) {
+	config := func(name, value string) func(*testing.T, *redis.Client) error {
+		return func(t *testing.T, c *redis.Client) error { return c.ConfigSet(t.Context(), name, value).Err() }
+	}
+	for code, test := range map[string]struct {
+		args   []string
+		refuse func(*testing.T, *redis.Client) error
+	}{
+		"OOM":        {refuse: config("maxmemory", "1")},
+		"NOREPLICAS": {refuse: config("min-replicas-to-write", "1")},
+		"READONLY": {refuse: func(t *testing.T, c *redis.Client) error {
+			return c.SlaveOf(t.Context(), "127.0.0.1", "1").Err()
+		}},
+		"ERR The user executing the script can't run this command": {refuse: func(t *testing.T, c *redis.Client) error {
+			return c.Do(t.Context(), "acl", "setuser", "default", "-hset").Err()
+		}},
+		"MISCONF": {[]string{"--save", "3600 1000"}, func(t *testing.T, c *redis.Client) error {
+			dir, err := c.ConfigGet(t.Context(), "dir").Result()
+			if err == nil {
+				err = os.RemoveAll(dir["dir"]) // and so the server cannot save
+			}
+			if err != nil {
+				return err
+			}
+			_ = c.BgSave(t.Context()).Err()
+			servertest.Eventually(t, "the server to fail to save", func() error {
+				info, err := c.Info(t.Context(), "persistence").Result()
+				if err == nil && !strings.Contains(info, "rdb_last_bgsave_status:err") {
+					err = errors.New(info)
+				}
+				return err
+			})
+			return nil
+		}},
+	} {
+		t.Run(code, func(t *testing.T) {
+			server := servertest.Redis(t, test.args...)
+			client := connect(t, &redis.Options{Addr: server.Addr})
+			s := redisstore.New(client)
+			before := swap(t, s, "key", 0, "before", time.Hour)
+			if err := test.refuse(t, client); err != nil {
+				t.Fatal(err)
+			}
+			if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", before.Version, []byte("after"), time.Hour); err == nil || !strings.Contains(err.Error(), code) || swapped {
+				t.Errorf("CompareAndSwap = %v, swapped %v, error %v, want %s", cur, swapped, err, code)
+			}
+			if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", 0, []byte("after"), time.Hour); err != nil || swapped || cur.Version != before.Version {
+				t.Errorf("CompareAndSwap of a stale version = %v, swapped %v, error %v, want it to lose", cur, swapped, err)
+			}
+			if got := load(t, s, "key"); string(got.Value) != "before" || got.Version != before.Version {
+				t.Errorf("Load = %v, want what was there before", got)
+			}
+		})
+	}
+}
+
+// A server that is loading its data, or is none at all, fails as a whole, also for one key.
+func TestServerFails(t *testing.T) {
+	for _, answer := range []string{"-LOADING Redis is loading the dataset in memory", "-MASTERDOWN Link with MASTER is down", "-BUSY a script runs", "+OK", ":1", "*0"} {
+		t.Run(answer, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go serve(conn, func([]string) string { return answer + "\r\n" })
+				}
+			}()
+			s := redisstore.New(connect(t, &redis.Options{Addr: l.Addr().String(), Protocol: 2, DisableIdentity: true}))
+			if items, err := s.Load(t.Context(), []string{"key"}); err == nil {
+				t.Errorf("Load = %v, want an error", items)
+			}
+			if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", 0, nil, time.Hour); err == nil {
+				t.Errorf("CompareAndSwap = %v, swapped %v, want an error", cur, swapped)
+			}
+		})
+	}
+}
+
+// One server of three is dead, or silent: its keys have errors, and in time. The other keys are read
+// and written as ever.
+func TestOneOfThreeServersDown(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3)
+	client := c.connect(t, &redis.ClusterOptions{})
+	s := redisstore.New(client)
+	down := c.addrs[1]
+	var dead, living []string
+	for i := 0; len(dead) < 10 || len(living) < 50; i++ {
+		key := fmt.Sprintf("checkout/https://host%d.example.com", i)
+		node, err := client.MasterForKey(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if node.Options().Addr == down {
+			dead = append(dead, key)
+		} else {
+			living = append(living, key)
+		}
+	}
+	dead, living = dead[:10], living[:50]
+	mixed := slices.Concat(dead[:5], living, dead[5:])
+	versions := map[string]uint64{}
+	for _, key := range mixed {
+		versions[key] = swap(t, s, key, 0, "before", time.Hour).Version
+	}
+
+	const patience = time.Second
+	check := func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		items, err := s.Load(ctx, mixed)
+		if err != nil {
+			t.Fatalf("Load: %v, want the items of the living servers", err)
+		}
+		for i, key := range mixed {
+			if isDead := slices.Contains(dead, key); isDead != (items[i].Err != nil) || !isDead && items[i].Version != versions[key] {
+				t.Errorf("Load(%q) = %v, dead %v, version %d before", key, items[i], isDead, versions[key])
+			}
+		}
+		for _, key := range living {
+			versions[key] = swap(t, s, key, versions[key], "after", time.Hour).Version
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if items, err := s.Load(ctx, dead[:1]); err != nil || items[0].Err == nil {
+			t.Errorf("Load of one dead key = %v, error %v, want an error of the item", items, err)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if cur, swapped, err := s.CompareAndSwap(ctx, dead[0], versions[dead[0]], nil, time.Hour); err != nil || swapped || cur.Err == nil {
+			t.Errorf("CompareAndSwap of a dead key = %v, swapped %v, error %v, want an error of the item", cur, swapped, err)
+		}
+		// Whoever cancels gets the context's error, and at once.
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		if err := servertest.Within(t, 50*time.Millisecond+prompt, "Load", func() error {
+			_, err := s.Load(ctx, mixed)
+			return err
+		}); !errors.Is(err, context.Canceled) {
+			t.Errorf("Load, cancelled: error %v, want %v", err, context.Canceled)
+		}
+	}
+	t.Run("silent", func(t *testing.T) {
+		if err := c.nodes[down].ClientPause(t.Context(), time.Minute).Err(); err != nil {
+			t.Fatal(err)
+		}
+		check(t)
+	})
+	t.Run("dead", func(t *testing.T) {
+		c.servers[down].Kill()
+		check(t)
+	})
+	t.Run("hints of the living", func(t *testing.T) {
+		hinted := make(chan struct{})
+		stop := sync.OnceFunc(func() { close(hinted) })
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			for ctx.Err() == nil {
+				_ = s.Watch(ctx, func(string) { stop() })
+			}
+		}()
+		servertest.Eventually(t, "a hint", func() error {
+			versions[living[0]] = swap(t, s, living[0], versions[living[0]], "after", time.Hour).Version
+			select {
+			case <-hinted:
+				return nil
+			case <-time.After(10 * time.Millisecond):
+				return errors.New("none")
+			}
+		})
+	})
+	t.Run("found dead by the others", func(t *testing.T) {
+		servertest.Eventually(t, "the cluster to notice", func() error {
+			info, err := c.nodes[c.addrs[0]].ClusterInfo(t.Context()).Result()
+			if err == nil && strings.Contains(info, "cluster_slots_fail:0") {
+				err = errors.New(info)
+			}
+			return err
+		})
+		check(t)
+	})
+	t.Run("unknown from the start", func(t *testing.T) {
+		s = redisstore.New(c.connect(t, &redis.ClusterOptions{DialerRetries: 1}))
+		check(t)
+	})
+}
+
+// A replica takes over, with the latest record, whose version is ahead of its clock, or with nothing.
+func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		lag bool
+	}{
+		"with its records": {lag: false},
+		"empty":            {lag: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			master := servertest.Redis(t)
+			host, port, _ := net.SplitHostPort(master.Addr)
+			replica := connect(t, &redis.Options{Addr: servertest.Redis(t, "--replicaof", host+" "+port, "--replica-read-only", "no").Addr})
+			servertest.Eventually(t, "the replica to follow", func() error {
+				info, err := replica.Info(t.Context(), "replication").Result()
+				if err == nil && !strings.Contains(info, "master_link_status:up") {
+					err = errors.New(info)
+				}
+				return err
+			})
+			sentinel := servertest.Sentinel(t, master.Addr)
+			client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "primary", SentinelAddrs: []string{sentinel.Addr}, DialerRetries: 1})
+			t.Cleanup(func() { client.Close() })
+			s := redisstore.New(client)
+
+			before := swap(t, s, "key", 0, "before", time.Hour)
+			ahead := before.Version + uint64(time.Hour.Milliseconds())
+			if err := client.HSet(t.Context(), "key", "version", ahead).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if err := client.Wait(t.Context(), 1, 10*time.Second).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if test.lag {
+				if err := replica.FlushAll(t.Context()).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			master.Kill()
+			var got store.Item
+			servertest.Eventually(t, "the replica to take over", func() error {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				items, err := s.Load(ctx, []string{"key"})
+				if err == nil {
+					got = items[0]
+					err = got.Err
+				}
+				if err == nil {
+					_, _, err = s.CompareAndSwap(ctx, "other", 0, nil, time.Hour) // READONLY until then
+				}
+				return err
+			})
+			if test.lag {
+				if got.Version != 0 {
+					t.Errorf("version %d on the empty server, want 0", got.Version)
+				}
+				if next := swap(t, s, "key", 0, "after", time.Hour); next.Version <= before.Version {
+					t.Errorf("version %d on the empty server, want its time, which is more than %d", next.Version, before.Version)
+				}
+				return
+			}
+			if got.Version != ahead || string(got.Value) != "before" {
+				t.Errorf("Load = %v, want version %d", got, ahead)
+			}
+			if next := swap(t, s, "key", ahead, "after", time.Hour); next.Version != ahead+1 {
+				t.Errorf("version %d after %d, which is ahead of the server's clock, want the next", next.Version, ahead)
+			}
 		})
 	}
 }

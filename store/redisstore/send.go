@@ -71,7 +71,7 @@ func almost(ctx context.Context) <-chan time.Time {
 	if !ok {
 		return nil
 	}
-	return time.After(time.Until(deadline) * 9 / 10)
+	return time.After(time.Until(deadline) * 4 / 5)
 }
 
 // spread sends each server its calls. It closes done once it knows which keys belong to which of

@@ -260,7 +260,7 @@ func TestForeignKey(t *testing.T) {
 	}
 }
 
-// documented are the permissions of the package's documentation, but for the channels.
+// documented are the permissions of the package's documentation, without the channels.
 var documented = []any{
 	"on", ">secret", "resetkeys", "~checkout/*", "resetchannels",
 	"-@all", "+evalsha", "+eval", "+time", "+hmget", "+exists", "+hset", "+pexpire", "+publish", "+subscribe", "+ping", "+cluster|slots",

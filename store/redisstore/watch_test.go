@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,6 +45,62 @@ func TestWatchAcrossCluster(t *testing.T) {
 			return errors.New("none")
 		})
 	}
+}
+
+// A Store hears of the namespaces that it has been asked for, and of all before it is asked for one.
+func TestWatchNamespaces(t *testing.T) {
+	server := servertest.Redis(t)
+	client := connect(t, &redis.Options{Addr: server.Addr})
+	writer, s := redisstore.New(client), redisstore.New(connect(t, &redis.Options{Addr: server.Addr}))
+	hints := make(chan string, 10_000)
+	go func() { _ = s.Watch(t.Context(), func(key string) { hints <- key }) }()
+	versions := map[string]uint64{}
+	write := func(key string) { versions[key] = swap(t, writer, key, versions[key], "value", time.Hour).Version }
+	// hear writes keys until there is a hint of each, and wants none of others.
+	hear := func(keys ...string) {
+		t.Helper()
+		for len(hints) > 0 {
+			<-hints // of earlier writes
+		}
+		heard := map[string]bool{}
+		servertest.Eventually(t, fmt.Sprintf("hints of %q", keys), func() error {
+			for _, key := range keys {
+				write(key)
+			}
+			time.Sleep(10 * time.Millisecond)
+			for len(hints) > 0 {
+				key := <-hints
+				if heard[key] = true; !slices.Contains(keys, key) {
+					t.Errorf("a hint of %q, want hints of %q only", key, keys)
+				}
+			}
+			for _, key := range keys {
+				if !heard[key] {
+					return fmt.Errorf("there are hints of %v", heard)
+				}
+			}
+			return nil
+		})
+	}
+	subscribed := func(channels ...string) {
+		t.Helper()
+		servertest.Eventually(t, fmt.Sprintf("the subscriptions to be %q", channels), func() error {
+			got, err := client.PubSubChannels(t.Context(), "*").Result()
+			if slices.Sort(got); err == nil && !slices.Equal(got, channels) {
+				err = fmt.Errorf("they are %q", got)
+			}
+			return err
+		})
+	}
+	hear("a/1", "b/1", "b%2Fc/1", "no namespace")
+	load(t, s, "a/2")
+	subscribed("breakerhttp:a")
+	hear("a/1", "a/2/3")
+	swap(t, s, "b/2", 0, "value", time.Hour)
+	subscribed("breakerhttp:a", "breakerhttp:b")
+	write("c/1")
+	write("b%2Fc/1")
+	hear("a/1", "b/1")
 }
 
 // startWatch returns once Watch has had its first hint, and calls hinted with it.
@@ -171,9 +228,24 @@ func TestWatchSilence(t *testing.T) {
 	}
 }
 
-// pong is a server that takes a subscription and answers pings until a time, and
-// nothing from then on.
+// pong takes a subscription and answers pings until a time, and nothing from then on.
 func pong(conn net.Conn, until time.Time) {
+	serve(conn, func(words []string) string {
+		switch {
+		case words[0] == "subscribe":
+			return fmt.Sprintf("*3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n", len(words[1]), words[1])
+		case words[0] == "ping" && time.Now().Before(until):
+			return "*2\r\n$4\r\npong\r\n$0\r\n\r\n"
+		case words[0] == "ping":
+			return ""
+		default:
+			return "-ERR unknown command\r\n"
+		}
+	})
+}
+
+// serve is a server that answers each command so.
+func serve(conn net.Conn, answer func(words []string) string) {
 	defer conn.Close()
 	lines := bufio.NewScanner(conn)
 	for lines.Scan() {
@@ -184,14 +256,8 @@ func pong(conn net.Conn, until time.Time) {
 			lines.Scan()
 			words = append(words, lines.Text())
 		}
-		switch {
-		case words[0] == "subscribe":
-			fmt.Fprintf(conn, "*3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n", len(words[1]), words[1])
-		case words[0] == "ping" && time.Now().Before(until):
-			fmt.Fprint(conn, "*2\r\n$4\r\npong\r\n$0\r\n\r\n")
-		case words[0] == "ping":
-		default:
-			fmt.Fprint(conn, "-ERR unknown command\r\n")
+		if len(words) > 0 {
+			fmt.Fprint(conn, answer(words))
 		}
 	}
 }
