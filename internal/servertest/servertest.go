@@ -94,14 +94,26 @@ func DynaliteAt(t testing.TB, addr string) *Server {
 	return start(t, addr, node, "--import", survive, cli, "--host", host, "--port", port, "--createTableMs", "200")
 }
 
-// DynamoDB returns the endpoint that DYNAMODB_ENDPOINT names, or else that of a
-// [Dynalite].
-func DynamoDB(t testing.TB) string {
+// DynamoDBLocal starts Amazon's DynamoDB Local from the folder that DYNAMODB_LOCAL names, or else from
+// the repository's build folder. It keeps its data in memory. Without it or without Java it skips t,
+// or fails it if BREAKERHTTP_REQUIRE_SERVERS is 1.
+//
+// It takes seconds to start. It listens on all interfaces, because it knows no other way.
+func DynamoDBLocal(t testing.TB) *Server {
 	t.Helper()
-	if endpoint := os.Getenv("DYNAMODB_ENDPOINT"); endpoint != "" {
-		return endpoint
+	dir := cmp.Or(os.Getenv("DYNAMODB_LOCAL"), filepath.Join(root(t), "build", "dynamodb-local"))
+	jar := filepath.Join(dir, "DynamoDBLocal.jar")
+	java, err := exec.LookPath("java")
+	if err == nil {
+		_, err = os.Stat(jar)
 	}
-	return Dynalite(t).URL()
+	if err != nil {
+		lack(t, "no DynamoDB Local: %v; DYNAMODB_LOCAL names its folder", err)
+	}
+	addr := FreeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	return start(t, addr, java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", // start in half of the time
+		"-Djava.library.path="+filepath.Join(dir, "DynamoDBLocal_lib"), "-jar", jar, "-inMemory", "-disableTelemetry", "-port", port)
 }
 
 // root is the repository's folder, where the workspace is.
@@ -139,7 +151,7 @@ func start(t testing.TB, addr, path string, args ...string) *Server {
 			t.Logf("%s said:\n%s", path, &s.output)
 		}
 	})
-	Eventually(t, path+" to listen", func() error {
+	eventually(t, 3*time.Minute, path+" to listen", func() error {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			return err
@@ -172,7 +184,12 @@ func FreeAddr(t testing.TB) string {
 // Eventually waits until met returns nil, or fails t after 20s.
 func Eventually(t testing.TB, what string, met func() error) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	eventually(t, 20*time.Second, what, met)
+}
+
+func eventually(t testing.TB, limit time.Duration, what string, met func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	for err := met(); err != nil; err = met() {
 		if time.Now().After(deadline) {
 			t.Fatalf("still waiting for %s: %v", what, err)

@@ -149,14 +149,87 @@ func TestReadsAreConsistent(t *testing.T) {
 	}
 }
 
+// What a throttled table leaves out of its answer is no absent record.
 func TestUnprocessedKeys(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, `{"Responses":{"table":[]},"UnprocessedKeys":{"table":{"Keys":[{"key":{"S":"b"}}]}}}`)
+	const row = `{"key":{"S":"a"},"value":{"B":"dmFsdWU="},"version":{"N":"7"},"written":{"N":"1"},"expires":{"N":"99999999999"}}`
+	for name, test := range map[string]struct {
+		answer string
+		errs   []bool // of each key; none if the Load fails
+	}{
+		"one of two": {`{"Responses":{"table":[` + row + `]},"UnprocessedKeys":{"table":{"Keys":[{"key":{"S":"b"}}]}}}`, []bool{false, true}},
+		"absent":     {`{"Responses":{"table":[]},"UnprocessedKeys":{"table":{"Keys":[{"key":{"S":"b"}}]}}}`, []bool{false, true}},
+		"all":        {`{"Responses":{"table":[]},"UnprocessedKeys":{"table":{"Keys":[{"key":{"S":"a"}},{"key":{"S":"b"}}]}}}`, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, test.answer) }))
+			defer server.Close()
+			items, err := dynamodbstore.New(connect(server.URL), "table").Load(t.Context(), []string{"a", "b"})
+			if test.errs == nil {
+				if err == nil || !strings.Contains(err.Error(), "throttled") {
+					t.Errorf("Load = %v, error %v, want one that says the table is throttled", items, err)
+				}
+				return
+			}
+			if err != nil || len(items) != 2 || (items[0].Err != nil) != test.errs[0] || (items[1].Err != nil) != test.errs[1] {
+				t.Fatalf("Load = %v, error %v, want errors of the items: %v", items, err, test.errs)
+			}
+			if !strings.Contains(items[1].Err.Error(), "throttled") {
+				t.Errorf("item error %q, want one that says the table is throttled", items[1].Err)
+			}
+		})
+	}
+}
+
+// A request of a hundred keys that fails is no hundred keys that fail: the store does.
+func TestOneRequestOfSeveralFails(t *testing.T) {
+	var sent atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if sent.Add(1) == 2 {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		fmt.Fprint(w, `{"Responses":{"table":[]}}`)
 	}))
 	defer server.Close()
-	items, err := dynamodbstore.New(connect(server.URL), "table").Load(t.Context(), []string{"a", "b"})
-	if err == nil || !strings.Contains(err.Error(), "1 of 2 keys") {
-		t.Errorf("Load = %v, error %v, want one that says 1 of 2 keys were not processed", items, err)
+	var keys []string
+	for i := range 250 {
+		keys = append(keys, fmt.Sprint(i))
+	}
+	if items, err := dynamodbstore.New(connect(server.URL), "table").Load(t.Context(), keys); err == nil {
+		t.Errorf("Load = %d items, want an error", len(items))
+	}
+	if got := sent.Load(); got != 3 {
+		t.Errorf("%d requests for 250 keys, want 3", got)
+	}
+}
+
+// A process that may read and not write gets an error from each swap, and reads as ever.
+func TestMayNotWrite(t *testing.T) {
+	server := servertest.Dynalite(t)
+	client := connect(server.URL())
+	table := newTable(t, client)
+	direct := dynamodbstore.New(client, table)
+	if err := direct.CreateTable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := swap(t, direct, "key", 0, "value", time.Hour)
+	endpoint := startProxy(t, server.URL(), func(answer *http.Response) error {
+		if strings.HasSuffix(answer.Request.Header.Get("X-Amz-Target"), ".UpdateItem") {
+			answer.StatusCode = http.StatusBadRequest
+			answer.Header.Del("X-Amz-Crc32")
+			text := `{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"not authorized to perform: dynamodb:UpdateItem"}`
+			answer.Body, answer.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+			answer.Header.Set("Content-Length", fmt.Sprint(len(text)))
+		}
+		return nil
+	})
+	s := dynamodbstore.New(connect(endpoint), table)
+	for _, old := range []uint64{want.Version, 0} {
+		if cur, swapped, err := s.CompareAndSwap(t.Context(), "key", old, nil, time.Hour); err == nil || !strings.Contains(err.Error(), "AccessDenied") {
+			t.Errorf("CompareAndSwap = %v, swapped %v, error %v, want AccessDenied", cur, swapped, err)
+		}
+	}
+	if got := load(t, s, "key"); got.Version != want.Version {
+		t.Errorf("Load: version %d, want %d", got.Version, want.Version)
 	}
 }
 

@@ -12,6 +12,22 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
+// maxKey is the size of the longest key that DynamoDB takes, in bytes. A longer one, and an empty one,
+// would have it refuse the whole request.
+const maxKey = 2048
+
+// refusal is an error if DynamoDB does not take key.
+func refusal(key string) error {
+	if n := len(clean(key)); n == 0 || n > maxKey {
+		return fmt.Errorf("breakerhttp: dynamodb: key of %d bytes, want 1 to %d", n, maxKey)
+	}
+	return nil
+}
+
+func keyError(key string, err error) error {
+	return fmt.Errorf("breakerhttp: dynamodb: %q: %w", key, err)
+}
+
 // clean makes a key one that DynamoDB takes for a string.
 func clean(key string) string { return strings.ToValidUTF8(key, "\uFFFD") }
 
@@ -34,17 +50,17 @@ func parse(row map[string]types.AttributeValue, now time.Time) (string, store.It
 	}
 	value, _ := row["value"].(*types.AttributeValueMemberB)
 	if value == nil {
-		return key.Value, store.Item{}, errors.New("no binary value")
+		return key.Value, store.Item{}, errors.New("no record: no binary value")
 	}
 	var numbers [3]uint64
 	for i, name := range []string{"version", "written", "expires"} {
 		n, _ := row[name].(*types.AttributeValueMemberN)
 		if n == nil {
-			return key.Value, store.Item{}, fmt.Errorf("no number %s", name)
+			return key.Value, store.Item{}, fmt.Errorf("no record: no number %s", name)
 		}
 		var err error
 		if numbers[i], err = strconv.ParseUint(n.Value, 10, 63); err != nil {
-			return key.Value, store.Item{}, fmt.Errorf("%s is %q, want a whole number", name, n.Value)
+			return key.Value, store.Item{}, fmt.Errorf("no record: %s is %q, want a whole number", name, n.Value)
 		}
 	}
 	item := store.Item{

@@ -1,9 +1,40 @@
 // Package dynamodbstore keeps the records that processes share in DynamoDB.
 //
-// A record is one item of one table, whose partition key is the string "key"
-// and whose time to live is in "expires"; [Store.CreateTable] makes such a table.
-// To share circuits takes the permissions dynamodb:BatchGetItem and
-// dynamodb:UpdateItem on it.
+// # Records
+//
+// A record is one item of one table. Its partition key is the string "key", at most 2,048 bytes. Its
+// attributes are value (binary), and the numbers version, written (in milliseconds) and expires (in
+// seconds), by which DynamoDB deletes it some days late. [Store.CreateTable] makes such a table.
+//
+// All times are DynamoDB's, to within 3 seconds. A write gives a record the version old + 1, or
+// DynamoDB's time in milliseconds if that is more, so a table that was made again or restored does
+// not give out the versions of the one before. A record expires 24 hours after the open time that it
+// is about.
+//
+// All processes of a fleet have to use one table in one region. In a global table, each region has to
+// be a fleet of its own, with its own Namespace: a global table resolves concurrent writes by
+// dropping one of them.
+//
+// # Cost
+//
+// Load is one BatchGetItem for each 100 keys, with consistent reads: one read unit for each record,
+// also for one that does not exist. CompareAndSwap is one UpdateItem: one write unit, or two for a
+// record of more than 1 KB. One that loses costs a write unit too, and a read unit for the winner. The first CompareAndSwap of a process that
+// has read nothing costs one more read unit. Deletion of expired items is free.
+//
+// # Permissions
+//
+// To share circuits takes these permissions on the table:
+//
+//	dynamodb:BatchGetItem dynamodb:UpdateItem
+//
+// [Store.CreateTable] has its own.
+//
+// # What an operator sees
+//
+// A request that DynamoDB throttles or denies is an error of the store and is not sent again. A key
+// that a throttled table has left out of its answer has an error of its own, as has a key of more
+// than 2,048 bytes, and an item that is no record of this package. Such an item is not written over.
 package dynamodbstore
 
 import (
@@ -25,9 +56,8 @@ import (
 // maxBatch is how many items DynamoDB returns to one BatchGetItem.
 const maxBatch = 100
 
-// Store is a [store.Store] on a table of DynamoDB. Its methods may be
-// called concurrently. No request is sent twice, whatever retries the client
-// makes of others. Times are DynamoDB's, to within 3 seconds.
+// Store is a [store.Store] on a table of DynamoDB. Its methods may be called concurrently. They send
+// no request twice, whatever retries the client makes of others.
 //
 // Make one with [New].
 type Store struct {
@@ -36,29 +66,45 @@ type Store struct {
 	clock  clock
 }
 
-// New returns a Store on the table of that name or ARN.
+// New returns a Store on the table with this name or ARN.
 func New(client *dynamodb.Client, table string) *Store {
 	return &Store{client: client, table: table}
 }
 
-// once has the client send a request once: a swap sent again would lose to
-// itself, and the caller would rather have an error soon than an answer late.
+// once has the client send a request once: a swap that is sent again would lose to itself, and the
+// caller would rather have an error soon than an answer late.
 func once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
 
-// Load implements [store.Store] by consistent reads, a hundred keys a
-// request, all at the same time. Keys that are not UTF-8 are one if they differ
-// only where they are not. Items that DynamoDB did not return for lack of
-// capacity are an error.
+// Load implements [store.Store]. Keys that are not UTF-8 are one key if they differ only where they
+// are not.
 func (s *Store) Load(ctx context.Context, keys []string) ([]store.Item, error) {
-	wanted := make(map[string]bool, len(keys)) // a key asked for twice is an error of BatchGetItem
+	found, err := s.load(ctx, keys)
+	if err != nil {
+		return nil, fmt.Errorf("breakerhttp: dynamodb: load: %w", err)
+	}
+	items := make([]store.Item, len(keys))
+	for i, key := range keys {
+		items[i] = found[clean(key)]
+	}
+	return items, nil
+}
+
+// load returns the items of these keys, by clean key, without those that are absent. It asks for all
+// batches at the same time.
+func (s *Store) load(ctx context.Context, keys []string) (map[string]store.Item, error) {
+	found := make(map[string]store.Item, len(keys))
+	wanted := make(map[string]bool, len(keys)) // a key that appears twice is an error of BatchGetItem
 	for _, key := range keys {
-		wanted[clean(key)] = true
+		if err := refusal(key); err != nil {
+			found[clean(key)] = store.Item{Err: err}
+		} else {
+			wanted[clean(key)] = true
+		}
 	}
 	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		found = make(map[string]store.Item, len(wanted))
-		errs  []error
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
 	)
 	for batch := range slices.Chunk(slices.Collect(maps.Keys(wanted)), maxBatch) {
 		wg.Go(func() {
@@ -70,14 +116,7 @@ func (s *Store) Load(ctx context.Context, keys []string) ([]store.Item, error) {
 		})
 	}
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("breakerhttp: dynamodb: load: %w", err)
-	}
-	items := make([]store.Item, len(keys))
-	for i, key := range keys {
-		items[i] = found[clean(key)]
-	}
-	return items, nil
+	return found, errors.Join(errs...)
 }
 
 func (s *Store) loadBatch(ctx context.Context, keys []string) (map[string]store.Item, error) {
@@ -97,21 +136,32 @@ func (s *Store) loadBatch(ctx context.Context, keys []string) (map[string]store.
 		for _, row := range rows {
 			key, item, err := parse(row, now)
 			if err != nil {
-				return nil, fmt.Errorf("item %q: %w", key, err)
+				item = store.Item{Err: keyError(key, err)}
 			}
 			items[key] = item
 		}
 	}
 	for _, left := range out.UnprocessedKeys {
-		return nil, fmt.Errorf("%d of %d keys were not processed: the table is throttled", len(left.Keys), len(keys))
+		err := fmt.Errorf("%d of %d keys were not processed: the table is throttled", len(left.Keys), len(keys))
+		if len(left.Keys) == len(keys) {
+			return nil, err
+		}
+		for _, row := range left.Keys {
+			if key, ok := row["key"].(*types.AttributeValueMemberS); ok {
+				items[key.Value] = store.Item{Err: keyError(key.Value, err)}
+			}
+		}
 	}
 	return items, nil
 }
 
-// CompareAndSwap implements [store.Store] by a conditional write, followed
-// by a consistent read if it lost.
+// CompareAndSwap implements [store.Store] by a conditional write, followed by a consistent read if
+// it lost.
 func (s *Store) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (store.Item, bool, error) {
-	item, swapped, err := s.swap(ctx, key, old, value, ttl)
+	if err := refusal(key); err != nil {
+		return store.Item{Err: err}, false, nil
+	}
+	item, swapped, err := s.swap(ctx, clean(key), old, value, ttl)
 	if err != nil {
 		return store.Item{}, false, fmt.Errorf("breakerhttp: dynamodb: swap of %q: %w", key, err)
 	}
@@ -122,7 +172,7 @@ func (s *Store) swap(ctx context.Context, key string, old uint64, value []byte, 
 	now, known := s.clock.now()
 	if !known {
 		// Any answer will do: it brings the time that the write has to note.
-		if _, err := s.loadBatch(ctx, []string{clean(key)}); err != nil {
+		if _, err := s.load(ctx, []string{key}); err != nil {
 			return store.Item{}, false, err
 		}
 		now, _ = s.clock.now()
@@ -130,11 +180,8 @@ func (s *Store) swap(ctx context.Context, key string, old uint64, value []byte, 
 	out, err := s.client.UpdateItem(ctx, s.update(key, old, value, now, ttl), once)
 	if lost := (*types.ConditionalCheckFailedException)(nil); errors.As(err, &lost) {
 		// The exception may carry the item, but not every endpoint has it do so.
-		items, err := s.Load(ctx, []string{key})
-		if err != nil {
-			return store.Item{}, false, err
-		}
-		return items[0], false, nil
+		found, err := s.load(ctx, []string{key})
+		return found[key], false, err
 	}
 	if err != nil {
 		return store.Item{}, false, err
@@ -143,19 +190,13 @@ func (s *Store) swap(ctx context.Context, key string, old uint64, value []byte, 
 	return store.Item{Value: value, Version: next(old, now)}, true, nil
 }
 
-// next is the version that follows old. The first is the time, so that a table
-// made anew does not repeat the versions of the one before.
-func next(old uint64, now time.Time) uint64 {
-	if old == 0 {
-		return uint64(now.UnixMilli())
-	}
-	return old + 1
-}
+// next is the version that follows old.
+func next(old uint64, now time.Time) uint64 { return max(old+1, uint64(now.UnixMilli())) }
 
 func (s *Store) update(key string, old uint64, value []byte, now time.Time, ttl time.Duration) *dynamodb.UpdateItemInput {
 	in := &dynamodb.UpdateItemInput{
 		TableName:        &s.table,
-		Key:              itemKey(clean(key)),
+		Key:              itemKey(key),
 		UpdateExpression: aws.String("SET #value = :value, version = :version, written = :written, expires = :expires"),
 		// Both are reserved words.
 		ExpressionAttributeNames: map[string]string{"#value": "value"},
