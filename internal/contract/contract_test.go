@@ -81,6 +81,9 @@ func againstModel(t *rapid.T) {
 		actions["force"] = mc.force
 		actions["reset"] = mc.reset
 	}
+	if rapid.IntRange(0, 2).Draw(t, "break") == 2 {
+		actions["arm"] = mc.arm
+	}
 	t.Repeat(actions)
 	mc.look(t)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -30,10 +31,11 @@ type machine struct {
 	watchful bool // looks after each action, so that nothing is left to be noticed later
 	mood     int  // of all hosts
 
-	exchanges []*exchange                         // all
-	pending   []*exchange                         // base has not returned
-	bodies    []*exchange                         // the response is not read to its end
-	answered  *breakerhttp.OpenError              // what the fallback was given last
+	exchanges []*exchange            // all
+	pending   []*exchange            // base has not returned
+	bodies    []*exchange            // the response is not read to its end
+	answered  *breakerhttp.OpenError // what the fallback was given last
+	user      userCode
 	hearing   sync.Mutex                          // many requests end at once after the test
 	heard     map[string][]breakerhttp.Transition // what the hook was given for each key
 }
@@ -54,29 +56,33 @@ func newMachine(t *rapid.T) *machine {
 	first := rapid.SampledFrom(policies).Draw(t, "policy of host0")
 	bound := rapid.IntRange(1, 4).Draw(t, "max circuits")
 	mc.model = model{bound: bound, hosts: map[string]*host{}}
+	completeAll, completeFirst := complete(all), complete(first)
 	mc.model.policyOf = func(key string) breakerhttp.Policy {
 		if key == mc.keys[0] {
-			return complete(first)
+			return completeFirst
 		}
-		return complete(all)
+		return completeAll
 	}
 	mc.model.jittered = mc.jittered
+	mc.model.breaksTripWhen = func() bool { return mc.user.broke == "TripWhen" }
+	all.TripWhen, first.TripWhen = mc.tripWhen(all.TripWhen), mc.tripWhen(first.TripWhen)
 	opts := []breakerhttp.Option{
-		breakerhttp.WithPolicy(all), breakerhttp.WithHostPolicy("host0.test", first), breakerhttp.WithMaxCircuits(bound),
-		breakerhttp.WithTransitionHook(func(_ context.Context, e breakerhttp.Transition) {
-			mc.hearing.Lock()
-			defer mc.hearing.Unlock()
-			mc.heard[e.Key] = append(mc.heard[e.Key], e)
-		}),
+		breakerhttp.WithPolicy(all), breakerhttp.WithHostPolicy(mc.keys[0], first), breakerhttp.WithMaxCircuits(bound),
+		breakerhttp.WithTransitionHook(mc.hook),
 	}
-	if mc.dryRun {
-		opts = append(opts, breakerhttp.WithDryRun())
-	}
-	if mc.filtered {
-		opts = append(opts, breakerhttp.WithProbeFilter(mayProbe))
-	}
-	if mc.fallback {
-		opts = append(opts, breakerhttp.WithFallback(mc.answer))
+	for _, o := range []struct {
+		on     bool
+		option breakerhttp.Option
+	}{
+		{mc.dryRun, breakerhttp.WithDryRun()},
+		{mc.filtered, breakerhttp.WithProbeFilter(mc.probeFilter)},
+		{mc.fallback, breakerhttp.WithFallback(mc.answer)},
+		{rapid.Bool().Draw(t, "key func"), breakerhttp.WithKey(mc.key)},
+		{rapid.Bool().Draw(t, "classifier"), breakerhttp.WithClassifier(mc.classify)},
+	} {
+		if o.on {
+			opts = append(opts, o.option)
+		}
 	}
 	tr, err := breakerhttp.New(scriptedBase{}, opts...)
 	if err != nil {
@@ -100,16 +106,109 @@ func (mc *machine) end() {
 
 func (mc *machine) now() time.Duration { return time.Since(mc.epoch) }
 
-func mayProbe(req *http.Request) bool { return req.Method != http.MethodPost }
+func (mc *machine) probes(req *http.Request) bool {
+	return !mc.filtered || req.Method != http.MethodPost
+}
 
-func (mc *machine) probes(req *http.Request) bool { return !mc.filtered || mayProbe(req) }
+// What the user of the Transport has written.
+
+// userCode can be told to break off, by a panic or by runtime.Goexit, when it is called next.
+type userCode struct {
+	next  string // what breaks off
+	exits bool   // by runtime.Goexit
+	live  bool   // it can break off in what is being done
+	broke string // what has broken off in what was done
+}
+
+const userPanic = "the user's code panics"
+
+func (u *userCode) called(what string) {
+	if !u.live || u.next != what {
+		return
+	}
+	u.next, u.broke = "", what
+	if u.exits {
+		runtime.Goexit()
+	}
+	panic(userPanic)
+}
+
+// during does something in which the user's code can break off. The goroutine that f starts tells
+// how it ended.
+func (u *userCode) during(f func()) {
+	u.live, u.broke = true, ""
+	f()
+	synctest.Wait()
+	u.live = false
+}
+
+// brokenOff reports whether a goroutine of the caller's ended as the user's code made it.
+func (u *userCode) brokenOff(panicked any) bool {
+	return u.broke != "" && (u.exits && panicked == nil || !u.exits && panicked == userPanic)
+}
+
+// do calls f in a goroutine of its own, which the user's code can break off.
+func (mc *machine) do(t *rapid.T, f func()) {
+	var returned bool
+	var panicked any
+	mc.user.during(func() {
+		go func() {
+			defer func() { panicked = recover() }()
+			f()
+			returned = true
+		}()
+	})
+	if returned != (mc.user.broke == "") || !returned && !mc.user.brokenOff(panicked) {
+		t.Fatalf("has returned: %t, panic %v; %q was broken off", returned, panicked, mc.user.broke)
+	}
+}
+
+// arm lets some of the user's code break off when it is called next.
+func (mc *machine) arm(t *rapid.T) {
+	mc.user.next = rapid.SampledFrom([]string{
+		"hook", "hook", "hook", "TripWhen", "TripWhen", "fallback", "probe filter", "key func", "classifier",
+	}).Draw(t, "what")
+	mc.user.exits = rapid.Bool().Draw(t, "exits")
+}
+
+func (mc *machine) tripWhen(f func(breakerhttp.Counts) bool) func(breakerhttp.Counts) bool {
+	if f == nil {
+		return nil
+	}
+	return func(n breakerhttp.Counts) bool {
+		mc.user.called("TripWhen")
+		return f(n)
+	}
+}
+
+func (mc *machine) hook(_ context.Context, e breakerhttp.Transition) {
+	mc.hearing.Lock()
+	mc.heard[e.Key] = append(mc.heard[e.Key], e)
+	mc.hearing.Unlock()
+	mc.user.called("hook")
+}
+
+func (mc *machine) probeFilter(req *http.Request) bool {
+	mc.user.called("probe filter")
+	return mc.probes(req)
+}
 
 const fallbackStatus = 599
 
-// answer is the fallback.
 func (mc *machine) answer(_ *http.Request, refusal *breakerhttp.OpenError) (*http.Response, error) {
+	mc.user.called("fallback")
 	mc.answered = refusal
 	return &http.Response{StatusCode: fallbackStatus, Body: http.NoBody}, nil
+}
+
+func (mc *machine) key(req *http.Request) string {
+	mc.user.called("key func")
+	return breakerhttp.HostKey(req)
+}
+
+func (mc *machine) classify(a breakerhttp.Attempt) breakerhttp.Outcome {
+	mc.user.called("classifier")
+	return breakerhttp.DefaultClassifier(a)
 }
 
 // What a machine can do.
@@ -122,8 +221,11 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 	now := mc.now()
 	h := mc.model.hosts[key]
 	newcomer := h == nil
-	go x.run(mc.tr)
-	synctest.Wait()
+	mc.user.during(func() { go x.run(mc.tr) })
+	if mc.user.broke == "key func" {
+		mc.wantBrokenOff(t, x)
+		return x
+	}
 	if newcomer {
 		h = mc.makeRoom(t, key, now)
 	}
@@ -131,8 +233,14 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 		mc.wantSent(t, x, "unguarded")
 		return x
 	}
-	mc.model.notice(h, now)
 	h.used = now
+	if mc.user.broke == "probe filter" {
+		mc.wantBrokenOff(t, x)
+		mc.tr.Snapshot(key) // it was asked before anything was noticed
+		mc.model.notice(h, now)
+		return x
+	}
+	mc.model.notice(h, now)
 	refusal, byChance := h.admissible(now, mc.probes(x.req))
 	if byChance && mc.totals(t, key).Refused == h.totals.Refused {
 		refusal = nil
@@ -140,12 +248,21 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 	if refusal == nil {
 		x.call = mc.model.admit(h, now)
 		mc.wantTransitions(t)
+		if mc.user.broke != "" {
+			mc.model.finish(x.call, now, ignored)
+			mc.wantBrokenOff(t, x)
+			return x
+		}
 		mc.wantSent(t, x, "admitted")
 		return x
 	}
 	h.totals.Refused++
 	mc.wantTransitions(t)
 	refusal.Reason = h.detail
+	if mc.user.broke != "" {
+		mc.wantBrokenOff(t, x)
+		return x
+	}
 	if mc.dryRun {
 		mc.wantSent(t, x, "refused in a dry run")
 		return x
@@ -181,8 +298,11 @@ func (mc *machine) reply(t *rapid.T, x *exchange, r reply) {
 		synctest.Wait()
 	}
 	x.starved = x.upload.reading && x.upload.passed(x.deadline, now)
-	x.reply <- r
-	synctest.Wait()
+	mc.user.during(func() { x.reply <- r })
+	if mc.user.broke != "" {
+		mc.brokenOff(t, x, r)
+		return
+	}
 	if !x.over || x.sent != 1 || !x.upload.closed {
 		t.Fatalf("after %q the request is over: %t, sent %d times, its body closed: %t", r.name, x.over, x.sent, x.upload.closed)
 	}
@@ -197,6 +317,24 @@ func (mc *machine) reply(t *rapid.T, x *exchange, r reply) {
 	}
 	if x.download != nil {
 		mc.bodies = append(mc.bodies, x)
+	}
+}
+
+// brokenOff is the end of a request where the user's code has broken off.
+func (mc *machine) brokenOff(t *rapid.T, x *exchange, r reply) {
+	if !x.over || x.sent != 1 || !x.upload.closed || x.download != nil && !x.download.closed {
+		t.Fatalf("after %q, the %s has broken off: the request is over: %t, sent %d times, its body closed: %t, the response %+v",
+			r.name, mc.user.broke, x.over, x.sent, x.upload.closed, x.gaveResp)
+	}
+	if x.gotResp != nil || x.gotErr != nil || r.name != "panic" && !mc.user.brokenOff(x.panicked) {
+		t.Fatalf("after %q, the %s has broken off: got %v, %v, panic %v", r.name, mc.user.broke, x.gotResp, x.gotErr, x.panicked)
+	}
+	v := x.verdictOn(r, mc.now())
+	if mc.user.broke == "classifier" {
+		v = ignored
+	}
+	if x.call != nil {
+		mc.model.finish(x.call, mc.now(), v)
 	}
 }
 
@@ -262,10 +400,13 @@ func (mc *machine) endRead(t *rapid.T, x *exchange) {
 		}
 	}
 	c := rapid.SampledFrom(chunks).Draw(t, "chunk")
-	body.next <- c
-	synctest.Wait()
-	if body.got != c {
-		t.Fatalf("Read returned %v, want %v", body.got, c)
+	mc.user.during(func() { body.next <- c })
+	if mc.user.broke != "" {
+		if !mc.user.brokenOff(body.panicked) {
+			t.Fatalf("Read: the %s has broken off: got %v, panic %v", mc.user.broke, body.got, body.panicked)
+		}
+	} else if body.got != c || body.panicked != nil {
+		t.Fatalf("Read returned %v, panic %v, want %v", body.got, body.panicked, c)
 	}
 	if c.err != nil {
 		mc.endBody(x, c.err)
@@ -275,8 +416,7 @@ func (mc *machine) endRead(t *rapid.T, x *exchange) {
 // close lets the caller close a response's body, also while a Read waits.
 func (mc *machine) close(t *rapid.T) {
 	x := mc.bodies[drawIndex(t, mc.bodies)]
-	_ = x.gotResp.Body.Close()
-	synctest.Wait()
+	mc.do(t, func() { _ = x.gotResp.Body.Close() })
 	if !x.download.closed {
 		t.Fatal("Close does not reach the body")
 	}
@@ -310,17 +450,17 @@ func (mc *machine) cancel(t *rapid.T) {
 func (mc *machine) force(t *rapid.T) {
 	key := rapid.SampledFrom(mc.keys).Draw(t, "key")
 	if rapid.Bool().Draw(t, "open") {
-		mc.tr.ForceOpen(key)
+		mc.do(t, func() { mc.tr.ForceOpen(key) })
 		mc.model.force(key, mc.now(), breakerhttp.StateOpen)
 	} else {
-		mc.tr.ForceClosed(key)
+		mc.do(t, func() { mc.tr.ForceClosed(key) })
 		mc.model.force(key, mc.now(), breakerhttp.StateClosed)
 	}
 }
 
 func (mc *machine) reset(t *rapid.T) {
 	key := rapid.SampledFrom(mc.keys).Draw(t, "key")
-	mc.tr.Reset(key)
+	mc.do(t, func() { mc.tr.Reset(key) })
 	if h := mc.model.hosts[key]; h != nil {
 		mc.model.reset(h, mc.now())
 	}
@@ -481,6 +621,14 @@ func (mc *machine) wantSent(t *rapid.T, x *exchange, what string) {
 		t.Fatalf("at %v a request that is %s was sent %d times, and is over: %t (%v)", mc.now(), what, x.sent, x.over, x.gotErr)
 	}
 	mc.pending = append(mc.pending, x)
+}
+
+// wantBrokenOff wants a request that was not sent because the user's code has broken off.
+func (mc *machine) wantBrokenOff(t *rapid.T, x *exchange) {
+	if !x.over || x.sent != 0 || !x.upload.closed || x.gotResp != nil || x.gotErr != nil || !mc.user.brokenOff(x.panicked) {
+		t.Fatalf("at %v the %s has broken off; the request is over: %t, sent %d times, its body closed: %t; got %v, %v, panic %v",
+			mc.now(), mc.user.broke, x.over, x.sent, x.upload.closed, x.gotResp, x.gotErr, x.panicked)
+	}
 }
 
 func (mc *machine) wantRefused(t *rapid.T, x *exchange, want *breakerhttp.OpenError) {

@@ -20,6 +20,9 @@ type model struct {
 
 	// jittered says how long that event opens the circuit: d and a random share of it.
 	jittered func(event int, d time.Duration) time.Duration
+
+	// breaksTripWhen reports that TripWhen has not returned.
+	breaksTripWhen func() bool
 }
 
 type event struct {
@@ -328,7 +331,7 @@ func (m *model) askRules(h *host, at, retryAfter time.Duration) {
 		reason = "failure_ratio"
 	case met(n.Slow, p.SlowRatio):
 		reason = "slow_ratio"
-	case p.TripWhen != nil && p.TripWhen(n):
+	case p.TripWhen != nil && !m.breaksTripWhen() && p.TripWhen(n):
 		reason = "trip_when"
 	default:
 		return

@@ -75,15 +75,16 @@ func (scriptedBase) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // A stream is the body of a request or a response. Each Read waits for the next chunk.
 type stream struct {
-	length  int64 // as promised; 0 or less if unknown
-	next    chan chunk
-	hangUp  chan struct{} // Close closes it
-	closed  bool
-	read    int64         // bytes
-	reading bool          // a Read waits
-	since   time.Duration // when it began to
-	got     chunk         // what the latest Read got
-	failed  bool          // broken off, or not as long as promised, before it was closed
+	length   int64 // as promised; 0 or less if unknown
+	next     chan chunk
+	hangUp   chan struct{} // Close closes it
+	closed   bool
+	read     int64         // bytes
+	reading  bool          // a Read waits
+	since    time.Duration // when it began to
+	got      chunk         // what the latest Read returned
+	panicked any           // or how it panicked
+	failed   bool          // broken off, or not as long as promised, before it was closed
 }
 
 // A chunk is what a Read returns: a number of bytes, and an error or nil.
@@ -120,8 +121,9 @@ func (s *stream) Close() error {
 func (s *stream) begin(r io.Reader, now time.Duration) {
 	s.reading, s.since = true, now
 	go func() {
+		defer func() { s.reading, s.panicked = false, recover() }()
 		n, err := r.Read(make([]byte, 1))
-		s.reading, s.got = false, chunk{n, err}
+		s.got = chunk{n, err}
 	}()
 }
 
