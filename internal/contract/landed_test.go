@@ -2,8 +2,6 @@ package contract
 
 // Rules that are not in the Transport yet.
 const (
-	hasCauses     = true  // a cause of DeadlineExceeded is a cancellation
-	hasDeadlines  = true  // a deadline in a response's body
 	hasUploads    = false // a deadline in the request's body
 	hasMemory     = false // growth
 	hasOnce       = false // what breaks together counts once

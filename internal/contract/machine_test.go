@@ -21,15 +21,16 @@ import (
 
 // A machine does the same to a Transport and to a model of it, and compares the two.
 type machine struct {
-	tr       *breakerhttp.Transport
-	model    model
-	epoch    time.Time
-	keys     []string
-	dryRun   bool
-	filtered bool
-	fallback bool
-	watchful bool // looks after each action, so that nothing is left to be noticed later
-	mood     int  // of all hosts
+	tr          *breakerhttp.Transport
+	model       model
+	epoch       time.Time
+	keys        []string
+	dryRun      bool
+	filtered    bool
+	fallback    bool
+	opinionated bool // there is a classifier
+	watchful    bool // looks after each action, so that nothing is left to be noticed later
+	mood        int  // of all hosts
 
 	exchanges []*exchange            // all
 	pending   []*exchange            // base has not returned
@@ -42,12 +43,13 @@ type machine struct {
 
 func newMachine(t *rapid.T) *machine {
 	mc := &machine{
-		epoch:    time.Now(),
-		dryRun:   rapid.IntRange(0, 4).Draw(t, "dry run") == 4,
-		filtered: rapid.Bool().Draw(t, "filtered"),
-		fallback: rapid.Bool().Draw(t, "fallback"),
-		watchful: rapid.Bool().Draw(t, "watchful"),
-		heard:    map[string][]breakerhttp.Transition{},
+		epoch:       time.Now(),
+		dryRun:      rapid.IntRange(0, 4).Draw(t, "dry run") == 4,
+		filtered:    rapid.Bool().Draw(t, "filtered"),
+		fallback:    rapid.Bool().Draw(t, "fallback"),
+		opinionated: rapid.Bool().Draw(t, "classifier"),
+		watchful:    rapid.Bool().Draw(t, "watchful"),
+		heard:       map[string][]breakerhttp.Transition{},
 	}
 	for i := range rapid.IntRange(2, 4).Draw(t, "hosts") {
 		mc.keys = append(mc.keys, fmt.Sprintf("http://host%d.test", i))
@@ -78,7 +80,7 @@ func newMachine(t *rapid.T) *machine {
 		{mc.filtered, breakerhttp.WithProbeFilter(mc.probeFilter)},
 		{mc.fallback, breakerhttp.WithFallback(mc.answer)},
 		{rapid.Bool().Draw(t, "key func"), breakerhttp.WithKey(mc.key)},
-		{rapid.Bool().Draw(t, "classifier"), breakerhttp.WithClassifier(mc.classify)},
+		{mc.opinionated, breakerhttp.WithClassifier(mc.classify)},
 	} {
 		if o.on {
 			opts = append(opts, o.option)
@@ -208,6 +210,9 @@ func (mc *machine) key(req *http.Request) string {
 
 func (mc *machine) classify(a breakerhttp.Attempt) breakerhttp.Outcome {
 	mc.user.called("classifier")
+	if x := a.Request.Context().Value(exchangeKey{}).(*exchange); a.Ended && x.opinion != byDefault {
+		return x.opinion
+	}
 	return breakerhttp.DefaultClassifier(a)
 }
 
@@ -409,7 +414,7 @@ func (mc *machine) endRead(t *rapid.T, x *exchange) {
 		t.Fatalf("Read returned %v, panic %v, want %v", body.got, body.panicked, c)
 	}
 	if c.err != nil {
-		mc.endBody(x, c.err)
+		mc.endBody(x, x.verdictOnBody(c.err, mc.opinionated, mc.now()))
 	}
 }
 
@@ -420,22 +425,20 @@ func (mc *machine) close(t *rapid.T) {
 	if !x.download.closed {
 		t.Fatal("Close does not reach the body")
 	}
-	mc.endBody(x, io.EOF)
+	mc.endBody(x, success)
 }
 
 // endBody tells the model how a body has ended; and reads on, which must not matter.
-func (mc *machine) endBody(x *exchange, err error) {
-	now := mc.now()
+func (mc *machine) endBody(x *exchange, v verdict) {
 	mc.bodies = slices.DeleteFunc(mc.bodies, func(y *exchange) bool { return y == x })
-	v := x.verdictOnBody(now)
 	_ = x.download.Close()
 	_, _ = x.gotResp.Body.Read(make([]byte, 1))
 	switch {
-	case !x.judged:
-	case err == io.EOF: //nolint:errorlint // the contract of io.Reader: EOF itself
+	case !x.judged || mc.user.broke == "classifier":
+	case v.outcome == breakerhttp.Success:
 		mc.model.bodyEnded(x.call)
 	case v.outcome == breakerhttp.Failure:
-		mc.model.bodyFailed(x.call, now, v)
+		mc.model.bodyFailed(x.call, mc.now(), v)
 	}
 }
 
@@ -527,6 +530,9 @@ func (mc *machine) newExchange(t *rapid.T) *exchange {
 	x.req = mc.drawRequest(t).WithContext(ctx)
 	x.req.ContentLength = rapid.SampledFrom([]int64{-1, 2}).Draw(t, "length")
 	x.upload = newStream(x.req.ContentLength)
+	x.opinion = rapid.SampledFrom([]breakerhttp.Outcome{
+		byDefault, byDefault, breakerhttp.Ignored, breakerhttp.Success, breakerhttp.Failure, 77,
+	}).Draw(t, "opinion")
 	x.req.Body = x.upload
 	mc.exchanges = append(mc.exchanges, x)
 	return x

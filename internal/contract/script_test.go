@@ -26,6 +26,9 @@ type exchange struct {
 	call     *call         // nil if the request is unguarded, or was refused in a dry run
 	judged   bool          // the end of the response's body counts
 
+	// What the classifier says of the end of the response's body, or byDefault.
+	opinion breakerhttp.Outcome
+
 	reply  chan reply
 	sent   int // times
 	asSent *http.Request
@@ -40,6 +43,9 @@ type exchange struct {
 	upload   *stream // the request's body
 	download *stream // the response's body, or nil
 }
+
+// byDefault is no outcome.
+const byDefault = breakerhttp.Outcome(99)
 
 // never is a deadline that no test reaches.
 const never = time.Duration(1 << 62)
@@ -78,6 +84,7 @@ type stream struct {
 	length   int64 // as promised; 0 or less if unknown
 	next     chan chunk
 	hangUp   chan struct{} // Close closes it
+	atEOF    func()        // or nil
 	closed   bool
 	read     int64         // bytes
 	reading  bool          // a Read waits
@@ -103,6 +110,9 @@ func (s *stream) Read([]byte) (int, error) {
 		s.read += int64(c.n)
 		wrong := s.length > 0 && (s.read > s.length || c.err == io.EOF && s.read < s.length)
 		s.failed = s.failed || wrong || c.err != nil && c.err != io.EOF
+		if c.err == io.EOF && s.atEOF != nil {
+			s.atEOF()
+		}
 		return c.n, c.err
 	case <-s.hangUp:
 		return 0, http.ErrBodyReadAfterClose
@@ -165,6 +175,16 @@ func respond(status int, length int64, header http.Header) func(*exchange) (*htt
 	}
 }
 
+// grpc answers with a status in the trailer.
+func grpc(status string) func(*exchange) (*http.Response, error) {
+	return func(x *exchange) (*http.Response, error) {
+		resp, err := respond(200, -1, http.Header{"Content-Type": {"application/grpc+proto"}})(x)
+		resp.Trailer = http.Header{"Grpc-Status": nil}
+		resp.Body.(*stream).atEOF = func() { resp.Trailer.Set("Grpc-Status", status) }
+		return resp, err
+	}
+}
+
 func fail(err error) func(*exchange) (*http.Response, error) {
 	return func(*exchange) (*http.Response, error) { return nil, err }
 }
@@ -203,6 +223,8 @@ var (
 		{"event stream", respond(200, -1, http.Header{"Content-Type": {"text/event-stream; charset=utf-8"}}), success},
 		{"404", respond(404, 2, nil), success},
 		{"204", respond(204, 0, nil), whole},
+		{"gRPC OK", grpc("0"), success},
+		{"gRPC UNAVAILABLE", grpc("14"), success}, // until its trailer comes
 		{"429", respond(429, -1, unavailable("100")), success},
 	}
 	badReplies = []reply{
@@ -210,6 +232,7 @@ var (
 		failingFor(7),
 		failingFor(25),
 		failingFor(100_000),
+		{"gRPC without a body", respond(200, 0, http.Header{"Content-Type": {"application/grpc"}, "Grpc-Status": {"14"}}), failure},
 		{"503 for nonsense", respond(503, 0, unavailable("7s")), failure},
 		{"503 twice", respond(503, 0, unavailable("7", "8")), failure},
 		{"EOF", fail(io.ErrUnexpectedEOF), broken},
@@ -248,7 +271,7 @@ func (x *exchange) verdictOn(r reply, now time.Duration) verdict {
 		return ignored
 	case hasUploads && x.starved:
 		return ignored
-	case now >= x.deadline || !hasCauses && errors.Is(context.Cause(x.req.Context()), context.DeadlineExceeded):
+	case now >= x.deadline:
 		return failure
 	case x.req.Context().Err() != nil || x.upload.failed:
 		return ignored
@@ -256,23 +279,30 @@ func (x *exchange) verdictOn(r reply, now time.Duration) verdict {
 	return v
 }
 
-// verdictOnBody is the verdict on an error of the response's body, which came while a Read waited.
-func (x *exchange) verdictOnBody(now time.Duration) verdict {
-	body, ctx := x.download, x.req.Context()
-	complete := body.length >= 0 && body.read == body.length
+// verdictOnBody is the verdict on a body that a Read has ended, by io.EOF or another error.
+func (x *exchange) verdictOnBody(err error, opinionated bool, now time.Duration) verdict {
+	v := x.defaultVerdictOnBody(err, now)
+	if opinionated && x.opinion != byDefault {
+		v.outcome = x.opinion
+	}
+	return v
+}
+
+func (x *exchange) defaultVerdictOnBody(err error, now time.Duration) verdict {
+	body := x.download
 	switch {
-	case now >= x.deadline && !hasDeadlines:
+	case err == io.EOF && x.gotResp.Trailer.Get("Grpc-Status") == "14": //nolint:errorlint // the contract of io.Reader: EOF itself
 		return failure
+	case err == io.EOF: //nolint:errorlint // as above
+		return success
 	case now >= x.deadline:
-		_, isStream := strings.CutPrefix(x.gotResp.Header.Get("Content-Type"), "text/event-stream")
-		owed := body.read == 0 || body.length >= 0 && !complete
-		if body.passed(x.deadline, now) && owed && !isStream {
+		isEvents := strings.HasPrefix(x.gotResp.Header.Get("Content-Type"), "text/event-stream")
+		owed := body.read == 0 || body.length >= 0 && body.read < body.length
+		if body.passed(x.deadline, now) && owed && !isEvents {
 			return failure
 		}
 		return ignored
-	case !hasCauses && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
-		return failure
-	case ctx.Err() != nil || x.upload.failed:
+	case x.req.Context().Err() != nil || x.upload.failed:
 		return ignored
 	}
 	return broken
