@@ -9,7 +9,6 @@ bin           := build/bin
 gofumpt       := mvdan.cc/gofumpt
 staticcheck   := honnef.co/go/tools/cmd/staticcheck
 golangci-lint := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
-benchstat     := golang.org/x/perf/cmd/benchstat
 
 .PHONY: help
 help: ## List the targets
@@ -72,12 +71,12 @@ demo: ## Show circuits at work in a terminal; SVG=docs/demo.svg draws the pictur
 BENCHTIME ?= 4m
 
 .PHONY: bench
-bench: ## Measure beside the peers for about BENCHTIME (4m), and write the tables into README
-	go -C benchmarks run . -for $(BENCHTIME) -into ../README.md
+bench: ## Measure beside the peers for about BENCHTIME (4m), and write the tables into docs/benchmarks.md
+	go -C benchmarks run . -for $(BENCHTIME) -into ../docs/benchmarks.md
 
 .PHONY: bench-shared
-bench-shared: ## Measure circuits that processes share by Redis beside gobreaker's, and write the table into README
-	scripts/with-servers.sh go -C benchmarks run . -shared -for 40s -into ../README.md
+bench-shared: ## Measure circuits shared by Redis beside gobreaker's, and write the table into docs/benchmarks.md
+	scripts/with-servers.sh go -C benchmarks run . -shared -for 40s -into ../docs/benchmarks.md
 
 .PHONY: bench-smoke
 bench-smoke: ## Run every benchmark once and check the allocations
@@ -86,8 +85,8 @@ bench-smoke: ## Run every benchmark once and check the allocations
 SEEDS ?= 10
 
 .PHONY: judge
-judge: ## Play scenarios to circuit breakers in virtual time, and show how well they judge (minutes)
-	go run ./benchmarks/judge -seeds $(SEEDS)
+judge: ## Play scenarios to circuit breakers, and write how well they judge into docs/judgement.md
+	go run ./benchmarks/judge -seeds $(SEEDS) -into docs/judgement.md -picture docs/judgement.svg
 
 .PHONY: soak
 soak: ## Play the model of the Transport, and torture it over real sockets, for long

@@ -6,10 +6,36 @@ import (
 	"math"
 	"net/http"
 	"runtime"
+	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/breakerhttp/breakerhttp/benchmarks/internal/peers"
 )
+
+// TestOtherOrder: hosts are met in another order than they are visited in later,
+// and all of them.
+func TestOtherOrder(t *testing.T) {
+	names := hostNames("ordered", 1000)
+	var met []string
+	meet(peers.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		met = append(met, req.URL.Host)
+		return (&stub{http.NoBody}).RoundTrip(req)
+	}), names)
+	inOrder := 0
+	for i, host := range met[1:] {
+		if slices.Index(names, host) == slices.Index(names, met[i])+1 {
+			inOrder++
+		}
+	}
+	if inOrder > 20 {
+		t.Errorf("%d of %d hosts were met right after the one before them", inOrder, len(names))
+	}
+	slices.Sort(met)
+	if !slices.Equal(met, names) { // which are sorted
+		t.Error("not each host was met once")
+	}
+}
 
 // TestContenders shows that what is measured does what the table says: healthy
 // hosts are asked once a request, and those that are open not at all.
@@ -45,10 +71,10 @@ func TestContenders(t *testing.T) {
 
 // TestNothingIsLeft drops a Transport that has met many hosts.
 func TestNothingIsLeft(t *testing.T) {
-	const hosts = 10_000
-	goroutines, before := runtime.NumGoroutine(), heap()
+	names := hostNames("left", 10_000)
+	before := heap()
 	rt := guardOurs()(&stub{http.NoBody})
-	meet(rt, hostNames("left", hosts))
+	meet(rt, names)
 	with := heap() - before
 	runtime.KeepAlive(rt)
 	rt = nil
@@ -56,9 +82,16 @@ func TestNothingIsLeft(t *testing.T) {
 	if left := heap() - before; left > with/20 {
 		t.Errorf("a Transport of %.0f bytes leaves %.0f behind", with, left)
 	}
-	if got := runtime.NumGoroutine() - goroutines; got > 0 {
-		t.Errorf("it leaves %d goroutines", got)
-	}
+	runtime.KeepAlive(names)
+}
+
+// TestNoGoroutines: a bubble counts the goroutines that were started in it, and
+// no others, such as those of the clients of other tests. The test fails if one
+// has not ended.
+func TestNoGoroutines(t *testing.T) {
+	synctest.Test(t, func(*testing.T) {
+		meet(guardOurs()(&stub{http.NoBody}), hostNames("without", 1000))
+	})
 }
 
 func BenchmarkClosed(b *testing.B) {

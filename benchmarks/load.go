@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -13,8 +14,8 @@ import (
 	"time"
 )
 
-// A load sends requests, each to the next of many hosts in a random order. The
-// request is the same one with another host, as if it were freshly made.
+// A load sends requests, each to the next of many hosts. The request is the same
+// one with another host, as if it were new.
 type load struct {
 	req   *http.Request
 	hosts []string
@@ -31,14 +32,27 @@ func newLoad(ctx context.Context, hosts []string) *load {
 	return &load{req: req, hosts: hosts}
 }
 
-// hostNames makes n names in a random order. What is in memory side by side is
-// not looked up one after the other.
+// hostNames makes n names.
 func hostNames(prefix string, n int) []string {
 	names := make([]string, n)
-	for i, id := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
-		names[i] = fmt.Sprintf("%s-%06d.example.com", prefix, id)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%06d.example.com", prefix, i)
 	}
 	return names
+}
+
+// otherOrder yields the hosts in an order which is not the one that a load visits
+// them in. What a guard keeps of them then lies in memory in another order than
+// it is used, as that of a long-running program does; otherwise the processor
+// would fetch it ahead.
+func otherOrder(hosts []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(len(hosts)) {
+			if !yield(hosts[i]) {
+				return
+			}
+		}
+	}
 }
 
 // run sends n requests through rt, and closes what comes back.
@@ -71,14 +85,14 @@ func runParallel(rt http.RoundTripper, n int, loads ...*load) (failed int) {
 
 // meet makes rt know the hosts, by requests of which nothing is kept.
 func meet(rt http.RoundTripper, hosts []string) {
-	for _, host := range hosts {
+	for host := range otherOrder(hosts) {
 		must(fetch(rt, "https://"+host+"/"))
 	}
 }
 
 // open makes rt refuse requests to the hosts, which fail.
 func open(rt http.RoundTripper, hosts []string, upstream *failing) error {
-	for _, host := range hosts {
+	for host := range otherOrder(hosts) {
 		for start := time.Now(); ; {
 			hits := upstream.hits.Load()
 			_ = fetch(rt, "https://"+host+"/")

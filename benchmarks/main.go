@@ -14,55 +14,51 @@ import (
 	"time"
 
 	"github.com/zeromicro/go-zero/core/logx"
+
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/report"
 )
 
 func main() {
 	budget := flag.Duration("for", 4*time.Minute, "how long to measure, about")
-	file := flag.String("into", "", "file to write the tables into")
+	file := flag.String("into", "", "`file` to write the tables into")
 	shared := flag.Bool("shared", false, "measure circuits that processes share, on a redis-server of its own, instead of all else")
 	flag.Parse()
 	logx.Disable()            // go-zero's
 	log.SetOutput(io.Discard) // hystrix-go's
-	measure, target := func() (fmt.Stringer, error) { return measureAll(*budget) }, "bench"
+	run := measure
 	if *shared {
-		measure, target = func() (fmt.Stringer, error) { return measureShared(*budget) }, "bench-shared"
+		run = measureSharing
 	}
-	if err := run(measure, target, *file); err != nil {
+	if err := run(*budget, *file); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)
 	}
 }
 
-// run prints what is measured, and writes it between the markers of a target of
-// the Makefile.
-func run(measure func() (fmt.Stringer, error), target, file string) error {
-	r, err := measure()
+// measure prints what it measures, and writes it into a file unless that is "".
+func measure(budget time.Duration, file string) error {
+	r, err := measureAll(budget)
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("Measured on %s by `make %s` on %s.\n\n%v", time.Now().Format(time.DateOnly), target, machine(), r)
-	fmt.Print(text)
+	return errors.Join(publish(file, "bench", r.String()), publish(file, "bench-short", r.short()))
+}
+
+func measureSharing(budget time.Duration, file string) error {
+	r, err := measureShared(budget)
+	if err != nil {
+		return err
+	}
+	return publish(file, "bench-shared", r.String())
+}
+
+// publish prints a text, and writes it between the markers of a name in a file.
+func publish(file, name, text string) error {
+	target := strings.TrimSuffix(name, "-short")
+	text = fmt.Sprintf("Measured on %s by `make %s` on %s.\n\n%s", time.Now().Format(time.DateOnly), target, report.Machine(), text)
+	fmt.Println(text)
 	if file == "" {
 		return nil
 	}
-	old, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	text, err = between(string(old), target, text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return os.WriteFile(file, []byte(text), 0o644)
-}
-
-// between replaces what stands between the markers of a name.
-func between(s, name, text string) (string, error) {
-	begin, end := "<!-- "+name+":begin -->\n", "<!-- "+name+":end -->"
-	before, rest, ok := strings.Cut(s, begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		return "", errors.New("has no " + strings.TrimSpace(begin) + " and " + end)
-	}
-	return before + begin + text + end + after, nil
+	return report.Write(file, name, text)
 }

@@ -11,24 +11,24 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/report"
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 )
 
 // A sharer is a way to share a circuit between processes, by Redis.
 type sharer struct {
 	contender
-	join func(store string, base http.RoundTripper) (http.RoundTripper, error) // as one process
+	join func(client *redis.Client, base http.RoundTripper) (http.RoundTripper, error) // as one process
 }
 
 // sharers are listed in the order of the table.
 var sharers = []sharer{
-	{contender{name: nameBase}, func(_ string, base http.RoundTripper) (http.RoundTripper, error) { return base, nil }},
+	{contender{name: nameBase}, func(_ *redis.Client, base http.RoundTripper) (http.RoundTripper, error) { return base, nil }},
 	{contender{name: nameOurs}, shareOurs},
 	{contender{name: "sony/gobreaker", module: "github.com/sony/gobreaker/v2"}, shareGobreaker},
 }
 
-func shareOurs(store string, base http.RoundTripper) (http.RoundTripper, error) {
-	client := redis.NewClient(&redis.Options{Addr: store, ContextTimeoutEnabled: true, DialerRetries: 1})
+func shareOurs(client *redis.Client, base http.RoundTripper) (http.RoundTripper, error) {
 	return breakerhttp.New(base, breakerhttp.WithStore(redisstore.New(client), breakerhttp.Sharing{
 		OnError: func(error) {}, // Redis will be down
 	}))
@@ -49,20 +49,40 @@ func (w *worker) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // A team is some processes that share a circuit. Each has one caller.
 type team struct {
-	host  *worker
-	calls []http.RoundTripper
+	host    *worker
+	calls   []http.RoundTripper
+	clients []*redis.Client // of Redis, one for each process
 }
 
 func (s *sharer) hire(store string, callers int) (*team, error) {
 	t := &team{host: new(worker)}
 	for range callers {
-		rt, err := s.join(store, t.host)
+		client := redis.NewClient(s.options(store))
+		t.clients = append(t.clients, client)
+		rt, err := s.join(client, t.host)
 		if err != nil {
+			t.dismiss()
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		t.calls = append(t.calls, rt)
 	}
 	return t, nil
+}
+
+// options are the defaults, except for ours, as the documentation of redisstore
+// wants them.
+func (s *sharer) options(store string) *redis.Options {
+	if s.name == nameOurs {
+		return &redis.Options{Addr: store, ContextTimeoutEnabled: true, DialerRetries: 1}
+	}
+	return &redis.Options{Addr: store}
+}
+
+// dismiss closes what the processes have opened.
+func (t *team) dismiss() {
+	for _, c := range t.clients {
+		_ = c.Close()
+	}
 }
 
 // A shift is what has come of a team's calls.
@@ -134,9 +154,11 @@ func measureShared(budget time.Duration) (sharedReport, error) {
 		if s.alone, err = s.hire(store.addr, 1); err != nil {
 			return nil, err
 		}
+		defer s.alone.dismiss()
 		if s.team, err = s.hire(store.addr, 10); err != nil {
 			return nil, err
 		}
+		defer s.team.dismiss()
 		all = append(all, s)
 	}
 	round := budget / time.Duration(3*sharedRounds*len(all))
@@ -168,7 +190,7 @@ func (r sharedReport) String() string {
 			number(median(s.down.answered), ""), number(slices.Max(s.down.took), " ms"),
 		})
 	}
-	return table([]string{
+	return report.Table(1, []string{
 		"answers a second", "1 caller", "10 callers", "longest call",
 		"without Redis: sent", "10 callers", "longest call",
 	}, rows)

@@ -17,6 +17,7 @@ func TestSharers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer team.dismiss()
 			var up, down shift
 			team.work(200*time.Millisecond, &up)
 			if up.sent == 0 || up.sent != up.asked {

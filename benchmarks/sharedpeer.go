@@ -15,8 +15,7 @@ import (
 )
 
 // shareGobreaker guards by a gobreaker.DistributedCircuitBreaker.
-func shareGobreaker(store string, base http.RoundTripper) (http.RoundTripper, error) {
-	client := redis.NewClient(&redis.Options{Addr: store})
+func shareGobreaker(client *redis.Client, base http.RoundTripper) (http.RoundTripper, error) {
 	locks := redsync.New(goredis.NewPool(client))
 	b, err := gobreaker.NewDistributedCircuitBreaker[*http.Response](
 		&lockingStore{client: client, locks: locks}, gobreaker.Settings{Name: "shared"})

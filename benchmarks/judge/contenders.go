@@ -2,12 +2,14 @@ package main
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/breakerhttp/breakerhttp"
 	"github.com/breakerhttp/breakerhttp/benchmarks/internal/peers"
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/report"
 )
 
 // A guard puts a breaker in front of the hosts that base reaches.
@@ -15,34 +17,35 @@ type guard func(base http.RoundTripper) http.RoundTripper
 
 // A contender is one column of the table.
 type contender struct {
-	name   string
-	ours   bool
+	by     string // the library
+	name   string // what of it
 	module string // of a peer
 	guard  guard
+	leaves bool // goroutines, for ever
+	short  bool // a column of the short table and of the picture
 }
 
-// The contenders that others are compared with.
-const (
-	nameNone     = "no breaker"
-	nameTextbook = "textbook"
-	nameDoubling = "1 s doubling"
-)
+// doubling is the contender that others are compared with.
+const doubling = "1 s doubling"
+
+const failsafe = "github.com/failsafe-go/failsafe-go"
 
 // contenders are listed in the order of the table.
 var contenders = []*contender{
-	{name: nameNone, guard: func(base http.RoundTripper) http.RoundTripper { return base }},
-	ours(nameTextbook, breakerhttp.Policy{}),
-	ours(nameDoubling, breakerhttp.Policy{OpenFor: time.Second, OpenGrowth: 2, MaxOpenFor: time.Minute}),
-	{name: "gobreaker", module: "github.com/sony/gobreaker/v2", guard: peers.Gobreaker},
-	{name: "failsafe-go breaker", module: "github.com/failsafe-go/failsafe-go", guard: peers.Failsafe},
-	{name: "failsafe-go throttler", module: "github.com/failsafe-go/failsafe-go", guard: peers.Throttler},
-	{name: "go-zero", module: "github.com/zeromicro/go-zero", guard: peers.GoZero},
-	{name: "aegis", module: "github.com/go-kratos/aegis", guard: peers.Aegis},
+	{name: "no breaker", short: true, guard: func(base http.RoundTripper) http.RoundTripper { return base }},
+	{by: "gobreaker", module: "github.com/sony/gobreaker/v2", guard: peers.Gobreaker},
+	{by: "failsafe-go", name: "breaker", module: failsafe, guard: peers.Failsafe},
+	{by: "go-zero", module: "github.com/zeromicro/go-zero", guard: peers.GoZero},
+	{by: "aegis", module: "github.com/go-kratos/aegis", guard: peers.Aegis},
+	{by: "hystrix-go", module: "github.com/afex/hystrix-go", guard: peers.Hystrix, leaves: true},
+	{by: "failsafe-go", name: "throttler", module: failsafe, short: true, guard: peers.Throttler},
+	ours("zero Policy", breakerhttp.Policy{}),
+	ours(doubling, breakerhttp.Policy{OpenFor: time.Second, OpenGrowth: 2, MaxOpenFor: time.Minute}),
 }
 
 // ours is a Transport with a policy. To judge another policy takes a line above.
 func ours(name string, p breakerhttp.Policy) *contender {
-	return &contender{name: name, ours: true, guard: func(base http.RoundTripper) http.RoundTripper {
+	return &contender{by: "breakerhttp", name: name, short: true, guard: func(base http.RoundTripper) http.RoundTripper {
 		t, err := breakerhttp.New(base, breakerhttp.WithPolicy(p), breakerhttp.WithMeterProvider(noop.NewMeterProvider()))
 		if err != nil {
 			panic(err)
@@ -51,5 +54,11 @@ func ours(name string, p breakerhttp.Policy) *contender {
 	}}
 }
 
-// title is the name of a contender, and its version.
-func (c *contender) title() string { return c.name }
+// title is the name of a contender, and the version of a peer.
+func (c *contender) title() string {
+	title := strings.TrimSpace(c.by + " " + c.name)
+	if c.module != "" {
+		title += " " + report.Version(c.module)
+	}
+	return title
+}

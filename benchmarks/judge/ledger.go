@@ -108,3 +108,19 @@ func (l *ledger) stuck(from, to time.Duration) float64 {
 	}
 	return float64(most)
 }
+
+// A moment is what became of the requests of a short time: the share that were
+// answered, refused, and neither.
+type moment struct{ answered, refused, failed float64 }
+
+// moments divide the time until then.
+func (l *ledger) moments(until time.Duration, n int) []moment {
+	all := make([]moment, n)
+	for i := range all {
+		from, to := until*time.Duration(i)/time.Duration(n), until*time.Duration(i+1)/time.Duration(n)
+		answered := l.share(from, to, answered)
+		refused := l.share(from, to, func(r *request) bool { return r.refused && !r.answered })
+		all[i] = moment{answered, refused, 1 - answered - refused}
+	}
+	return all
+}

@@ -1,9 +1,11 @@
-// Judge shows how well circuit breakers judge: what they make of scenarios such
-// as a host that hangs, or is overloaded. It plays them in virtual time, to real
-// Transports and to the peers, and writes a table.
+// Judge shows how well circuit breakers judge: what they make of a host that
+// hangs, is overloaded, fails a little, or is dead for long. It plays such
+// scenarios in virtual time to real Transports and to other circuit breakers, and
+// writes a table and a picture.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -11,33 +13,74 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/afex/hystrix-go/hystrix"
 	"github.com/zeromicro/go-zero/core/logx"
+
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/report"
 )
 
+// options are those of the command line.
+type options struct {
+	seeds    int
+	scenario string
+	into     string
+	picture  string
+}
+
 func main() {
-	seeds := flag.Int("seeds", 10, "how often to play each scenario")
-	only := flag.String("scenario", "", "the only scenario to play")
+	var o options
+	flag.IntVar(&o.seeds, "seeds", 10, "how often to play each scenario, with other chances")
+	flag.StringVar(&o.scenario, "scenario", "", "the `name` of the only scenario to play")
+	flag.StringVar(&o.into, "into", "", "`file` to write the tables into")
+	flag.StringVar(&o.picture, "picture", "", "`file` to draw the picture into")
 	flag.Parse()
-	chosen := scenarios
-	if *only != "" {
-		i := slices.IndexFunc(scenarios, func(sc *scenario) bool { return sc.name == *only })
-		if i < 0 {
-			fmt.Fprintln(os.Stderr, "judge: no scenario", *only)
-			os.Exit(2)
+	inTest(func(t *testing.T) {
+		if err := o.run(t); err != nil {
+			fmt.Fprintln(os.Stderr, "judge:", err)
+			os.Exit(1)
 		}
-		chosen = scenarios[i : i+1]
-	}
-	logx.Disable()            // go-zero's
-	log.SetOutput(io.Discard) // hystrix-go's
-	inTest(func(t *testing.T) int {
-		fmt.Print(newBoard(t, chosen, contenders, *seeds, os.Stderr))
-		return 0
+		os.Exit(0)
 	})
 }
 
-// inTest runs f in a test, for virtual time is for tests only, and exits.
-func inTest(f func(t *testing.T) int) {
+// inTest runs f in a test, for virtual time is for tests only.
+func inTest(f func(t *testing.T)) {
 	all := func(string, string) (bool, error) { return true, nil }
-	testing.Main(all, []testing.InternalTest{{Name: "judge", F: func(t *testing.T) { os.Exit(f(t)) }}}, nil, nil)
+	testing.Main(all, []testing.InternalTest{{Name: "judge", F: f}}, nil, nil)
+}
+
+func (o *options) run(t *testing.T) error {
+	chosen := scenarios
+	if o.scenario != "" {
+		chosen = slices.DeleteFunc(slices.Clone(scenarios), func(sc *scenario) bool { return sc.name != o.scenario })
+	}
+	if len(chosen) == 0 {
+		return errors.New("there is no scenario " + o.scenario)
+	}
+	quieten()
+	b := newBoard(t, chosen, contenders, o.seeds, os.Stderr)
+	fmt.Print(b)
+	if o.picture != "" {
+		if err := os.WriteFile(o.picture, []byte(b.picture()), 0o644); err != nil {
+			return err
+		}
+	}
+	if o.into == "" {
+		return nil
+	}
+	measured := fmt.Sprintf("Measured on %s by `make judge`: means of %d runs.\n\n", time.Now().UTC().Format(time.DateOnly), o.seeds)
+	return errors.Join(
+		report.Write(o.into, "judge", measured+b.String()),
+		report.Write(o.into, "judge-short", b.inShort()))
+}
+
+// quieten is for what the peers log, and for a default that would have one of
+// them refuse healthy traffic: hystrix-go's limit of 10 in flight is what there
+// is on average.
+func quieten() {
+	logx.Disable()
+	log.SetOutput(io.Discard)
+	hystrix.DefaultMaxConcurrent = 100
 }

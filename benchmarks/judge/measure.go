@@ -3,7 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
-	"strconv"
+
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/report"
 )
 
 // A unit says how a figure is written.
@@ -15,33 +16,23 @@ const (
 	seconds
 )
 
-const none = "–"
-
 func (u unit) String() string { return [...]string{"", " %", " s"}[u] }
 
 // format writes a figure with two digits at least.
 func (u unit) format(x float64) string {
 	if math.IsInf(x, 0) || math.IsNaN(x) {
-		return none
+		return report.None
 	}
 	if u == percent {
 		x *= 100
 	}
 	switch {
 	case x == math.Trunc(x) || x >= 9.95:
-		return thousands(x) + u.String()
+		return report.Digits(x) + u.String()
 	case x >= 0.995:
 		return fmt.Sprintf("%.1f%v", x, u)
 	}
 	return fmt.Sprintf("%.2f%v", x, u)
-}
-
-func thousands(x float64) string {
-	s := strconv.FormatFloat(x, 'f', 0, 64)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }
 
 // A bound is what a figure of Adaptive must not exceed, or must reach.
@@ -67,7 +58,7 @@ func (b bound) format(u unit) string {
 	}
 	switch {
 	case b.none:
-		return none
+		return report.None
 	case b.of != "":
 		return sign + count.format(b.limit) + " × " + b.of
 	}

@@ -23,7 +23,8 @@ type measure struct {
 
 // A plan is a scenario whose chances have been drawn.
 type plan struct {
-	length   time.Duration // requests arrive until then
+	length   time.Duration // requests are asked for until then
+	from, to time.Duration // of the trouble
 	rate     func(at time.Duration) float64
 	peak     float64       // the most that rate is; 0 means a constant 500
 	deadline time.Duration // of each attempt; 0 means 10s
@@ -31,12 +32,11 @@ type plan struct {
 	hosts    int           // of one client, chosen at random; 0 means 1
 	clients  int           // of one host, each with a breaker of its own, chosen at random; 0 means 1
 
-	// fate decides what becomes of a request that has reached a host, one at a
-	// time and in the order in which they do.
+	// fate decides what becomes of a request, at the moment in which it reaches
+	// a host. It is asked about one request at a time.
 	fate func(a arrival) fate
 
-	// judge returns a figure for each measure.
-	judge func(l *ledger) []float64
+	judge func(l *ledger) []float64 // a figure for each measure
 }
 
 // An arrival is a request as it reaches a host.
@@ -67,6 +67,16 @@ var (
 	failed  = fate{after: usualLatency, status: http.StatusServiceUnavailable}
 	hung    = fate{after: never}
 )
+
+// during is the fate f for as long as the trouble lasts, and health otherwise.
+func during(from, to time.Duration, f fate) func(arrival) fate {
+	return func(a arrival) fate {
+		if within(a.at, from, to) {
+			return f
+		}
+		return healthy
+	}
+}
 
 // within reports whether from <= at < to.
 func within(at, from, to time.Duration) bool { return from <= at && at < to }

@@ -1,39 +1,62 @@
 package main
 
 import (
-	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/report"
 )
 
-// String is the table.
+// String is the whole table.
 func (b *board) String() string {
-	head := []string{"", ""}
+	head := []string{"the host …", "measure"}
 	for _, c := range b.contenders {
 		head = append(head, c.title())
 	}
-	rows := [][]string{append(head, "Adaptive must")}
+	var rows [][]string
 	for _, sc := range b.scenarios {
 		title := sc.title
 		for i, m := range sc.measures {
 			row := []string{title, m.title}
 			for _, c := range b.contenders {
-				row = append(row, m.unit.format(b.figures[sc][c][i].mean()))
+				row = append(row, m.unit.format(b.mean(sc, i, c)))
 			}
 			rows = append(rows, append(row, m.bound.format(m.unit)))
 			title = ""
 		}
 	}
-	return table(rows)
+	return report.Table(2, append(head, "Adaptive must"), rows)
 }
 
-// table writes Markdown, whose first two columns are text.
-func table(rows [][]string) string {
-	var b strings.Builder
-	for i, row := range rows {
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
-		if i == 0 {
-			fmt.Fprintf(&b, "|---|---%s|\n", strings.Repeat("|--:", len(row)-2))
+// short is the rows for those who have no time, by scenario and measure.
+var short = []struct {
+	scenario string
+	measure  int
+}{{"hang", 0}, {"overload-queues-2", 0}, {"blip", 0}}
+
+// inShort is a table of few rows and columns.
+func (b *board) inShort() string {
+	var head []string
+	var columns []*contender
+	for _, c := range b.contenders {
+		if c.short {
+			columns = append(columns, c)
+			head = append(head, strings.TrimSpace(c.by+" "+c.name))
 		}
 	}
-	return b.String()
+	var rows [][]string
+	for _, s := range short {
+		i := slices.IndexFunc(b.scenarios, func(sc *scenario) bool { return sc.name == s.scenario })
+		if i < 0 {
+			continue
+		}
+		sc := b.scenarios[i]
+		m := sc.measures[s.measure]
+		row := []string{sc.title + ": " + m.title}
+		for _, c := range columns {
+			row = append(row, m.unit.format(b.mean(sc, s.measure, c)))
+		}
+		rows = append(rows, row)
+	}
+	return report.Table(1, append([]string{""}, head...), rows)
 }

@@ -17,8 +17,7 @@ type world struct {
 	*plan
 	began   time.Time
 	arrive  *rand.Rand
-	clients []http.RoundTripper
-	hosts   []*http.Request // a request to each
+	clients []client
 
 	mu       sync.Mutex
 	visits   []visit
@@ -28,20 +27,30 @@ type world struct {
 // processStart is when go-zero's clock starts, which must not go backwards.
 var processStart = time.Now().Round(0)
 
-// worlds counts them: some breakers are kept by host for the whole process.
-var worlds atomic.Int64
+// An outcome is what came of a scenario, played once.
+type outcome struct {
+	plan    *plan
+	figures []float64 // one for each measure
+	moments []moment
+}
 
-// play lets a scenario happen to a client with a breaker. Whoever plays the same
-// scenario with the same seed gets the same requests.
-func play(t *testing.T, sc *scenario, seed uint64, guard guard) []float64 {
-	var figures []float64
-	synctest.Test(t, func(t *testing.T) {
+// play lets a scenario happen to the clients of a contender. Whoever plays the
+// same scenario with the same seed is asked for the same requests.
+func play(t *testing.T, sc *scenario, seed uint64, c *contender) (out outcome) {
+	if c.leaves {
+		defer func() {
+			if p := recover(); p != nil && out.figures == nil {
+				panic(p) // not only that goroutines are left
+			}
+		}()
+	}
+	synctest.Test(t, func(*testing.T) {
 		time.Sleep(time.Until(processStart) + time.Hour) // a bubble starts in the year 2000
-		w := newWorld(sc, seed, guard)
-		l := w.live(t.Context())
-		figures = w.judge(l)
+		w := newWorld(sc, seed, c.guard)
+		l := w.live()
+		out = outcome{w.plan, w.judge(l), l.moments(w.length, moments)}
 	})
-	return figures
+	return out
 }
 
 func newWorld(sc *scenario, seed uint64, guard guard) *world {
@@ -57,30 +66,58 @@ func newWorld(sc *scenario, seed uint64, guard guard) *world {
 		w.deadline = usualDeadline
 	}
 	for range max(w.plan.clients, 1) {
-		w.clients = append(w.clients, guard(w))
-	}
-	id := worlds.Add(1)
-	for i := range max(w.plan.hosts, 1) {
-		req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("https://host-%d.world-%d.example.com/", i, id), nil)
-		if err != nil {
-			panic(err) // the URL is ours
-		}
-		w.hosts = append(w.hosts, req)
+		w.clients = append(w.clients, newClient(guard(w), max(w.hosts, 1)))
 	}
 	return w
 }
 
+// A client has a breaker of its own.
+type client struct {
+	rt    http.RoundTripper
+	hosts []*http.Request // a request to each
+}
+
+// met counts the names of hosts: each client has its own, for some breakers are
+// kept by host for the whole process.
+var met atomic.Int64
+
+func newClient(rt http.RoundTripper, hosts int) client {
+	c := client{rt: rt}
+	for range hosts {
+		req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("https://host-%d.example.com/", met.Add(1)), nil)
+		if err != nil {
+			panic(err) // the URL is ours
+		}
+		c.hosts = append(c.hosts, req)
+	}
+	return c
+}
+
 // live sends all requests, and returns when the last has ended.
-func (w *world) live(ctx context.Context) *ledger {
+func (w *world) live() *ledger {
 	l := &ledger{}
+	calls := make(chan call)
 	var callers sync.WaitGroup
 	for at := w.next(0); at < w.length; at = w.next(at) {
 		r := &request{n: len(l.requests), at: at}
 		l.requests = append(l.requests, r)
-		client, host := pick(w.arrive, w.clients), pick(w.arrive, w.hosts)
+		client := pick(w.arrive, w.clients)
+		c := call{r, client.rt, pick(w.arrive, client.hosts)}
 		time.Sleep(at - time.Since(w.began))
-		callers.Go(func() { w.ask(ctx, r, client, host) })
+		select {
+		case calls <- c: // a goroutine that has its stack already
+		default:
+			callers.Go(func() {
+				for w.ask(c); ; w.ask(c) {
+					var more bool
+					if c, more = <-calls; !more {
+						return
+					}
+				}
+			})
+		}
 	}
+	close(calls)
 	callers.Wait()
 	l.visits = w.visits
 	return l
@@ -99,14 +136,21 @@ func (w *world) next(at time.Duration) time.Duration {
 	}
 }
 
+// A call is a request on its way through a client to a host.
+type call struct {
+	*request
+	rt  http.RoundTripper
+	req *http.Request
+}
+
 type requestKey struct{}
 
 // ask sends a request, again if need be.
-func (w *world) ask(ctx context.Context, r *request, client http.RoundTripper, host *http.Request) {
-	ctx = context.WithValue(ctx, requestKey{}, r)
+func (w *world) ask(c call) {
+	r, ctx := c.request, context.WithValue(context.Background(), requestKey{}, c.request)
 	for range 1 + w.retries {
 		before := r.visits.Load()
-		r.answered = w.attempt(ctx, client, host)
+		r.answered = w.attempt(ctx, c)
 		r.refused = r.visits.Load() == before
 		if r.answered || r.refused {
 			break
@@ -115,10 +159,10 @@ func (w *world) ask(ctx context.Context, r *request, client http.RoundTripper, h
 	r.ended = time.Since(w.began)
 }
 
-func (w *world) attempt(ctx context.Context, client http.RoundTripper, host *http.Request) (answered bool) {
+func (w *world) attempt(ctx context.Context, c call) (answered bool) {
 	ctx, cancel := context.WithTimeout(ctx, w.deadline)
 	defer cancel()
-	resp, err := client.RoundTrip(host.WithContext(ctx))
+	resp, err := c.rt.RoundTrip(c.req.WithContext(ctx))
 	if err != nil {
 		return false
 	}

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/benchmarks/internal/report"
 )
 
-// A report is all that is measured.
-type report struct {
+// results are all that is measured.
+type results struct {
 	closed    map[int]*field // by hosts
 	refusing  map[int]*field
 	crowded   *field
@@ -20,6 +22,7 @@ type report struct {
 	attacked  *field
 	beset     *field
 	collected *field
+	uploaded  []*upload
 	weights   map[string]weight // by contender
 	allocs    map[string]float64
 }
@@ -28,9 +31,9 @@ const circuits = 500 // that have metrics of their own
 
 // measureAll takes about as long as budget, and what it takes to meet 100,000
 // hosts.
-func measureAll(budget time.Duration) (r *report, err error) {
+func measureAll(budget time.Duration) (r *results, err error) {
 	part := func(percent int) time.Duration { return budget * time.Duration(percent) / 100 }
-	r = &report{closed: map[int]*field{}, refusing: map[int]*field{}, weights: map[string]weight{}, allocs: map[string]float64{}}
+	r = &results{closed: map[int]*field{}, refusing: map[int]*field{}, weights: map[string]weight{}, allocs: map[string]float64{}}
 	for _, c := range contenders {
 		r.allocs[c.name] = allocations(c)
 		r.weights[c.name] = weigh(c, 100_000)
@@ -50,9 +53,12 @@ func measureAll(budget time.Duration) (r *report, err error) {
 	if r.collected, err = collected(part(2), circuits); err != nil {
 		return nil, err
 	}
-	r.loopback = loopback(part(12))
-	r.crowded = crowded(part(10))
-	for hosts, percent := range map[int]int{1: 8, 1000: 10, 100_000: 22} {
+	if r.uploaded, err = uploaded(part(6)); err != nil {
+		return nil, err
+	}
+	r.loopback = loopback(part(10))
+	r.crowded = crowded(part(8))
+	for hosts, percent := range map[int]int{1: 8, 1000: 10, 100_000: 20} {
 		r.closed[hosts] = closed(part(percent), hosts)
 	}
 	return r, nil
@@ -66,12 +72,12 @@ func allocations(c contender) float64 {
 	return testing.AllocsPerRun(1000, func() { l.run(rt, 1) })
 }
 
-func (r *report) String() string {
+func (r *results) String() string {
 	return strings.Join([]string{r.time(), r.space(), r.ours()}, "\n") + r.failures()
 }
 
 // time compares what requests take.
-func (r *report) time() string {
+func (r *results) time() string {
 	var rows [][]string
 	for _, c := range contenders {
 		if c.name == nameBase {
@@ -87,7 +93,7 @@ func (r *report) time() string {
 		}
 		rows = append(rows, cells)
 	}
-	return table([]string{
+	return report.Table(1, []string{
 		"time a request", "closed, 1 host", "1,000 hosts", "100,000 hosts",
 		fmt.Sprintf("%d goroutines, 1 host", clients), "open, 1 host", "1,000 hosts",
 	}, rows)
@@ -97,7 +103,7 @@ func (r *report) time() string {
 // much as the limit that is.
 func (f *field) compared(name string) string {
 	if f.find(name) == nil {
-		return none
+		return report.None
 	}
 	over := f.over(name, nameBase)
 	return nanoseconds(over) + ", " + times(over, f.over(nameLimit, nameBase))
@@ -106,18 +112,18 @@ func (f *field) compared(name string) string {
 // refused is what a refusal takes. The base has no part in it.
 func (f *field) refused(name string) string {
 	if f.find(name) == nil {
-		return none
+		return report.None
 	}
 	return nanoseconds(f.took(name)) + ", " + times(f.took(name), f.took(nameLimit))
 }
 
-func (r *report) slowdown(name string) string {
+func (r *results) slowdown(name string) string {
 	over := r.crowded.over(name, nameBase)
 	return nanoseconds(over) + ", " + times(over, r.crowded.over(alone(name), alone(nameBase))) + " alone"
 }
 
 // space compares what else they take.
-func (r *report) space() string {
+func (r *results) space() string {
 	var rows [][]string
 	for _, c := range contenders {
 		w := r.weights[c.name]
@@ -126,21 +132,21 @@ func (r *report) space() string {
 			r.real(c.name),
 		})
 	}
-	return table([]string{"", "allocations a request", "memory a host", "goroutines a host", "a real request on loopback"}, rows)
+	return report.Table(1, []string{"", "allocations a request", "memory a host", "goroutines a host", "a real request on loopback"}, rows)
 }
 
 // real is what a request to the loopback server takes; unknown where some were
 // refused at once.
-func (r *report) real(name string) string {
+func (r *results) real(name string) string {
 	if r.loopback.find(name).failed > 0 {
-		return none
+		return report.None
 	}
 	return number(median(r.loopback.took(name))/1000, " µs")
 }
 
 // ours says what the options of breakerhttp cost, and what others can make it
 // cost.
-func (r *report) ours() string {
+func (r *results) ours() string {
 	var rows [][]string
 	for _, v := range variants {
 		over := r.varied.over(v.name, v.of(nameBase))
@@ -154,12 +160,33 @@ func (r *report) ours() string {
 	rows = append(rows,
 		[]string{fmt.Sprintf("%s, %d circuits", nameSDK, circuits), number(median(bySDK)/1000, " µs"), times(bySDK, r.collected.took(nameReplayed)) + " " + nameReplayed},
 		[]string{fmt.Sprintf("%s, %d circuits", nameOwn, circuits), number(median(own)/1000, " µs"), ""})
-	return table([]string{"breakerhttp", "time", "compared"}, rows)
+	for _, u := range r.uploaded {
+		took := u.took.took(nameOurs)
+		rows = append(rows, []string{
+			u.name + ", on loopback", number(median(took)/1000, " µs"),
+			fmt.Sprintf("%.2f × without, in %v writes, %v without", median(ratio(took, u.took.took(nameBase))), u.writes[nameOurs], u.writes[nameBase]),
+		})
+	}
+	return report.Table(1, []string{"breakerhttp", "time", "compared"}, rows)
+}
+
+// short is a table for those who have no time.
+func (r *results) short() string {
+	head := []string{""}
+	closed, refusing, memory := []string{"closed, 1,000 hosts"}, []string{"refusing, 1,000 hosts"}, []string{"memory a host"}
+	for _, name := range []string{nameLimit, nameOurs, "sony/gobreaker", "failsafe-go", "hystrix-go"} {
+		c := named(name)
+		head = append(head, c.title())
+		closed = append(closed, nanoseconds(r.closed[1000].over(name, nameBase)))
+		refusing = append(refusing, nanoseconds(r.refusing[1000].took(name)))
+		memory = append(memory, number(math.Round(r.weights[name].bytes), " B"))
+	}
+	return report.Table(1, head, [][]string{closed, refusing, memory})
 }
 
 // failures says who has failed requests to healthy hosts, which are in the times
 // all the same.
-func (r *report) failures() string {
+func (r *results) failures() string {
 	var b strings.Builder
 	for _, c := range contenders {
 		sent, failed := 0, 0
