@@ -58,6 +58,11 @@ if [ -z "${REDIS_SERVER:-}" ]; then
 		lack "redis-server (a package of most systems; or name the program in REDIS_SERVER)"
 fi
 
+# Its tests run beside those of Redis. Not every system has it.
+if ! has valkey-server && can_install && apt-cache show valkey-server >/dev/null 2>&1; then
+	install_quietly valkey-server install_package valkey-server
+fi
+
 if [ -z "${CHROMIUM:-}" ]; then
 	if ! has chromium && ! has google-chrome && can_install; then
 		install_quietly chromium install_package chromium

@@ -32,8 +32,23 @@ func Redis(t testing.TB, args ...string) *Server {
 // RedisAt is [Redis] on a certain address.
 func RedisAt(t testing.TB, addr string, args ...string) *Server {
 	t.Helper()
+	return startRedis(t, addr, lookRedis(t), args...)
+}
+
+// Valkey starts valkey-server. Not every system has one: without it, t is skipped.
+func Valkey(t testing.TB) *Server {
+	t.Helper()
+	path, err := exec.LookPath("valkey-server")
+	if err != nil {
+		t.Skip(err)
+	}
+	return startRedis(t, FreeAddr(t), path)
+}
+
+func startRedis(t testing.TB, addr, path string, args ...string) *Server {
+	t.Helper()
 	host, port, _ := net.SplitHostPort(addr)
-	return start(t, addr, lookRedis(t), append([]string{"--bind", host, "--port", port, "--save", "", "--dir", t.TempDir()}, args...)...)
+	return start(t, addr, path, append([]string{"--bind", host, "--port", port, "--save", "", "--dir", t.TempDir()}, args...)...)
 }
 
 func lookRedis(t testing.TB) string {

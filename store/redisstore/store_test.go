@@ -37,6 +37,14 @@ func TestServer(t *testing.T) {
 	})
 }
 
+func TestValkey(t *testing.T) {
+	t.Parallel()
+	s := servertest.Valkey(t)
+	storetest.Run(t, func(t *testing.T) store.Store {
+		return redisstore.New(connect(t, &redis.Options{Addr: s.Addr}))
+	})
+}
+
 // TestServerRESP2 has the other protocol and a client that heeds contexts.
 func TestServerRESP2(t *testing.T) {
 	t.Parallel()
