@@ -1,5 +1,5 @@
-// Scrape fetches pages from thousands of hosts, of which many are dead, and
-// prints what that takes with circuit breakers and without.
+// Scrape fetches pages from many hosts, some of which are dead, and prints what
+// that takes without circuit breakers and with them.
 package main
 
 import (
@@ -17,19 +17,22 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
-// A plan says how much there is to do.
+// A plan says how much there is to do, and how fast.
 type plan struct {
 	hosts, dead, rounds, workers int
+	patience, pace               time.Duration
 	maxCircuits, maxSeries       int
 }
 
 func main() {
 	var p plan
-	flag.IntVar(&p.hosts, "hosts", 3000, "number of hosts")
-	flag.IntVar(&p.dead, "dead", 900, "how many of them do not answer")
+	flag.IntVar(&p.hosts, "hosts", 1000, "number of hosts")
+	flag.IntVar(&p.dead, "dead", 300, "how many of them do not answer")
 	flag.IntVar(&p.rounds, "rounds", 6, "how many pages to fetch from each")
 	flag.IntVar(&p.workers, "workers", 100, "requests at a time")
-	flag.IntVar(&p.maxCircuits, "max-circuits", 2000, "circuits kept at once")
+	flag.DurationVar(&p.patience, "patience", time.Second, "how long to wait for a page")
+	flag.DurationVar(&p.pace, "pace", time.Millisecond, "least time from one request to the next")
+	flag.IntVar(&p.maxCircuits, "max-circuits", 800, "circuits kept at once")
 	flag.IntVar(&p.maxSeries, "max-series", 100, "circuits with metrics of their own")
 	flag.Parse()
 	if err := run(os.Stdout, p); err != nil {
@@ -48,7 +51,7 @@ func run(out io.Writer, p plan) error {
 
 	bare := w.transport()
 	began := time.Now()
-	without := scrape(&http.Client{Transport: bare}, w.hosts, p.rounds, p.workers)
+	without := p.scrape(&http.Client{Transport: bare}, w.hosts)
 	tookWithout := time.Since(began)
 	bare.CloseIdleConnections()
 
@@ -60,7 +63,7 @@ func run(out io.Writer, p plan) error {
 		return err
 	}
 	began = time.Now()
-	with := scrape(&http.Client{Transport: t}, w.hosts, p.rounds, p.workers)
+	with := p.scrape(&http.Client{Transport: t}, w.hosts)
 	tookWith := time.Since(began)
 	base.CloseIdleConnections()
 	memory := int64(heap()) - int64(before)
@@ -78,7 +81,7 @@ func run(out io.Writer, p plan) error {
 	fmt.Fprintln(table, "\twithout\twith circuits\t")
 	fmt.Fprintf(table, "time\t%v\t%v\t\n", tookWithout.Round(10*time.Millisecond), tookWith.Round(10*time.Millisecond))
 	fmt.Fprintf(table, "pages fetched\t%d\t%d\t\n", without.fetched.Load(), with.fetched.Load())
-	fmt.Fprintf(table, "waited for in vain\t%d\t%d\t\n", without.failed.Load(), with.failed.Load())
+	fmt.Fprintf(table, "failed after %v\t%d\t%d\t\n", p.patience, without.failed.Load(), with.failed.Load())
 	fmt.Fprintf(table, "refused at once\t%d\t%d\t\n", without.refused.Load(), with.refused.Load())
 	fmt.Fprintf(table, "circuits\t\t%d\t\n", circuits)
 	fmt.Fprintf(table, "metric series\t\t%d\t\n", series)

@@ -3,14 +3,19 @@ package main
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/sdk/metric"
 )
 
 func TestScrape(t *testing.T) {
-	p := plan{hosts: 60, dead: 20, rounds: 5, workers: 30, maxCircuits: 40, maxSeries: 10}
+	p := plan{
+		hosts: 60, dead: 20, rounds: 5, workers: 30, patience: time.Second, pace: time.Millisecond,
+		maxCircuits: 40, maxSeries: 10,
+	}
 	w, err := newWeb(p)
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +28,7 @@ func TestScrape(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := scrape(&http.Client{Transport: tr}, w.hosts, p.rounds, p.workers)
+	got := p.scrape(&http.Client{Transport: tr}, w.hosts)
 	// Each dead host costs two requests, then none.
 	if fetched, failed, refused := got.fetched.Load(), got.failed.Load(), got.refused.Load(); fetched != 200 || failed != 40 || refused != 60 {
 		t.Errorf("got %d fetched, %d failed, %d refused; want 200, 40, 60", fetched, failed, refused)
@@ -47,11 +52,18 @@ func TestScrape(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	var out strings.Builder
-	if err := run(&out, plan{hosts: 40, dead: 10, rounds: 3, workers: 20, maxCircuits: 30, maxSeries: 5}); err != nil {
+	err := run(&out, plan{
+		hosts: 40, dead: 10, rounds: 3, workers: 20, patience: time.Second, pace: time.Millisecond,
+		maxCircuits: 30, maxSeries: 5,
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"time", "waited for in vain", "metric series", "memory"} {
-		if !strings.Contains(out.String(), want) {
+	for _, want := range []string{
+		`time +\S+ +\S+`, `pages fetched +90 +90`, `failed after 1s +30 +20`, `refused at once +0 +10`,
+		`circuits +30`, `metric series +\d+`, `memory`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
 		}
 	}

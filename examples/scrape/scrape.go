@@ -15,9 +15,9 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// guarded returns base behind circuits of which each opens after two failures.
-// Hosts beyond maxCircuits take the places of those that are idle and well;
-// circuits beyond maxSeries share one set of metrics.
+// guarded returns base behind circuits that open after two failures. At most
+// maxCircuits are kept: a new host takes the place of an idle, healthy one. Circuits
+// beyond maxSeries share one set of metrics.
 func guarded(base http.RoundTripper, mp metric.MeterProvider, maxCircuits, maxSeries int) (*breakerhttp.Transport, error) {
 	return breakerhttp.New(base,
 		breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 2, OpenGrowth: 2}),
@@ -32,21 +32,24 @@ type tally struct {
 	fetched, failed, refused atomic.Int64
 }
 
-// scrape fetches a page from each host, so many at a time, and that for some
-// rounds.
-func scrape(client *http.Client, hosts []string, rounds, workers int) *tally {
+// scrape fetches a page from each host in each round. It is paced: a machine that
+// is too busy to take answers in time would blame the hosts.
+func (p plan) scrape(client *http.Client, hosts []string) *tally {
 	var t tally
-	for range rounds {
+	pace := time.NewTicker(p.pace)
+	defer pace.Stop()
+	for range p.rounds {
 		work := make(chan string)
 		var wg sync.WaitGroup
-		for range workers {
+		for range p.workers {
 			wg.Go(func() {
 				for host := range work {
-					t.count(fetch(client, "http://"+host+"/"))
+					t.count(p.fetch(client, "http://"+host+"/"))
 				}
 			})
 		}
 		for _, host := range hosts {
+			<-pace.C
 			work <- host
 		}
 		close(work)
@@ -66,8 +69,8 @@ func (t *tally) count(err error) {
 	}
 }
 
-func fetch(client *http.Client, url string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+func (p plan) fetch(client *http.Client, url string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

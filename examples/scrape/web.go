@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// A web stands in for the internet: any number of hosts on two listeners of
-// loopback, one that answers and one that does not.
+// A web stands in for the internet: any number of hosts on two loopback listeners.
+// One answers, the other does not.
 type web struct {
-	hosts    []string
-	well     *http.Server
-	wellAddr string
-	dead     net.Listener // whose connections nobody accepts
+	hosts   []string
+	healthy *http.Server
+	address string       // of the healthy hosts
+	dead    net.Listener // whose connections nobody accepts
 }
 
 func newWeb(p plan) (*web, error) {
@@ -27,13 +27,13 @@ func newWeb(p plan) (*web, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &web{wellAddr: listener.Addr().String(), dead: dead}
-	w.well = &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	w := &web{address: listener.Addr().String(), dead: dead}
+	w.healthy = &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		_, _ = io.WriteString(rw, "a page of "+req.Host)
 	})}
-	go func() { _ = w.well.Serve(listener) }()
+	go func() { _ = w.healthy.Serve(listener) }()
 	for i := range p.hosts {
-		kind := "well"
+		kind := "healthy"
 		if i*p.dead/p.hosts != (i+1)*p.dead/p.hosts { // spread evenly
 			kind = "dead"
 		}
@@ -47,7 +47,7 @@ func (w *web) transport() *http.Transport {
 	return &http.Transport{
 		DisableKeepAlives: true, // thousands of hosts, one page at a time
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			to := w.wellAddr
+			to := w.address
 			if strings.HasPrefix(addr, "dead-") {
 				to = w.dead.Addr().String()
 			}
@@ -58,6 +58,6 @@ func (w *web) transport() *http.Transport {
 }
 
 func (w *web) close() {
-	_ = w.well.Close()
+	_ = w.healthy.Close()
 	_ = w.dead.Close()
 }
