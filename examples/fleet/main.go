@@ -1,7 +1,7 @@
 // Fleet shows what processes gain by sharing circuits. It starts a host and
-// several processes that call it, takes the host down for a while, first with
-// circuits that each process keeps for itself and then with shared ones, and
-// prints what the host saw.
+// several processes that call it, and takes the host down for a while: first with
+// circuits of each process's own, then with shared ones. It prints what the host
+// saw.
 package main
 
 import (
@@ -22,11 +22,11 @@ func main() {
 	o := options{}
 	flag.Usage = usage
 	flag.IntVar(&o.processes, "processes", 10, "how many processes call the host")
-	flag.DurationVar(&o.outage, "outage", 5*time.Second, "how long the host is down")
-	flag.DurationVar(&o.openFor, "open-for", time.Second, "how long a circuit stays open; in earnest it would be a minute")
-	flag.DurationVar(&o.every, "every", 200*time.Millisecond, "mean time between the requests of a process")
+	flag.DurationVar(&o.outage, "outage", 8*time.Second, "how long the host is down")
+	flag.DurationVar(&o.openFor, "open-for", 3*time.Second, "how long a circuit stays open, or up to half as much longer; outside of a\ndemonstration it would be a minute")
+	flag.DurationVar(&o.every, "every", 100*time.Millisecond, "mean time between the requests of a process")
 	flag.StringVar(&o.redis, "redis", "", "share through the Redis or Valkey at this `address`, as 127.0.0.1:6379")
-	flag.StringVar(&o.dynamodb, "dynamodb", "", "share through the DynamoDB at this `endpoint`, as http://127.0.0.1:8000, in the table "+table+", which is made if need be")
+	flag.StringVar(&o.dynamodb, "dynamodb", "", "share through the DynamoDB at this `endpoint`, as http://127.0.0.1:8000, in the table "+table+", which is made if there is none")
 	flag.Parse()
 	exit(run(os.Stdout, o))
 }
@@ -45,13 +45,15 @@ func usage() {
 Takes a host down twice: first each process that calls it has circuits of its
 own, then all share them. It prints what the host saw each time:
 
-  hits       requests that reached the host while it was down
-  probes     those of them that asked whether it is well again
-  recovered  from the host's return to the first answer that a process got:
-             the median of all processes, and the last one
+  hits          requests that reached the host while it was down
+  probes        those of them that were to find out whether it has recovered
+  first answer  from the host's return until a process was answered: until the
+                next open time ends, whether circuits are shared or not
+  others after  from then on until all processes were answered: those that share
+                hear of the first answer, others wait for their own open time
 
-Everything runs on this machine; the circuits are shared through a Redis inside
-of this program, unless a flag names another store. DynamoDB takes its region and
+Everything runs on this machine. The circuits are shared through a Redis inside
+this program, unless a flag names another store. DynamoDB takes its region and
 credentials from AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
 AWS_SESSION_TOKEN; a server for tests takes any.
 
@@ -77,9 +79,9 @@ func run(out io.Writer, o options) error {
 		defer server.Close()
 		o.redis = server.Addr()
 	}
-	fmt.Fprintf(out, "%d processes, a request every %v each; the host is down for %v, circuits open for %v.\n\n", o.processes, o.every, o.outage, o.openFor)
+	fmt.Fprintf(out, "%d processes, a request every %v each; the host is down for %v, circuits open for %v to %v.\n\n", o.processes, o.every, o.outage, o.openFor, o.openFor*3/2)
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\thits\tprobes\trecovered: median\tlast\t")
+	fmt.Fprintln(w, "\thits\tprobes\tfirst answer\tothers after\t")
 	for _, way := range []struct{ name, redis, dynamodb string }{
 		{name: "local only"},
 		{name: "shared", redis: o.redis, dynamodb: o.dynamodb},
@@ -90,7 +92,7 @@ func run(out io.Writer, o options) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%.2f s\t%.2f s\t\n", way.name, got.hits, got.probes, got.median.Seconds(), got.last.Seconds())
+		fmt.Fprintf(w, "%s\t%d\t%d\t%.2f s\t%.2f s\t\n", way.name, got.hits, got.probes, got.first.Seconds(), got.others.Seconds())
 	}
 	return w.Flush()
 }

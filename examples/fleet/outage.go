@@ -11,8 +11,8 @@ import (
 
 // A result is what one outage cost.
 type result struct {
-	hits, probes int
-	median, last time.Duration // until a process was answered again
+	hits, probes  int
+	first, others time.Duration // until a process was answered again, and from then on until all were
 }
 
 // outage starts a host and its callers, and takes the host down and back up.
@@ -21,7 +21,7 @@ func outage(o options) (result, error) {
 	srv := httptest.NewServer(h)
 	defer srv.Close()
 	a := assignment{
-		Host:         srv.URL,
+		Address:      srv.Listener.Addr().String(),
 		Redis:        o.redis,
 		DynamoDB:     o.dynamodb,
 		Namespace:    "fleet-" + rand.Text(),
@@ -74,7 +74,7 @@ func summary(h *host, back time.Time, first map[string]time.Time) result {
 	return result{
 		hits:   len(h.hits(func(got hit) bool { return got.down })),
 		probes: len(h.hits(func(got hit) bool { return got.down && got.probe })),
-		median: took[len(took)/2],
-		last:   took[len(took)-1],
+		first:  took[0],
+		others: took[len(took)-1] - took[0],
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,7 +21,8 @@ const processEnv = "FLEET_PROCESS"
 
 // An assignment tells a process what to do.
 type assignment struct {
-	Name, Host                   string
+	Name                         string
+	Address                      string // of the host
 	Redis, DynamoDB              string // at most one; none: circuits of its own
 	Namespace                    string
 	OpenFor, ProbeTimeout, Every time.Duration
@@ -78,9 +80,9 @@ func runProcess() error {
 	}
 	client := &http.Client{Transport: t}
 	for ctx.Err() == nil {
-		// As requests come that know nothing of each other.
+		// Requests that know nothing of each other come so.
 		pause(ctx, time.Duration(rand.ExpFloat64()*float64(a.Every)))
-		call(ctx, client, a.Host)
+		call(ctx, client)
 	}
 	return nil
 }
@@ -92,8 +94,12 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func call(ctx context.Context, client *http.Client, url string) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// hostURL is the host's name for the processes. A host at a loopback address would
+// be another one for each process of a fleet: circuits of such hosts are not shared.
+const hostURL = "http://shop.example"
+
+func call(ctx context.Context, client *http.Client) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, hostURL, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -108,9 +114,14 @@ func call(ctx context.Context, client *http.Client, url string) {
 // transport returns what the process calls its host through. Hints of changed
 // records, where the store has them, come until ctx is done.
 func (a assignment) transport(ctx context.Context) (*breakerhttp.Transport, error) {
-	base := &signed{name: a.Name}
+	network := http.DefaultTransport.(*http.Transport).Clone()
+	network.Proxy = nil
+	network.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, a.Address) // in place of DNS
+	}
+	base := &signed{name: a.Name, network: network}
 	opts := []breakerhttp.Option{
-		breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: a.OpenFor, ProbeTimeout: a.ProbeTimeout}),
+		breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: a.OpenFor, Jitter: 0.5, ProbeTimeout: a.ProbeTimeout}),
 	}
 	store := a.store()
 	if store != nil {
@@ -133,9 +144,10 @@ func (a assignment) transport(ctx context.Context) (*breakerhttp.Transport, erro
 	return t, nil
 }
 
-// signed tells the host who calls, and whether it is a probe.
+// A signed RoundTripper tells the host who calls, and whether it is a probe.
 type signed struct {
 	name     string
+	network  http.RoundTripper
 	circuits *breakerhttp.Transport
 }
 
@@ -145,5 +157,5 @@ func (s *signed) RoundTrip(req *http.Request) (*http.Response, error) {
 	if got, ok := s.circuits.Snapshot(breakerhttp.HostKey(req)); ok && got.State == breakerhttp.StateHalfOpen {
 		req.Header.Set(probeHeader, "1")
 	}
-	return http.DefaultTransport.RoundTrip(req)
+	return s.network.RoundTrip(req)
 }

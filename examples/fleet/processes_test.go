@@ -91,7 +91,7 @@ func startFleet(t *testing.T, h *host, a *assignment) map[string]*process {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	a.Host, a.Namespace = srv.URL, t.Name()+time.Now().String()
+	a.Address, a.Namespace = srv.Listener.Addr().String(), t.Name()+time.Now().String()
 	a.OpenFor, a.ProbeTimeout, a.Every = openFor, probeTimeout, 50*time.Millisecond
 	if err := a.prepare(); err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func stored(t *testing.T, a assignment) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	items, err := a.store().Load(ctx, []string{a.Namespace + "/" + a.Host})
+	items, err := a.store().Load(ctx, []string{a.Namespace + "/" + hostURL})
 	if err != nil {
 		t.Fatalf("loading the record: %v", err)
 	}
