@@ -135,9 +135,9 @@ func (b *responseBody) requestFailed() bool {
 
 func (h *host) failLate(req *http.Request, r circuit.Receipt, v circuit.Verdict) {
 	by := circuit.Cause{Context: req.Context()}
-	if !h.circuit.Late(&by, h.t.now(), r, v) {
+	if !h.circuit.Late(&by, r, v) {
 		h.series.retire(circuit.Totals{Failures: []circuit.ErrorTotal{{Type: v.ErrorType, Count: 1}}})
 	}
-	h.tell(&by)
-	h.share(&by, true)
+	h.emit(&by)
+	h.publishResult(&by, true)
 }

@@ -11,66 +11,57 @@ import (
 // An exchange is a request on its way through a Transport. It lives on the stack
 // of RoundTrip.
 type exchange struct {
-	t    *Transport
-	req  *http.Request
-	host *host
-	call circuit.Call
-	by   circuit.Cause // gathers the transitions that this request causes
-	resp *http.Response
-	err  error
+	t     *Transport
+	req   *http.Request
+	host  *host // nil for an unguarded request
+	call  circuit.Call
+	by    circuit.Cause // gathers the transitions that this request causes
+	stage stage
+	resp  *http.Response
+	err   error
 
-	began    time.Duration // only if the classifier is the user's, as the next
-	took     time.Duration // until base returned
-	out      *http.Request // as base gets it
-	body     *requestBody  // nil unless it is watched
-	expired  bool          // the context had ended before base was called
-	admitted bool
-	sent     bool // base has been called
-	answered bool // base has returned
-	over     bool // nothing is left to give back
+	began   time.Duration // only if the classifier is the user's, as the next
+	took    time.Duration // until base returned
+	out     *http.Request // as base gets it
+	body    *requestBody  // nil unless it is watched
+	expired bool          // the context had ended before base was called
 }
 
-// admit finds the host and asks its circuit. It returns a refusal, or nil with
-// no host for an unguarded request.
+// A stage is how far an exchange has come.
+type stage uint8
+
+const (
+	asking   stage = iota // the circuit, or the user's code about it
+	sending               // base has been called
+	answered              // base has returned
+	over                  // nothing is left to give back
+)
+
+// admit finds the host and asks its circuit. It returns a refusal, or nil for a
+// request that is to be sent.
 func (x *exchange) admit() *OpenError {
 	for {
 		x.host = x.t.find(x.req)
 		if x.host == nil {
 			return nil
 		}
-		if x.t.sharing != nil {
-			x.host.refresh(x.req.Context())
-		}
-		if x.admitted = x.host.circuit.Enter(&x.call); x.admitted {
-			return nil
-		}
-		now := x.t.now()
-		if x.admitted = x.host.circuit.EnterAt(&x.call, now); x.admitted {
-			return nil
-		}
-		if r, ok := x.host.circuit.Refuse(now); ok {
-			return x.refusal(r)
-		}
-		mayProbe := x.t.mayProbe(x.req)
 		x.by.Context = x.req.Context()
-		call, r, decision := x.host.circuit.Admit(&x.by, now, mayProbe)
-		if decision == circuit.Elect {
-			call, r, decision = x.elect()
+		x.host.refresh(x.by.Context)
+		if x.host.circuit.Enter(&x.call) {
+			return nil
 		}
+		r, decision := x.host.circuit.Admit(&x.by, &x.call, x.t.mayProbe(x.req))
+		if decision == circuit.Elect {
+			r, decision = x.elect()
+		}
+		x.host.emit(&x.by)
 		switch decision {
 		case circuit.Admitted:
-			x.call, x.admitted = call, true
-			x.host.tell(&x.by)
 			return nil
 		case circuit.Refused:
-			x.host.tell(&x.by)
-			return x.refusal(r)
+			return &OpenError{Key: x.host.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
 		}
 	}
-}
-
-func (x *exchange) refusal(r circuit.Refusal) *OpenError {
-	return &OpenError{Key: x.host.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
 }
 
 // mayProbe asks the user's filter, which must not be done under a lock: before
@@ -81,20 +72,20 @@ func (t *Transport) mayProbe(req *http.Request) bool {
 
 // refuse answers in place of the host; in a dry run it only reports.
 func (x *exchange) refuse(refusal *OpenError) (*http.Response, error) {
-	x.host.refused(x.req, refusal)
+	x.host.recordRefusal(x.req, refusal)
 	if x.t.dryRun {
-		x.over = true
+		x.stage = over
 		return x.t.base.RoundTrip(x.req)
 	}
 	if x.req.Body != nil {
 		_ = x.req.Body.Close() // RoundTrip must, also on errors
 	}
 	if x.t.fallback == nil {
-		x.over = true
+		x.stage = over
 		return nil, refusal
 	}
 	resp, err := x.t.fallback(x.req, refusal)
-	x.over = true
+	x.stage = over
 	if (resp == nil) == (err == nil) {
 		if resp != nil && resp.Body != nil {
 			_ = resp.Body.Close()
@@ -111,21 +102,20 @@ func (x *exchange) send() {
 		x.began = x.t.now()
 	}
 	x.out, x.body = watchRequestBody(x.req)
-	x.sent = true
+	x.stage = sending
 	x.resp, x.err = x.t.base.RoundTrip(x.out)
-	x.answered = true
+	x.stage = answered
 	if x.body != nil && x.resp != nil && x.resp.Request == x.out {
 		x.resp.Request = x.req
 	}
 }
 
-// report tells the circuit how it went. A success that has a body is watched
+// finish reports to the circuit how it went. A success that has a body is watched
 // further: the body can still take it back.
-func (x *exchange) report() {
+func (x *exchange) finish() {
 	watched := canFailLate(x.req, x.resp)
-	c := &x.host.circuit
-	if !x.good(watched) || !c.Succeed(&x.call, !watched) && !c.SucceedAt(&x.call, x.t.now(), !watched) {
-		watched = x.reportVerdict(watched) && watched
+	if !x.good(watched) || !x.host.circuit.Succeed(&x.call, !watched) {
+		watched = x.judge(watched) && watched
 	}
 	if watched {
 		x.resp.Body = x.watch()
@@ -139,22 +129,27 @@ func (x *exchange) good(watched bool) bool {
 		(watched || len(x.resp.Header[grpcStatusHeader]) == 0)
 }
 
-// reportVerdict returns false if the response is not to be judged again.
-func (x *exchange) reportVerdict(watched bool) bool {
+// judge gives the verdict to the circuit. It returns false if the response is not
+// to be judged again.
+func (x *exchange) judge(watched bool) bool {
 	v := circuit.Verdict{Outcome: circuit.Success}
 	if !x.good(watched) {
-		v = x.judge()
+		v = x.verdict()
 	}
 	v.Whole = !watched
-	x.by.Context = x.req.Context()
-	counted := x.host.circuit.Done(&x.by, x.t.now(), &x.call, v)
-	x.host.tell(&x.by)
-	x.host.share(&x.by, counted && v.Outcome == circuit.Failure)
-	return counted && v.Outcome == circuit.Success
+	return x.done(v) && v.Outcome == circuit.Success
 }
 
-// judge classifies what base has returned.
-func (x *exchange) judge() circuit.Verdict {
+// done ends the call. It returns false if the verdict does not count.
+func (x *exchange) done(v circuit.Verdict) bool {
+	counted := x.host.circuit.Done(&x.by, &x.call, v)
+	x.host.emit(&x.by)
+	x.host.publishResult(&x.by, counted && v.Outcome == circuit.Failure)
+	return counted
+}
+
+// verdict classifies what base has returned.
+func (x *exchange) verdict() circuit.Verdict {
 	a := Attempt{Request: x.req, Err: x.err, expired: x.expired, bodyFault: x.body.failed()}
 	if x.err == nil {
 		a.Response = x.resp
@@ -191,35 +186,30 @@ func otherErrorType(a *Attempt) string {
 // a function of the user's, or runtime.Goexit. It gives the slot and the bodies
 // back, and lets it go on.
 func (x *exchange) abandon() {
-	if x.over {
+	if x.stage == over {
 		return
 	}
 	cause := recover()
 	if cause != nil {
 		defer panic(cause) // whatever happens here
 	}
-	switch {
-	case x.answered:
-		if x.resp != nil && x.resp.Body != nil {
-			defer x.resp.Body.Close()
-		}
-	case !x.sent:
+	switch x.stage {
+	case asking:
 		if x.req != nil && x.req.Body != nil {
 			defer x.req.Body.Close()
 		}
+	case answered:
+		if x.resp != nil && x.resp.Body != nil {
+			defer x.resp.Body.Close()
+		}
 	}
-	if x.host == nil {
-		return
+	switch {
+	case x.host == nil:
+	case !x.call.Admitted():
+		x.host.emit(&x.by)
+	case cause != nil && x.stage == sending:
+		x.done(circuit.Verdict{Outcome: circuit.Failure, ErrorType: errorTypePanic, Detail: errorTypePanic})
+	default:
+		x.done(circuit.Verdict{Outcome: circuit.Ignored})
 	}
-	x.by.Context = x.req.Context()
-	defer x.host.tell(&x.by)
-	if !x.admitted {
-		return
-	}
-	v := circuit.Verdict{Outcome: circuit.Ignored}
-	if cause != nil && x.sent && !x.answered {
-		v = circuit.Verdict{Outcome: circuit.Failure, ErrorType: errorTypePanic, Detail: errorTypePanic}
-	}
-	counted := x.host.circuit.Done(&x.by, x.t.now(), &x.call, v)
-	x.host.share(&x.by, counted && v.Outcome == circuit.Failure)
 }

@@ -2,7 +2,6 @@ package breakerhttp
 
 import (
 	"context"
-	"time"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
@@ -22,21 +21,21 @@ func (t *Transport) ForceOpen(key string) { t.force(key, (*circuit.Circuit).Forc
 // key is read, and this process alone is acted on, as by [Transport.ForceOpen].
 func (t *Transport) ForceClosed(key string) { t.force(key, (*circuit.Circuit).ForceClosed) }
 
-func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause, time.Duration) (first, ok bool)) {
+func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause) (first, ok bool)) {
 	if key == "" {
 		return // guards nothing
 	}
 	by := circuit.Cause{Context: context.Background()}
 	for {
 		h := t.forced(key)
-		first, ok := to(&h.circuit, &by, t.now())
+		first, ok := to(&h.circuit, &by)
 		if !ok {
 			continue // evicted meanwhile
 		}
 		if first {
-			t.hosts.Pin(1)
+			t.hosts.Pin()
 		}
-		h.tell(&by)
+		h.emit(&by)
 		return
 	}
 }
@@ -51,11 +50,11 @@ func (t *Transport) Reset(key string) {
 		return
 	}
 	by := circuit.Cause{Context: context.Background()}
-	if h.circuit.Reset(&by, t.now()) {
-		t.hosts.Pin(-1)
+	if h.circuit.Reset(&by) {
+		t.hosts.Unpin(h)
 	}
 	if h.member != nil {
 		h.member.Reset()
 	}
-	h.tell(&by)
+	h.emit(&by)
 }

@@ -96,7 +96,7 @@ func (t *Transport) place(key string) keyed.Key {
 // add returns the host of a key, made if there is room for it.
 func (t *Transport) add(key string) (*host, bool) {
 	key = strings.Clone(key) // it may be part of something large
-	h, ok := t.hosts.Add(t.now(), t.place(key), func(h *host) { h.init(t, key) })
+	h, ok := t.hosts.Add(t.place(key), func(h *host) { h.init(t, key) })
 	if ok {
 		h.series.announce()
 	}
@@ -109,7 +109,7 @@ func (h *host) init(t *Transport, key string) {
 	if !ok {
 		policy = t.policy
 	}
-	h.circuit.Init(policy, h, t.now())
+	h.circuit.Init(policy, h)
 	h.join(policy)
 }
 
@@ -133,9 +133,16 @@ func (t *Transport) normal(key string) string {
 	return normalKey(key)
 }
 
-// Evict implements [keyed.Value].
-func (h *host) Evict(now time.Duration, seen uint64) (used uint64, evicted bool) {
-	totals, used, evicted := h.circuit.Evict(now, seen)
+// Now implements [circuit.Owner].
+func (h *host) Now() time.Duration { return h.t.now() }
+
+// Evict implements [keyed.Value]. A circuit whose transitions are yet to be
+// delivered stays, or the hook could hear of its successor first.
+func (h *host) Evict(seen uint64, lastResort bool) (used uint64, evicted bool) {
+	if h.t.journal.delivering(h) {
+		return seen, false
+	}
+	totals, used, evicted := h.circuit.Evict(seen, lastResort)
 	if evicted {
 		h.series.retire(totals)
 		if h.member != nil {

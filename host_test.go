@@ -100,14 +100,79 @@ func TestMaxCircuits(t *testing.T) {
 			t.Error("the newest host has no circuit")
 		}
 
-		time.Sleep(10 * time.Second) // the failure leaves its window
+		time.Sleep(10 * time.Second) // the failure leaves its window, but is still the latest
 		for i := range 4 {
 			_ = send(fmt.Sprintf("later%d.test", i))
 		}
-		if _, ok := tr.Snapshot("http://bad-once.test"); ok {
-			t.Error("the circuit with an old failure is still there")
+		if _, ok := tr.Snapshot("http://bad-once.test"); !ok {
+			t.Error("the circuit with a run of failures has gone before others")
 		}
 		wantRefused(t, send("bad.test"))
+	})
+}
+
+// TestEvictionForgetsNoRun: a host that fails opens its circuit, however many newcomers come between
+// two requests to it.
+func TestEvictionForgetsNoRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reached := 0
+		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "dead.test" {
+				reached++
+				return respond(503)(req)
+			}
+			return respond(200)(req)
+		}), breakerhttp.WithMaxCircuits(100))
+		newcomer := 0
+		for range 100 {
+			_, _ = get(tr, "http://dead.test")
+			for range 250 {
+				newcomer++
+				_, _ = get(tr, fmt.Sprintf("http://new%d.test", newcomer))
+			}
+			time.Sleep(15 * time.Second)
+		}
+		if reached > 30 { // 5, then a probe a minute, in 25 minutes
+			t.Errorf("%d of 100 requests reached the dead host, want at most 30", reached)
+		}
+	})
+}
+
+// TestDeadHostsLeaveTheTable: circuits of dead hosts that nobody calls any more make room for others,
+// but never before they have been left alone for MaxOpenFor.
+func TestDeadHostsLeaveTheTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bound = 100
+		reached := 0
+		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			reached++
+			return respond(503)(req)
+		}), breakerhttp.WithMaxCircuits(bound))
+		fail := func(host string, times int) (sent int) {
+			before := reached
+			for range times {
+				_, _ = get(tr, "http://"+host)
+			}
+			return reached - before
+		}
+		for i := range bound {
+			fail(fmt.Sprintf("dead%d.test", i), 5)
+		}
+		if sent := fail("new.test", 10); sent != 10 {
+			t.Errorf("%d of 10 requests to a host without a circuit were sent, want all", sent)
+		}
+		const untilFree = time.Minute + 5*time.Minute // the open time, and MaxOpenFor
+		time.Sleep(untilFree - time.Second)
+		if sent := fail("new.test", 10); sent != 10 {
+			t.Errorf("a second early: %d of 10 requests were sent, want all", sent)
+		}
+		time.Sleep(time.Second)
+		if sent := fail("new.test", 10); sent != 5 {
+			t.Errorf("%d of 10 requests to the next dead host were sent, want 5", sent)
+		}
+		if n := circuits(tr); n != bound {
+			t.Errorf("got %d circuits, want %d", n, bound)
+		}
 	})
 }
 

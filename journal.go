@@ -10,7 +10,7 @@ import (
 // journalSize is the number of transitions kept for [Transport.Transitions].
 const journalSize = 256
 
-// A journal keeps the latest transitions, and hands each to the hook: those of
+// A journal keeps the latest transitions, and delivers each to the hook: those of
 // one circuit in order and one at a time, without a lock.
 type journal struct {
 	hook func(context.Context, Transition)
@@ -21,10 +21,10 @@ type journal struct {
 	next   int          // in the ring: the oldest
 }
 
-// hookQueue holds the transitions of one circuit that the hook has yet to see.
+// hookQueue holds the transitions of one circuit that are yet to be delivered.
 type hookQueue struct {
 	waiting []hookCall
-	running bool // a goroutine is handing them over
+	running bool // a goroutine delivers them
 }
 
 type hookCall struct {
@@ -32,7 +32,7 @@ type hookCall struct {
 	tr  Transition
 }
 
-// Record implements [circuit.Recorder].
+// Record implements [circuit.Owner].
 func (h *host) Record(ctx context.Context, e circuit.Event) {
 	tr := Transition{
 		Key:     h.key,
@@ -63,30 +63,32 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 	}
 }
 
-// tell reports the transitions that a request has caused, to metrics and its
-// span, to the other processes, and to the hook.
-func (h *host) tell(by *circuit.Cause) {
-	if events := h.reported(by); len(events) > 0 {
+// emit records the transitions that a request has caused, publishes them to the
+// fleet, and delivers them to the hook: in that order, for the hook is the user's
+// code.
+func (h *host) emit(by *circuit.Cause) {
+	if events := h.recordEvents(by); len(events) > 0 {
 		h.publish(by.Context, events)
-		h.t.journal.callHook(h.hooks)
+		h.t.journal.deliver(h.hooks)
 	}
 }
 
-// notice is tell for those who only look, and must not wait for a store.
-func (h *host) notice(by *circuit.Cause) {
-	if events := h.reported(by); len(events) > 0 {
+// emitRead is emit for a read, which must not wait for a store.
+func (h *host) emitRead(by *circuit.Cause) {
+	if events := h.recordEvents(by); len(events) > 0 {
 		if ctx := by.Context; h.member != nil {
 			h.t.sharing.fleet.Go(func() { h.publish(ctx, events) })
 		}
-		h.t.journal.callHook(h.hooks)
+		h.t.journal.deliver(h.hooks)
 	}
 }
 
-func (h *host) reported(by *circuit.Cause) []circuit.Event {
+// recordEvents takes what by has caused, and records it.
+func (h *host) recordEvents(by *circuit.Cause) []circuit.Event {
 	events := by.Events
 	by.Events = nil
 	for _, e := range events {
-		h.report(by.Context, e)
+		h.recordTransition(by.Context, e)
 	}
 	return events
 }
@@ -97,25 +99,26 @@ func (j *journal) latest() []Transition {
 	return append(append([]Transition(nil), j.recent[j.next:]...), j.recent[:j.next]...)
 }
 
-// callHook hands over what waits. While another goroutine does so for the same
-// circuit, or the hook itself has caused the transition, it is left to that one.
-func (j *journal) callHook(q *hookQueue) {
+// deliver calls the hook for what waits. While another goroutine does so for the
+// same circuit, or the hook itself has caused the transition, it is left to that
+// one.
+func (j *journal) deliver(q *hookQueue) {
 	for {
 		call, ok := j.take(q)
 		if !ok {
 			return
 		}
-		j.hand(q, call)
+		j.callHook(q, call)
 	}
 }
 
-// hand calls the hook. If that panics, what waits is handed over all the same.
-func (j *journal) hand(q *hookQueue, call hookCall) {
+// callHook calls the hook. If that panics, what waits is delivered all the same.
+func (j *journal) callHook(q *hookQueue, call hookCall) {
 	returned := false
 	defer func() {
 		j.release(q)
 		if !returned {
-			j.callHook(q)
+			j.deliver(q)
 		}
 	}()
 	j.hook(call.ctx, call.tr)
@@ -139,4 +142,14 @@ func (j *journal) release(q *hookQueue) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	q.running = false
+}
+
+// delivering reports whether a transition of h is yet to be delivered.
+func (j *journal) delivering(h *host) bool {
+	if j.hook == nil {
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return h.hooks != nil && (h.hooks.running || len(h.hooks.waiting) > 0)
 }

@@ -56,7 +56,7 @@ type metrics struct {
 	all []*series          // in a fixed order, since an SDK may have no room for the last; that of _other first
 }
 
-// A series is what one or more circuits are reported as.
+// A series is what one or more circuits are recorded as.
 type series struct {
 	metrics   *metrics
 	index     int // in metrics.all
@@ -204,14 +204,14 @@ func (s *series) add(sum *circuit.Totals, totals circuit.Totals) {
 	sum.Add(totals)
 }
 
-// An observation is what a series reports at a collection.
+// An observation is what is recorded of a series at a collection.
 type observation struct {
 	*series
 	totals circuit.Totals
 	states [3]int64
 }
 
-// observe reports on every circuit.
+// observe records the state and the totals of every circuit.
 func (t *Transport) observe(o metric.Observer) {
 	var hosts []*host
 	var all []observation
@@ -220,14 +220,14 @@ func (t *Transport) observe(o metric.Observer) {
 	t.hosts.Locked(func(live []*host) { hosts, all = live, t.metrics.observations() })
 	for _, h := range hosts {
 		by := circuit.Cause{Context: context.Background()}
-		s := h.circuit.Snapshot(&by, t.now())
-		h.notice(&by)
+		s := h.circuit.Snapshot(&by)
+		h.emitRead(&by)
 		sum := &all[h.series.index]
 		sum.add(&sum.totals, s.Totals)
 		sum.states[s.State]++
 	}
 	for i := range all {
-		all[i].report(o)
+		all[i].record(o)
 	}
 	o.ObserveInt64(t.metrics.untracked, int64(t.untracked.Load()), metric.WithAttributes(t.metrics.name))
 }
@@ -244,7 +244,7 @@ func (m *metrics) observations() []observation {
 	return all
 }
 
-func (sum *observation) report(o metric.Observer) {
+func (sum *observation) record(o metric.Observer) {
 	m := sum.metrics
 	if sum.states != [3]int64{} { // it has circuits now
 		for state, n := range sum.states {
@@ -267,8 +267,9 @@ func (m *metrics) addStoreErrors(operation string, n int64) {
 	m.storeErrors.Add(context.Background(), n, metric.WithAttributes(m.name, attribute.String("operation", operation)))
 }
 
-// report reports a transition in metrics, and on the span of the request behind it.
-func (h *host) report(ctx context.Context, e circuit.Event) {
+// recordTransition records a transition in metrics, and on the span of the request
+// that caused it.
+func (h *host) recordTransition(ctx context.Context, e circuit.Event) {
 	from, to := State(e.From), State(e.To)
 	h.series.addTransition(ctx, 1, from, to)
 	if to == StateOpen {
@@ -286,8 +287,8 @@ func (h *host) report(ctx context.Context, e circuit.Event) {
 	span.AddEvent("circuit_breaker.state_change", trace.WithAttributes(attrs...))
 }
 
-// refused reports a refusal on the request's span.
-func (h *host) refused(req *http.Request, e *OpenError) {
+// recordRefusal records a refusal on the request's span.
+func (h *host) recordRefusal(req *http.Request, e *OpenError) {
 	span := trace.SpanFromContext(req.Context())
 	if !span.IsRecording() {
 		return

@@ -582,18 +582,11 @@ func TestCollectionNotices(t *testing.T) {
 	for reason, p := range map[string]breakerhttp.Policy{
 		"probe_timeout": {ConsecutiveFailures: 1, OpenFor: time.Second, ProbeTimeout: time.Second},
 		"slow_ratio":    {SlowRatio: 0.5, SlowAfter: time.Second, MinRequests: 1},
-		"trip_when":     {SlowRatio: 1, SlowAfter: time.Second},
 	} {
 		t.Run(reason, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				reader, mp := newMeter()
 				var tr *breakerhttp.Transport
-				if reason == "trip_when" {
-					p.TripWhen = func(c breakerhttp.Counts) bool {
-						wantState(t, tr, "http://a.test", breakerhttp.StateClosed)
-						return c.Slow > 0
-					}
-				}
 				var hooked []string
 				answer := make(chan int)
 				tr = newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
@@ -628,6 +621,37 @@ func TestCollectionNotices(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestReadsAskNobody: a collection and a Snapshot count a request that hangs, but leave it to the next
+// request to ask TripWhen about it.
+func TestReadsAskNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reading := true
+		answer := make(chan int)
+		tr, reader := newMetered(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			return respond(<-answer)(req)
+		}), breakerhttp.WithPolicy(breakerhttp.Policy{SlowAfter: time.Second, TripWhen: func(c breakerhttp.Counts) bool {
+			if reading {
+				panic("TripWhen is called by a read")
+			}
+			return c.Slow == 6
+		}}))
+		for range 6 {
+			go func() { _, _ = get(tr, host) }()
+		}
+		time.Sleep(time.Second)
+		collect(t, reader)
+		if got := snapshot(t, tr, host); got.Counts.Slow != 6 || got.State != breakerhttp.StateClosed {
+			t.Errorf("got %+v, want closed with 6 slow requests", got)
+		}
+		reading = false
+		_, err := get(tr, host)
+		wantRefused(t, err)
+		for range 6 {
+			answer <- 200
+		}
+	})
 }
 
 // port80 is the address of an http URL's host.

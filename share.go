@@ -156,24 +156,24 @@ func (h *host) join(policy *circuit.Config) {
 }
 
 // AdoptOpen implements [fleet.Local].
-func (h *host) AdoptOpen(ctx context.Context, until time.Duration) (tell func()) {
+func (h *host) AdoptOpen(ctx context.Context, until time.Duration) (emit func()) {
 	by := circuit.Cause{Context: ctx}
-	h.circuit.AdoptOpen(&by, h.t.now(), until)
-	return h.teller(by)
+	h.circuit.AdoptOpen(&by, until)
+	return h.emitter(by)
 }
 
 // AdoptClosed implements [fleet.Local].
-func (h *host) AdoptClosed(ctx context.Context) (tell func()) {
+func (h *host) AdoptClosed(ctx context.Context) (emit func()) {
 	by := circuit.Cause{Context: ctx}
-	h.circuit.AdoptClosed(&by, h.t.now())
-	return h.teller(by)
+	h.circuit.AdoptClosed(&by)
+	return h.emitter(by)
 }
 
-func (h *host) teller(by circuit.Cause) func() {
+func (h *host) emitter(by circuit.Cause) func() {
 	if len(by.Events) == 0 {
 		return nil
 	}
-	return func() { h.tell(&by) }
+	return func() { h.emit(&by) }
 }
 
 // failing is the number of failures in a row after which a host is not called
@@ -191,22 +191,27 @@ func (h *host) refresh(ctx context.Context) {
 }
 
 // elect asks the other processes whether this one may probe. The circuit waits
-// for the answer, whatever happens here.
-func (x *exchange) elect() (call circuit.Call, r circuit.Refusal, d circuit.Decision) {
+// for the answer, whatever happens here. A probe that timed out is published
+// before; the hook hears of it once the election is over.
+func (x *exchange) elect() (r circuit.Refusal, d circuit.Decision) {
 	h, ctx := x.host, x.req.Context()
+	events := h.recordEvents(&x.by)
+	if len(events) > 0 {
+		defer h.t.journal.deliver(h.hooks)
+	}
 	mayProbe, until := false, x.t.now()
 	defer func() {
-		call, r, d = h.circuit.Elected(&x.by, x.t.now(), mayProbe, until)
+		r, d = h.circuit.Elected(&x.by, &x.call, mayProbe, until)
 		if mayProbe && (d != circuit.Admitted || h.circuit.State() != circuit.HalfOpen) {
 			h.member.Released(ctx) // the circuit has changed meanwhile
 		}
 	}()
-	h.tell(&x.by) // a probe that timed out speaks before the next asks
+	h.publish(ctx, events)
 	mayProbe, until = h.member.Elect(ctx)
-	return call, r, d
+	return r, d
 }
 
-// publish tells the other processes of what this one has found out.
+// publish publishes what this process has found out to the fleet.
 func (h *host) publish(ctx context.Context, events []circuit.Event) {
 	if h.member == nil {
 		return
@@ -223,9 +228,9 @@ func (h *host) publish(ctx context.Context, events []circuit.Event) {
 	}
 }
 
-// share tells the other processes how a request has ended, so far as they need
-// to know.
-func (h *host) share(by *circuit.Cause, failed bool) {
+// publishResult publishes how a request has ended, so far as the fleet needs to
+// know.
+func (h *host) publishResult(by *circuit.Cause, failed bool) {
 	switch {
 	case h.member == nil:
 	case failed:

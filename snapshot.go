@@ -80,9 +80,9 @@ func (t *Transport) Snapshots() iter.Seq[Snapshot] {
 
 func (h *host) snapshot() Snapshot {
 	by := circuit.Cause{Context: context.Background()}
+	s := h.circuit.Snapshot(&by)
 	clock := h.t.clock()
-	s := h.circuit.Snapshot(&by, clock.now)
-	h.notice(&by)
+	h.emitRead(&by)
 	snap := Snapshot{
 		Key:      h.key,
 		State:    State(s.State),

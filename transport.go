@@ -71,17 +71,16 @@ func New(base http.RoundTripper, opts ...Option) (*Transport, error) {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchange{t: t, req: req}
 	defer x.abandon()
-	refusal := x.admit()
-	switch {
-	case refusal != nil:
+	if refusal := x.admit(); refusal != nil {
 		return x.refuse(refusal)
-	case x.host == nil:
-		x.over = true
+	}
+	if x.host == nil {
+		x.stage = over
 		return t.base.RoundTrip(req)
 	}
 	x.send()
-	x.report()
-	x.over = true
+	x.finish()
+	x.stage = over
 	return x.resp, x.err
 }
 

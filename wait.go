@@ -28,13 +28,12 @@ func (t *Transport) WaitReady(req *http.Request) error {
 		h.refresh(ctx)
 		mayProbe := t.mayProbe(req)
 		by := circuit.Cause{Context: ctx}
-		now := t.now()
-		r, wake, changed, ok := h.circuit.Ready(&by, now, mayProbe)
-		h.tell(&by)
+		r, wake, changed, ok := h.circuit.Ready(&by, mayProbe)
+		h.emit(&by)
 		if ok {
 			return nil
 		}
-		if deadline, ok := ctx.Deadline(); ok && r.RetryAfter > 0 && deadline.Sub(t.epoch) < now+r.RetryAfter {
+		if deadline, ok := ctx.Deadline(); ok && r.RetryAfter > 0 && time.Until(deadline) < r.RetryAfter {
 			return &OpenError{Key: h.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
 		}
 		if err := sleep(ctx, h.wake(wake), changed); err != nil {

@@ -16,44 +16,94 @@ const (
 	Admitted Decision = iota
 	Refused
 	Gone  // the circuit has been evicted: look for another
-	Elect // ask the others whether this process may probe, then call Elected
+	Elect // ask the other processes whether this one may probe, then call Elected
 )
 
-// Admit decides about a request at now. Only a request that mayProbe is
-// admitted by a circuit that is not closed.
-func (c *Circuit) Admit(by *Cause, now time.Duration, mayProbe bool) (Call, Refusal, Decision) {
+// Enter admits a request as call, which must be new, if the circuit is closed
+// and there is nothing to decide. Otherwise ask [Circuit.Admit].
+func (c *Circuit) Enter(call *Call) bool {
+	g := c.gen.Load()
+	if !g.free.Load() {
+		return false
+	}
+	if g.timed {
+		return c.enterTimed(call, g, c.owner.Now())
+	}
+	n, ok := g.started.add()
+	if ok {
+		call.gen, call.number = g, n
+	}
+	return ok
+}
+
+// enterTimed takes the lock, for the request may count as slow while it hangs.
+func (c *Circuit) enterTimed(call *Call, g *generation, now time.Duration) bool {
 	c.mu.Lock()
+	ok := g == c.gen.Load() && !c.evicted && !c.due(now) && len(c.asks) == 0
+	if ok {
+		c.enter(call, g, now)
+	}
+	c.mu.Unlock()
+	return ok
+}
+
+// enter makes call a request of the current generation g.
+func (c *Circuit) enter(call *Call, g *generation, now time.Duration) {
+	call.number, _ = g.started.add()
+	call.gen = g
+	if g.timed || g.state == HalfOpen {
+		call.wait = c.waiting.push(now)
+	}
+}
+
+// Admit decides about a request, and fills in call if it is admitted. Only a
+// request that mayProbe is admitted by a circuit that is not closed.
+func (c *Circuit) Admit(by *Cause, call *Call, mayProbe bool) (Refusal, Decision) {
+	now := c.owner.Now()
+	if r, ok := c.refuse(now); ok {
+		return r, Refused
+	}
+	c.lock(by, now)
 	defer c.mu.Unlock()
-	c.settle(by, now)
+	return c.decide(by, call, now, mayProbe)
+}
+
+// refuse refuses without the lock, if the circuit is open and its time is not up.
+func (c *Circuit) refuse(now time.Duration) (Refusal, bool) {
+	g := c.gen.Load()
+	r := g.refusing.Load()
+	if r == nil || now >= r.until {
+		return Refusal{}, false
+	}
+	if _, ok := g.refused.add(); !ok {
+		return Refusal{}, false
+	}
+	return Refusal{State: Open, RetryAfter: r.until - now, Detail: r.detail}, true
+}
+
+func (c *Circuit) decide(by *Cause, call *Call, now time.Duration, mayProbe bool) (Refusal, Decision) {
 	if c.evicted {
-		return Call{}, Refusal{}, Gone
+		return Refusal{}, Gone
+	}
+	if c.State() != Closed {
+		c.usedAt = now
 	}
 	r, ok := c.admissible(now, mayProbe)
 	if !ok {
 		c.past.Refused++
-		return Call{}, r, Refused
+		return r, Refused
 	}
 	if c.mustElect(now) {
 		c.electing = true
-		return Call{}, Refusal{}, Elect
+		return Refusal{}, Elect
 	}
-	return c.admit(by, now), Refusal{}, Admitted
-}
-
-// admit admits what is admissible.
-func (c *Circuit) admit(by *Cause, now time.Duration) Call {
 	if c.State() == Open {
 		elapsed := c.until
-		c.become(by, HalfOpen, now, OpenElapsed, "the open time is over", 0)
+		c.become(by, c.event(HalfOpen, now, OpenElapsed, "the open time is over"))
 		c.since = elapsed
 	}
-	g := c.gen.Load()
-	call := Call{Receipt: Receipt{gen: g}}
-	if g.timed || g.state == HalfOpen {
-		call.wait = c.waiting.push(now)
-	}
-	c.held++
-	return call
+	c.enter(call, c.gen.Load(), now)
+	return Refusal{}, Admitted
 }
 
 // admissible reports whether a request would be admitted at now.
@@ -73,7 +123,7 @@ func (c *Circuit) admissible(now time.Duration, mayProbe bool) (Refusal, bool) {
 			return Refusal{State: HalfOpen, Detail: c.detail}, false
 		}
 	case Closed:
-		if c.ramped > now && c.cfg.rand() >= c.share(now) {
+		if c.ramped > now && c.cfg.rand() >= c.rampShare(now) {
 			return Refusal{State: Closed, Detail: c.detail}, false
 		}
 		if c.ramped > 0 && c.ramped <= now {
@@ -83,26 +133,25 @@ func (c *Circuit) admissible(now time.Duration, mayProbe bool) (Refusal, bool) {
 	return Refusal{}, true
 }
 
-// share is the part of the requests that a ramping circuit admits: a tenth at
-// first, all in the end.
-func (c *Circuit) share(now time.Duration) float64 {
+// rampShare is the share of the requests that a ramping circuit admits: a tenth
+// at first, all in the end.
+func (c *Circuit) rampShare(now time.Duration) float64 {
 	left := float64(c.ramped-now) / float64(c.cfg.Ramp)
 	return 1 - 0.9*left
 }
 
 func (c *Circuit) endRamp() {
 	c.ramped = 0
-	g := c.gen.Load()
-	g.free.Store(!g.timed)
+	c.gen.Load().free.Store(true)
 }
 
-// Ready reports whether a request would be admitted at now. If not, it may be
-// after wake, unless that is 0, or when changed is closed. A ramping circuit
-// counts as ready.
-func (c *Circuit) Ready(by *Cause, now time.Duration, mayProbe bool) (r Refusal, wake time.Duration, changed <-chan struct{}, ok bool) {
-	c.mu.Lock()
+// Ready reports whether a request would be admitted now. If not, it may be after
+// wake, unless that is 0, or when changed is closed. A ramping circuit counts as
+// ready.
+func (c *Circuit) Ready(by *Cause, mayProbe bool) (r Refusal, wake time.Duration, changed <-chan struct{}, ok bool) {
+	now := c.owner.Now()
+	c.lock(by, now)
 	defer c.mu.Unlock()
-	c.settle(by, now)
 	if c.State() == Closed {
 		return Refusal{}, 0, nil, true
 	}
@@ -125,23 +174,4 @@ func (c *Circuit) wake() {
 		close(c.changed)
 		c.changed = nil
 	}
-}
-
-// Evict takes an idle circuit out of service, and returns its totals: one that
-// is closed, not forced or ramping, without a request in flight and without a
-// failure in the last Window. Otherwise, or if the circuit has been used since its
-// number was seen, it returns false, and changes nothing. That number changes with
-// each use, but for rare coincidences.
-func (c *Circuit) Evict(now time.Duration, seen uint64) (t Totals, used uint64, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	g := c.gen.Load()
-	used = g.started.load() + uint64(c.judged) + c.past.Ignored
-	if used != seen || g.state != Closed || c.forced || c.ramped > now || c.stale > 0 || now < c.failedUntil {
-		return Totals{}, used, false
-	}
-	// Nobody may enter between the look at the requests in flight and the end.
-	started := g.succeeded.load() - uint64(c.held)
-	c.evicted = g.started.n.CompareAndSwap(started, started|ended)
-	return c.totals(), used, c.evicted
 }

@@ -1,12 +1,11 @@
 // Package circuit is the state machine of a circuit breaker. It knows neither
-// HTTP nor a clock: a caller says what happened and when, as the time since an
-// origin of its own choice.
+// HTTP nor telemetry.
 //
-// A closed circuit without a window or a ramp admits a request and counts its
-// success without a lock, by one atomic addition each ([Circuit.Enter] and
-// [Circuit.Succeed]); with a window it takes the lock for a moment
-// ([Circuit.EnterAt] and [Circuit.SucceedAt]). All else is decided under the lock,
-// at length ([Circuit.Admit] and [Circuit.Done]).
+// A request takes one road through a circuit. [Circuit.Enter] admits it to a
+// closed circuit, and [Circuit.Succeed] counts its success: for most policies
+// both take no lock and no clock. Where one of them declines, there is something
+// to decide, and [Circuit.Admit] or [Circuit.Done] decides it under the lock. In
+// between, [Circuit.Elected] ends an election where processes share the circuit.
 package circuit
 
 import (
@@ -15,8 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/breakerhttp/breakerhttp/internal/window"
 )
 
 // State of a circuit.
@@ -64,7 +61,7 @@ type Config struct {
 
 	Ramp time.Duration
 
-	Elect bool // ask others before a probe: see Elect
+	Elect bool // ask other processes before a probe: see the decision Elect
 
 	Rand func() float64 // nil means rand.Float64
 }
@@ -84,87 +81,73 @@ func (c *Config) rand() float64 {
 	return rand.Float64()
 }
 
-// Event is a change of state.
-type Event struct {
-	From, To State
-	At       time.Duration
-	Reason   string
-	Detail   string // for people
-	OpenFor  time.Duration
-	Counts   Counts // of From, as it ended
-}
+// An Owner of a circuit has its clock, and is told of each change, in order.
+type Owner interface {
+	// Now is the time since an origin of the owner's choice.
+	Now() time.Duration
 
-// Why a circuit changed its state.
-const (
-	ConsecutiveFailures = "consecutive_failures"
-	FailureRatio        = "failure_ratio"
-	SlowRatio           = "slow_ratio"
-	TripWhen            = "trip_when"
-	OpenElapsed         = "open_elapsed"
-	ProbeSucceeded      = "probe_succeeded"
-	ProbeFailed         = "probe_failed"
-	ProbeTimedOut       = "probe_timeout"
-	Forced              = "forced"
-	WasReset            = "reset"
-	Shared              = "shared"
-)
-
-// A Recorder is told of each change of a circuit, in order. It is called with
-// the circuit's lock held and must not use the circuit.
-type Recorder interface {
+	// Record is called with the circuit's lock held, and must not use the circuit.
 	Record(ctx context.Context, e Event)
 }
 
 // Cause is the request, or other call, on whose behalf a circuit is used.
 type Cause struct {
-	Context  context.Context // handed to the Recorder
+	Context  context.Context // handed to Owner.Record
 	Events   []Event         // what the cause has changed, in order
 	Released bool            // it gave up the right to probe, without a verdict
 }
 
-// A Circuit must be made by [New]. Its methods may be called concurrently.
+// A Circuit must be made by [Circuit.Init]. Its methods may be called concurrently.
 type Circuit struct {
 	// What a request to a closed circuit looks at comes first, side by side.
 	gen   atomic.Pointer[generation]
 	first generation // most circuits never have another one
 
-	cfg *Config
-	rec Recorder
+	cfg   *Config
+	owner Owner
 
-	mu          sync.Mutex
-	since       time.Duration  // the state was entered
-	until       time.Duration  // end of an open state
-	own         time.Duration  // the same, if it is this process's own
-	ramped      time.Duration  // end of a ramp, 0 if there is none
-	failedUntil time.Duration  // end of the Window after the latest failure
-	detail      string         // of the latest opening
-	window      *window.Window // nil unless the rules need one
-	waiting     queue          // probes in flight; or requests that are not slow yet
-	changed     chan struct{}  // closed when a refused request might be admitted; nil if nobody waits
-	past        Totals         // of all that the current generation's atomics do not count
-	level       int            // failed probes in a row: the exponent of growth
-	held        int            // requests of this generation admitted under the lock, less those ended under it
-	judged      int            // successes and failures of this generation, under the lock
-	failed      int            // failures of this generation, late ones too
-	stale       int            // requests of earlier generations in flight
-	forced      bool
-	evicted     bool
-	electing    bool          // a request asks whether this process may probe
-	elected     time.Duration // this process may probe until then, in this generation
+	mu       sync.Mutex
+	since    time.Duration // the state was entered
+	until    time.Duration // end of an open state
+	own      time.Duration // the same, if it is this process's own
+	openFor  time.Duration // how long the latest open state was to last; 0 if growth has nothing to remember
+	ramped   time.Duration // end of a ramp, 0 if there is none
+	failedAt time.Duration // the latest failure; never if there is none
+	usedAt   time.Duration // the latest use by a request while it was not closed, its time up
+	detail   string        // of the latest opening
+	window   *window       // nil unless the rules need one
+	waiting  queue         // probes in flight; or requests that are not slow yet
+	changed  chan struct{} // closed when a refused request might be admitted; nil if nobody waits
+	asks     []ask         // questions for TripWhen, to be asked once the lock is free
+	past     Totals        // of all that the current generation's atomics do not count
+	level    int           // failed probes in a row: the exponent of growth
+	judged   int           // successes and failures of this generation, under the lock
+	failed   int           // failures of this generation, late ones too
+	stale    int           // requests of earlier generations in flight
+	forced   bool
+	evicted  bool
+	electing bool          // a request asks whether this process may probe
+	elected  time.Duration // this process may probe until then, in this generation
 }
+
+// never is before every time.
+const never = time.Duration(-1) << 62
 
 // A generation is a stay in one state. A request carries the generation it was
 // admitted in, so that its result changes no other.
 type generation struct {
-	started   counter
-	succeeded counter
-	free      atomic.Bool // admits without a lock; written under the lock
-	plain     bool        // counts successes without a lock
-	timed     bool        // times its requests, and so takes the lock to admit
+	started   counter      // requests admitted
+	succeeded counter      // those that ended as successes, without the lock
+	ended     atomic.Int64 // those that ended otherwise; written under the lock
+	free      atomic.Bool  // admits without a decision; written under the lock
+	plain     bool         // counts successes without the lock
+	timed     bool         // times its requests, and so takes the lock to admit
 	state     State
 	run       atomic.Int64             // failures in a row; written under the lock
-	refused   counter                  // without a lock
-	refusing  atomic.Pointer[refusing] // without a lock; nil where it takes one; written under the lock
+	runAt     time.Duration            // when one was last added to the run, or never; under the lock
+	runNumber uint64                   // the requests admitted by then; under the lock
+	refused   counter                  // without the lock
+	refusing  atomic.Pointer[refusing] // without the lock; nil where it takes one; written under the lock
 	led       *generation              // the closed generation that this half-open one led to; under the lock
 }
 
@@ -174,56 +157,69 @@ type refusing struct {
 	detail string
 }
 
-// A counter counts until it is ended. To end it and to count is atomic: nothing
-// is counted for a generation that is over.
+// A counter counts until it is closed. To close it and to count is atomic:
+// nothing is counted for a generation that is over.
 type counter struct{ n atomic.Uint64 }
 
-const ended = 1 << 63
+const counterClosed = 1 << 63
 
-func (c *counter) add() bool    { return c.n.Add(1) < ended }
-func (c *counter) end() uint64  { return c.n.Or(ended) &^ ended }
-func (c *counter) load() uint64 { return c.n.Load() &^ ended }
+// add returns the new number, and false if the counter is closed.
+func (c *counter) add() (uint64, bool) { n := c.n.Add(1); return n, n < counterClosed }
 
-// A Call is an admitted request.
+// close returns the last number.
+func (c *counter) close() uint64 { return c.n.Or(counterClosed) &^ counterClosed }
+func (c *counter) load() uint64  { return c.n.Load() &^ counterClosed }
+
+// A Call is an admitted request, once a circuit has filled it in. The zero Call
+// is not admitted yet.
 type Call struct {
 	Receipt
 	wait *waiting // of a probe, or where the request may yet count as slow
 	done bool     // the verdict has been given
 }
 
+// Admitted reports whether a circuit has admitted the call.
+func (c *Call) Admitted() bool { return c.gen != nil }
+
 // A Receipt is what remains of a Call that has succeeded: enough to take that
 // back.
 type Receipt struct {
 	gen    *generation
-	bucket int64 // of the window that counted it
+	number uint64 // among the requests of its generation, from 1 on
+	bucket int64  // of the window that counted it
 }
 
-// New returns a closed circuit. The recorder may be nil.
-func New(cfg *Config, rec Recorder, now time.Duration) *Circuit {
-	c := &Circuit{}
-	c.Init(cfg, rec, now)
-	return c
-}
-
-// Init makes c a closed circuit, for those who embed one.
-func (c *Circuit) Init(cfg *Config, rec Recorder, now time.Duration) {
-	c.cfg, c.rec = cfg, rec
-	c.since = now
+// Init makes c a closed circuit.
+func (c *Circuit) Init(cfg *Config, owner Owner) {
+	c.cfg, c.owner = cfg, owner
+	c.since = owner.Now()
+	c.failedAt = never
 	if cfg.windowed() {
-		c.window = window.New(cfg.Window)
+		c.window = newWindow(cfg.Window)
 	}
 	c.start(&c.first, Closed)
 }
 
 // start makes g the current generation.
 func (c *Circuit) start(g *generation, s State) {
-	g.state = s
+	g.state, g.runAt = s, never
 	g.timed = s == Closed && c.cfg.timed()
 	g.plain = s == Closed && c.window == nil
-	g.free.Store(s == Closed && c.ramped == 0 && !g.timed)
+	g.free.Store(s == Closed && c.ramped == 0)
 	c.gen.Store(g)
 }
 
 // State returns the state without regard to the time: an open circuit whose
 // time is up is open until it admits its first probe.
 func (c *Circuit) State() State { return c.gen.Load().state }
+
+// Run is the number of failures in a row, in the present state. It takes no lock.
+func (c *Circuit) Run() int { return int(c.gen.Load().run.Load()) }
+
+// after is d after t, saturating.
+func after(t, d time.Duration) time.Duration {
+	if sum := t + d; sum >= t {
+		return sum
+	}
+	return 1<<63 - 1
+}

@@ -41,17 +41,17 @@ func TestAtMostAsManyProbesAsAllowed(t *testing.T) {
 
 func TestNoAdmissionWhileForcedOpen(t *testing.T) {
 	for _, cfg := range []circuit.Config{defaults(), with(func(c *circuit.Config) { c.FailureRatio = 1 }), with(timed)} {
-		tr := &traffic{Circuit: circuit.New(&cfg, nil, 0)}
+		tr := newTraffic(&cfg, nil)
 		by := circuit.Cause{Context: context.Background()}
 		var stop atomic.Bool
 		var forced atomic.Int64 // odd while it is forced open for sure
 		var all sync.WaitGroup
 		all.Go(func() {
 			for range 1000 {
-				tr.ForceOpen(&by, tr.now())
+				tr.ForceOpen(&by)
 				forced.Add(1)
 				forced.Add(1)
-				tr.Reset(&by, tr.now())
+				tr.Reset(&by)
 			}
 			stop.Store(true)
 		})
@@ -60,9 +60,9 @@ func TestNoAdmissionWhileForcedOpen(t *testing.T) {
 				by := circuit.Cause{Context: context.Background()}
 				for !stop.Load() {
 					before := forced.Load()
-					call, decision, entered := circuit.Call{}, circuit.Admitted, false
-					if entered = tr.enter(&call); !entered {
-						call, _, decision = tr.Admit(&by, tr.now(), true)
+					call, decision := circuit.Call{}, circuit.Admitted
+					if !tr.Enter(&call) {
+						_, decision = tr.Admit(&by, &call, true)
 					}
 					if decision != circuit.Admitted {
 						continue
@@ -70,14 +70,14 @@ func TestNoAdmissionWhileForcedOpen(t *testing.T) {
 					if forced.Load() == before && before%2 == 1 {
 						t.Errorf("a request was admitted while the circuit was forced open")
 					}
-					if !tr.succeed(&call, true) {
-						tr.Done(&by, tr.now(), &call, circuit.Verdict{Outcome: ok})
+					if !tr.Succeed(&call, true) {
+						tr.Done(&by, &call, circuit.Verdict{Outcome: ok})
 					}
 				}
 			})
 		})
 		all.Wait()
-		if got := tr.Snapshot(&by, tr.now()); got.InFlight != 0 {
+		if got := tr.Snapshot(&by); got.InFlight != 0 {
 			t.Errorf("in the end %d are in flight, want 0", got.InFlight)
 		}
 	}
@@ -99,7 +99,7 @@ func TestNoVerdictOfAnOlderGeneration(t *testing.T) {
 				if i == 0 {
 					r.Reset(&by, 0)
 				}
-				if i%2 == 1 || !r.Succeed(calls[i], false) && !r.SucceedAt(calls[i], 0, false) {
+				if i%2 == 1 || !r.Succeed(0, calls[i], false) {
 					r.Done(&by, 0, calls[i], circuit.Verdict{Outcome: []circuit.Outcome{ok, bad}[i%2], ErrorType: "500"})
 				}
 			})
@@ -117,18 +117,18 @@ func TestNoVerdictOfAnOlderGeneration(t *testing.T) {
 func TestNobodyEntersAnEvictedCircuit(t *testing.T) {
 	plain, slow := defaults(), with(timed)
 	for i := range 600 {
-		c := &traffic{Circuit: circuit.New([]*circuit.Config{&plain, &slow}[i%2], nil, 0)}
+		c := newClocked([]*circuit.Config{&plain, &slow}[i%2], nil, 0).Circuit // for which time stands still
 		var succeeded atomic.Uint64
 		var evicted circuit.Totals
 		together(func(i int) {
 			if i == 0 {
 				for used, ok := uint64(0), false; !ok; {
-					evicted, used, ok = c.Evict(0, used)
+					evicted, used, ok = c.Evict(used, false)
 				}
 				return
 			}
 			for range 20 {
-				if call := new(circuit.Call); c.enter(call) && c.succeed(call, true) {
+				if call := new(circuit.Call); c.Enter(call) && c.Succeed(call, true) {
 					succeeded.Add(1)
 				}
 			}
@@ -152,13 +152,13 @@ func TestNobodyIsInFlightTwice(t *testing.T) {
 			}
 		}
 		for range 30_000 {
-			if call := new(circuit.Call); i > 0 && r.Enter(call) {
-				r.Succeed(call, true)
+			if call := new(circuit.Call); i > 0 && r.Enter(0, call) {
+				r.Succeed(0, call, true)
 			}
 		}
 		ended.Add(1)
 	})
-	if _, ok := r.evict(0); !ok || r.Enter(new(circuit.Call)) {
+	if _, ok := r.evict(0); !ok || r.Enter(0, new(circuit.Call)) {
 		t.Fatal("it is in use, though nobody uses it")
 	}
 	if got := r.read(0).InFlight; got != 0 {

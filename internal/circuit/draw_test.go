@@ -80,6 +80,7 @@ func (mc *machine) drawVerdict(t *rapid.T) circuit.Verdict {
 	if v.Outcome != circuit.Success {
 		v.ErrorType = rapid.SampledFrom([]string{"500", "body", "timeout"}).Draw(t, "error type")
 		v.Detail = v.ErrorType
+		v.Broken = rapid.Bool().Draw(t, "broken")
 		v.RetryAfter = rapid.SampledFrom([]time.Duration{0, 0, 0, 1, 20 * time.Millisecond, math.MaxInt64}).Draw(t, "retry after")
 	}
 	return v

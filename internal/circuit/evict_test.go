@@ -42,14 +42,31 @@ func TestEvict(t *testing.T) {
 		{"in flight", nil, func(r *rig) time.Duration { r.begin(0); return time.Hour }, false},
 		{"in flight since before a reset", nil, func(r *rig) time.Duration { r.begin(0); r.Reset(&r.by, 0); return time.Hour }, false},
 		{"failed just now", nil, func(r *rig) time.Duration { r.send(second, bad); return 11*second - 1 }, false},
-		{"failed long ago", nil, func(r *rig) time.Duration { r.send(second, bad); return 11 * second }, true},
+		{"failed long ago", nil, func(r *rig) time.Duration {
+			r.send(second, bad)
+			r.Ended(r.send(second, ok).Receipt)
+			return 11 * second
+		}, true},
+		{"in a run that began long ago", nil, func(r *rig) time.Duration { r.send(second, bad); return time.Hour }, false},
 		{"failed in a window without end", func(c *circuit.Config) { c.Window = math.MaxInt64 }, func(r *rig) time.Duration { r.send(0, bad); return time.Hour }, false},
 		{"new, with a window without end", func(c *circuit.Config) { c.Window = math.MaxInt64 }, func(*rig) time.Duration { return time.Hour }, true},
 		{"failed in the body just now", nil, func(r *rig) time.Duration { r.late(second, r.send(0, ok)); return 11*second - 1 }, false},
 		{"failed before a reset", nil, func(r *rig) time.Duration { r.send(second, bad); r.Reset(&r.by, second); return second }, true},
 		{"open", nil, func(r *rig) time.Duration { r.send(0, bad, bad, bad, bad, bad); return 59 * second }, false},
-		{"open, but its time is up", nil, func(r *rig) time.Duration { r.send(0, bad, bad, bad, bad, bad); return time.Hour }, false},
-		{"half-open", func(c *circuit.Config) { c.ProbeSuccesses = 2 }, func(r *rig) time.Duration { probed(r); return time.Hour }, false},
+		{"open, its time up for less than MaxOpenFor", nil, func(r *rig) time.Duration { r.send(0, bad, bad, bad, bad, bad); return 6*time.Minute - 1 }, false},
+		{"open, its time up for MaxOpenFor", nil, func(r *rig) time.Duration { r.send(0, bad, bad, bad, bad, bad); return 6 * time.Minute }, true},
+		{"open, its time up, and a request refused since", nil, func(r *rig) time.Duration {
+			r.send(0, bad, bad, bad, bad, bad)
+			r.Admit(&r.by, 6*time.Minute-1, false)
+			return 11*time.Minute - 2
+		}, false},
+		{"half-open", func(c *circuit.Config) { c.ProbeSuccesses = 2 }, func(r *rig) time.Duration { return probed(r) + 5*time.Minute - 1 }, false},
+		{"half-open, left alone for MaxOpenFor", func(c *circuit.Config) { c.ProbeSuccesses = 2 }, func(r *rig) time.Duration { return probed(r) + 5*time.Minute }, true},
+		{"half-open, with a probe in flight", func(c *circuit.Config) { c.ProbeTimeout = math.MaxInt64 }, func(r *rig) time.Duration {
+			r.send(0, bad, bad, bad, bad, bad)
+			r.begin(time.Minute)
+			return time.Hour
+		}, false},
 		{"ramping", func(c *circuit.Config) { c.Ramp = second }, func(r *rig) time.Duration { return probed(r) + second - 1 }, false},
 		{"has ramped", func(c *circuit.Config) { c.Ramp = second }, func(r *rig) time.Duration { return probed(r) + second }, true},
 		{"forced", nil, func(r *rig) time.Duration { r.ForceClosed(&r.by, 0); return time.Hour }, false},
@@ -74,7 +91,7 @@ func TestEvict(t *testing.T) {
 			if _, _, got := r.Admit(&r.by, now, true); got != circuit.Gone {
 				t.Errorf("then the decision is %v, want gone", got)
 			}
-			if r.Enter(new(circuit.Call)) || r.EnterAt(new(circuit.Call), now) {
+			if r.Enter(now, new(circuit.Call)) {
 				t.Errorf("then it still admits")
 			}
 		})
@@ -111,13 +128,12 @@ func TestWhatIsInUseIsNotEvicted(t *testing.T) {
 		{"timed", timed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			tr := &traffic{Circuit: circuit.New(new(with(test.change)), nil, 0)}
-			r := &rig{T: t, Circuit: tr.Circuit}
+			r := newRig(t, with(test.change))
 			for _, use := range []func(){
 				func() { r.send(0, ok) },
 				func() { r.send(0, ignore) },
 				func() {
-					if call := new(circuit.Call); !tr.enter(call) || !tr.succeed(call, true) {
+					if call := new(circuit.Call); !r.Enter(0, call) || !r.Succeed(0, call, true) {
 						t.Error("a request to a well host does not go the short way")
 					}
 				},

@@ -57,7 +57,7 @@ func TestForcedClosedEndsARamp(t *testing.T) {
 	r.refuse(now)
 	r.ForceClosed(&r.by, now)
 	r.send(now, ok)
-	if !r.Enter(new(circuit.Call)) {
+	if !r.Enter(now, new(circuit.Call)) {
 		t.Error("it still needs the time")
 	}
 }

@@ -46,7 +46,7 @@ func againstModel(t *rapid.T) {
 	cfg := p.config()
 	cfg.Rand = p.chance(&mc.drawn.got)
 	cfg.TripWhen = mc.spy(cfg.TripWhen)
-	mc.circuit = circuit.New(&cfg, &mc.told, now)
+	mc.circuit = newClocked(&cfg, mc.told.add, now)
 	actions := map[string]func(*rapid.T){
 		"":            mc.check,
 		"begin":       mc.begin,
@@ -77,7 +77,7 @@ func againstModel(t *rapid.T) {
 // machine does the same to a circuit and to a model of it, and compares.
 type machine struct {
 	model    *model
-	circuit  *circuit.Circuit
+	circuit  clocked
 	now      time.Duration
 	mood     int  // of the host
 	watchful bool // reads after each action, which leaves nothing to be noticed later
@@ -101,7 +101,7 @@ type exchange struct {
 // recorder keeps what it is told.
 type recorder []circuit.Event
 
-func (r *recorder) Record(_ context.Context, e circuit.Event) { *r = append(*r, e) }
+func (r *recorder) add(e circuit.Event) { *r = append(*r, e) }
 
 func (mc *machine) spy(tripWhen func(circuit.Counts) bool) func(circuit.Counts) bool {
 	if tripWhen == nil {
@@ -126,16 +126,7 @@ func (mc *machine) begin(t *rapid.T) {
 	var call circuit.Call
 	var refusal circuit.Refusal
 	var got circuit.Decision
-	entered, refused := false, false
-	if rapid.Bool().Draw(t, "go the short way") {
-		if entered = mc.circuit.Enter(&call) || mc.circuit.EnterAt(&call, mc.now); !entered {
-			refusal, refused = mc.circuit.Refuse(mc.now)
-		}
-	}
-	switch {
-	case refused:
-		got = circuit.Refused
-	case !entered:
+	if !rapid.Bool().Draw(t, "go the short way") || !mc.circuit.Enter(mc.now, &call) {
 		mc.act(func(by *circuit.Cause) { call, refusal, got = mc.circuit.Admit(by, mc.now, mayProbe) })
 	}
 	wantRefusal.Detail = mc.detail(want == circuit.Refused)
@@ -201,7 +192,7 @@ func (mc *machine) answer(t *rapid.T, x *exchange) {
 }
 
 func (mc *machine) succeed(x *exchange, whole bool) bool {
-	return mc.circuit.Succeed(&x.call, whole) || mc.circuit.SucceedAt(&x.call, mc.now, whole)
+	return mc.circuit.Succeed(mc.now, &x.call, whole)
 }
 
 func (mc *machine) tell(x *exchange, v circuit.Verdict) (ok bool) {
@@ -230,7 +221,7 @@ func (mc *machine) bodyFailed(t *rapid.T) {
 	}
 	v := mc.drawVerdict(t)
 	v.Outcome = circuit.Failure
-	want := mc.model.bodyFailed(mc.now, x.request, v.ErrorType, v.RetryAfter)
+	want := mc.model.bodyFailed(mc.now, x.request, v)
 	mc.act(func(by *circuit.Cause) {
 		if got := mc.circuit.Late(by, mc.now, x.call.Receipt, v); got != want {
 			t.Fatalf("Late returned %v, want %v", got, want)
@@ -264,9 +255,11 @@ func (mc *machine) evict(t *rapid.T) {
 	if mc.model.evicted {
 		return
 	}
-	want := mc.model.evict(mc.now)
+	lastResort := rapid.Bool().Draw(t, "last resort")
+	want := mc.model.evict(mc.now, lastResort)
 	_, used, _ := mc.circuit.Evict(mc.now, math.MaxUint64)
-	totals, _, got := mc.circuit.Evict(mc.now, used)
+	mc.circuit.at(mc.now)
+	totals, _, got := mc.circuit.Circuit.Evict(used, lastResort)
 	if got != want {
 		t.Fatalf("at %v evicted: %v, want %v", mc.now, got, want)
 	}

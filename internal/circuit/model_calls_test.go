@@ -1,6 +1,7 @@
 package circuit_test
 
 import (
+	"slices"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
@@ -31,8 +32,12 @@ func (m *model) admissible(now time.Duration, mayProbe bool) (circuit.Refusal, b
 
 func (m *model) begin(now time.Duration, mayProbe bool) (*request, circuit.Refusal, circuit.Decision) {
 	m.notice(now)
+	m.askTripWhen()
 	if m.evicted {
 		return nil, circuit.Refusal{}, circuit.Gone
+	}
+	if m.current().state != circuit.Closed {
+		m.used = now
 	}
 	if r, ok := m.admissible(now, mayProbe); !ok {
 		m.refused++
@@ -49,6 +54,7 @@ func (m *model) begin(now time.Duration, mayProbe bool) (*request, circuit.Refus
 // ready is admissible, without chance, and when to ask again.
 func (m *model) ready(now time.Duration, mayProbe bool) (r circuit.Refusal, wake time.Duration, ok bool) {
 	m.notice(now)
+	m.askTripWhen()
 	if m.current().state == circuit.Closed {
 		return circuit.Refusal{}, 0, true
 	}
@@ -81,12 +87,21 @@ func (m *model) finish(now time.Duration, r *request, v circuit.Verdict) bool {
 	if r.failed {
 		m.types = append(m.types, v.ErrorType)
 	}
+	defer m.askTripWhen()
+	if !r.stale && r.in.state == circuit.HalfOpen {
+		m.used = now
+	}
 	switch {
 	case r.stale:
 	case r.failed:
 		if !m.inWindow(r, now) { // else it is in already, as slow
 			r.slow = false
 			m.countIn(r, now)
+		}
+		if v.Broken && m.brokeTogether(r, now) {
+			m.noted = append(m.noted, now)
+			m.ask(now, v.RetryAfter)
+			return true
 		}
 		m.failure(now, circuit.ProbeFailed, v.RetryAfter)
 	case r.outcome == circuit.Success:
@@ -97,6 +112,11 @@ func (m *model) finish(now time.Duration, r *request, v circuit.Verdict) bool {
 
 func (m *model) success(now time.Duration, r *request, whole bool) {
 	if r.in.state == circuit.HalfOpen {
+		if m.cfg.SlowRatio > 0 && now-r.at > m.cfg.SlowAfter {
+			r.failed = true
+			m.failure(now, circuit.ProbeFailed, 0)
+			return
+		}
 		if m.counts(now).Requests == m.cfg.ProbeSuccesses {
 			closed := &stay{state: circuit.Closed, since: now, reason: circuit.ProbeSucceeded}
 			if m.cfg.Ramp > 0 {
@@ -131,15 +151,39 @@ func (m *model) bodyEnded(r *request) {
 	}
 }
 
-func (m *model) bodyFailed(now time.Duration, r *request, errorType string, retryAfter time.Duration) bool {
+func (m *model) bodyFailed(now time.Duration, r *request, v circuit.Verdict) bool {
+	if m.evicted {
+		return false
+	}
 	m.notice(now)
-	m.types = append(m.types, errorType)
-	if m.home(r) != m.current() || r.stale || m.evicted {
-		return !m.evicted
+	defer m.askTripWhen()
+	m.types = append(m.types, v.ErrorType)
+	if m.home(r) != m.current() || r.stale {
+		return true
 	}
 	r.failed = true
-	m.failure(now, circuit.ProbeFailed, retryAfter)
+	if v.Broken && m.brokeTogether(r, now) {
+		m.noted = append(m.noted, now)
+		m.ask(now, v.RetryAfter)
+		return true
+	}
+	m.failure(now, circuit.ProbeFailed, v.RetryAfter)
 	return true
+}
+
+// brokeTogether says that r was under way when a failure was last added to the
+// run, within the last second.
+func (m *model) brokeTogether(r *request, now time.Duration) bool {
+	s, number := m.home(r), 0
+	for i, other := range m.requests {
+		if other.in == s && slices.Index(m.requests, r) >= i {
+			number++
+		}
+	}
+	if r.in != s {
+		number = 0 // a probe began before
+	}
+	return s.last != nil && number <= s.last.begun && now-s.last.at < time.Second
 }
 
 func (m *model) force(now time.Duration, to circuit.State) (first, ok bool) {
@@ -150,6 +194,7 @@ func (m *model) force(now time.Duration, to circuit.State) (first, ok bool) {
 	if m.current().state != to {
 		m.enter(&stay{state: to, since: now, reason: circuit.Forced}, now)
 	}
+	m.toAsk = nil
 	if to == circuit.Closed {
 		m.current().until = 0
 	}
@@ -164,7 +209,7 @@ func (m *model) reset(now time.Duration) (wasForced bool) {
 	}
 	next := &stay{state: circuit.Closed, since: now, reason: circuit.WasReset}
 	if m.current().state == circuit.Closed {
-		m.stays = append(m.stays, next)
+		m.stays, m.toAsk = append(m.stays, next), nil
 	} else {
 		m.enter(next, now)
 	}
@@ -172,18 +217,29 @@ func (m *model) reset(now time.Duration) (wasForced bool) {
 	return wasForced
 }
 
-func (m *model) evict(now time.Duration) bool {
-	s := m.current()
-	if m.evicted || s.state != circuit.Closed || m.forced || s.until > now || m.inFlight() > 0 {
+func (m *model) evict(now time.Duration, lastResort bool) bool {
+	if m.evicted || m.forced || m.inFlight() > 0 || !m.dispensable(now, lastResort) {
 		return false
-	}
-	for _, at := range m.noted {
-		if now-at < m.cfg.Window {
-			return false
-		}
 	}
 	m.evicted = true
 	return true
+}
+
+func (m *model) dispensable(now time.Duration, lastResort bool) bool {
+	s := m.current()
+	if s.state != circuit.Closed {
+		opened := s
+		if s.state == circuit.HalfOpen {
+			opened = m.stays[len(m.stays)-2]
+		}
+		return saturated(float64(now)-float64(max(opened.until, m.used))) >= m.cfg.MaxOpenFor
+	}
+	for _, at := range m.noted {
+		if now-at < m.cfg.Window || m.run() > 0 && now-at < m.cfg.OpenFor {
+			return false
+		}
+	}
+	return s.until <= now && (m.run() == 0 || lastResort)
 }
 
 func (m *model) snapshot(now time.Duration) circuit.Snapshot {

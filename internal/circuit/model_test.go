@@ -19,10 +19,18 @@ type model struct {
 	types    []string        // of all failures, in order
 	noted    []time.Duration // when failures were taken into account since the latest reset
 	refused  uint64
+	used     time.Duration // the latest use while it was not closed
 	forced   bool
 	evicted  bool
 	events   []circuit.Event
 	asked    []circuit.Counts // of TripWhen
+	toAsk    []question       // that TripWhen has not been asked yet
+}
+
+// question is one for TripWhen, about the present stay.
+type question struct {
+	at, retryAfter time.Duration
+	counts         circuit.Counts
 }
 
 // stay is a time spent in a state: a generation.
@@ -32,6 +40,13 @@ type stay struct {
 	until  time.Duration // open: end; closed: end of the ramp
 	reason string
 	marks  []mark
+	last   *growth // the latest failure that was added to the run
+}
+
+// growth is when a failure was added to the run, and the requests begun by then.
+type growth struct {
+	at    time.Duration
+	begun int
 }
 
 // mark is what bears on the run of failures.
@@ -95,7 +110,7 @@ func (m *model) notice(now time.Duration) {
 				if r.in == m.current() && !r.over && r.at == oldest.at && r != oldest { // they hang together
 					r.timedOut, r.failed = true, true
 					m.types = append(m.types, "timeout")
-					m.current().marks = append(m.current().marks, failed)
+					m.addToRun(at)
 				}
 			}
 			oldest.timedOut, oldest.failed = true, true
@@ -155,7 +170,7 @@ func (m *model) run() (n int) {
 // failure takes what follows from a failure of the current stay.
 func (m *model) failure(at time.Duration, reason string, retryAfter time.Duration) {
 	m.noted = append(m.noted, at)
-	m.current().marks = append(m.current().marks, failed)
+	m.addToRun(at)
 	if m.current().state == circuit.HalfOpen {
 		m.open(at, reason, retryAfter)
 		return
@@ -178,9 +193,19 @@ func (m *model) ask(at, retryAfter time.Duration) {
 	case ratios && m.cfg.SlowRatio > 0 && share(n.Slow, n) >= m.cfg.SlowRatio:
 		m.open(at, circuit.SlowRatio, retryAfter)
 	case m.cfg.TripWhen != nil:
-		m.asked = append(m.asked, n)
-		if m.cfg.TripWhen(n) {
-			m.open(at, circuit.TripWhen, retryAfter)
+		m.toAsk = append(m.toAsk, question{at, retryAfter, n})
+	}
+}
+
+// askTripWhen asks what is to be asked, as the last thing that a request does.
+func (m *model) askTripWhen() {
+	for len(m.toAsk) > 0 {
+		q := m.toAsk[0]
+		m.toAsk = m.toAsk[1:]
+		m.asked = append(m.asked, q.counts)
+		if m.cfg.TripWhen(q.counts) {
+			m.open(q.at, circuit.TripWhen, q.retryAfter)
+			m.events[len(m.events)-1].Counts = q.counts
 		}
 	}
 }
@@ -211,9 +236,25 @@ func (m *model) level() (level int) {
 		case circuit.ConsecutiveFailures, circuit.FailureRatio, circuit.SlowRatio, circuit.TripWhen:
 			closed := s.since - m.stays[i-1].since
 			level = max(0, level-int(closed/m.cfg.MaxOpenFor))
+			if closed < m.openBefore(i) && m.grown(level) < m.cfg.MaxOpenFor {
+				level++
+			}
 		}
 	}
 	return level
+}
+
+// openBefore is how long the latest open stay before the i-th was to last.
+func (m *model) openBefore(i int) time.Duration {
+	for _, s := range slices.Backward(m.stays[:i]) {
+		switch {
+		case s.reason == circuit.WasReset:
+			return 0
+		case s.state == circuit.Open && s.reason != circuit.Forced:
+			return s.until - s.since
+		}
+	}
+	return 0
 }
 
 func (m *model) grown(level int) time.Duration {
@@ -235,7 +276,21 @@ func (m *model) enter(s *stay, at time.Duration) {
 	m.events = append(m.events, circuit.Event{
 		From: m.current().state, To: s.state, At: at, Reason: s.reason, Counts: m.counts(at),
 	})
-	m.stays = append(m.stays, s)
+	m.stays, m.toAsk = append(m.stays, s), nil
+}
+
+func (m *model) addToRun(at time.Duration) {
+	s := m.current()
+	s.marks = append(s.marks, failed)
+	s.last = &growth{at, m.begun(s)}
+}
+
+// begun is the number of requests that a stay has admitted.
+func (m *model) begun(s *stay) (n int) {
+	for _, r := range m.requests {
+		n += one(r.in == s)
+	}
+	return n
 }
 
 // totals are counted from all requests.

@@ -239,12 +239,12 @@ func TestRamp(t *testing.T) {
 			t.Errorf("%v into the ramp the refusal is %+v, want %+v", test.at, got, want)
 		}
 	}
-	if r.Enter(new(circuit.Call)) {
+	if r.Enter(now, new(circuit.Call)) {
 		t.Error("a ramping circuit admits without a look at the time")
 	}
 	r.cfg.Rand = func() float64 { t.Error("chance is asked after the ramp"); return 1 }
 	r.send(now+10*second, ok)
-	if !r.Enter(new(circuit.Call)) {
+	if !r.Enter(now, new(circuit.Call)) {
 		t.Error("after the ramp the circuit still needs the time")
 	}
 }
@@ -255,7 +255,7 @@ func TestARuleOpensARampingCircuit(t *testing.T) {
 	r.wantState(now, circuit.Open)
 	r.send(r.read(now).Until, ok) // ramps anew
 	r.Reset(&r.by, now+time.Hour)
-	if !r.Enter(new(circuit.Call)) {
+	if !r.Enter(now, new(circuit.Call)) {
 		t.Error("a circuit ramps after Reset")
 	}
 }

@@ -1,17 +1,12 @@
 package circuit
 
-import (
-	"fmt"
-	"math"
-	"time"
-
-	"github.com/breakerhttp/breakerhttp/internal/window"
-)
+import "time"
 
 // Verdict is how a request ended.
 type Verdict struct {
 	Outcome    Outcome
 	Whole      bool          // a success has no body that could still fail
+	Broken     bool          // a failure of the connection, which other requests may share
 	ErrorType  string        // of a failure, for its total
 	Detail     string        // of a failure, for people
 	RetryAfter time.Duration // that a failure asked for; 0 if it did not
@@ -21,19 +16,54 @@ type Verdict struct {
 // comes of their bodies belongs to none.
 var over generation
 
+// Succeed counts a success if there is nothing to decide. Otherwise tell
+// [Circuit.Done]. A whole response has no body that could still fail, and so
+// breaks a run of failures.
+func (c *Circuit) Succeed(call *Call, whole bool) bool {
+	g := call.gen
+	if g.plain {
+		if whole && g.run.Load() != 0 {
+			return false
+		}
+		_, ok := g.succeeded.add()
+		return ok
+	}
+	if g.state != Closed {
+		return false
+	}
+	return c.succeedInWindow(call, g, c.owner.Now(), whole)
+}
+
+func (c *Circuit) succeedInWindow(call *Call, g *generation, now time.Duration, whole bool) bool {
+	c.mu.Lock()
+	ok := g == c.gen.Load() && !c.due(now) && len(c.asks) == 0
+	if ok {
+		c.success(now, call, c.waiting.end(call).bucket, whole)
+	}
+	c.mu.Unlock()
+	return ok
+}
+
 // Done takes the verdict on a call and frees its slot. It returns false if that
 // does not count at all: the call was a probe that had timed out, or its verdict
 // has been given before.
-func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool {
+func (c *Circuit) Done(by *Cause, call *Call, v Verdict) (counted bool) {
+	now := c.owner.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if call.done {
+		c.mu.Unlock()
 		return false
 	}
 	if w := call.wait; w != nil && now-w.since <= c.patience() {
 		c.waiting.remove(w) // answered in time: settle must not give it up
 	}
 	c.settle(by, now)
+	counted = c.account(by, now, call, v)
+	c.unlock(by)
+	return counted
+}
+
+func (c *Circuit) account(by *Cause, now time.Duration, call *Call, v Verdict) (counted bool) {
 	call.done = true
 	w := c.waiting.end(call)
 	g := call.gen
@@ -45,23 +75,26 @@ func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool
 		}
 		return !w.timedOut
 	}
+	if g.state == HalfOpen {
+		c.usedAt = now
+	}
 	switch v.Outcome {
 	case Success:
 		c.success(now, call, w.bucket, v.Whole)
 		if g.state == HalfOpen {
-			c.probeSucceeded(by, now)
+			c.probeSucceeded(by, now, now-w.since)
 		}
 	case Failure:
-		c.held--
+		g.ended.Add(1)
 		c.judged++
 		c.failed++
 		c.past.count(v)
 		if c.window != nil && g.state == Closed {
 			c.countFailure(now, w.bucket)
 		}
-		c.fail(by, now, v)
+		c.fail(by, now, call.number, v)
 	default:
-		c.held--
+		g.ended.Add(1)
 		c.past.count(v)
 		c.release(by)
 		c.wake()
@@ -71,25 +104,34 @@ func (c *Circuit) Done(by *Cause, now time.Duration, call *Call, v Verdict) bool
 
 // success counts a success of the current generation.
 func (c *Circuit) success(now time.Duration, call *Call, slow int64, whole bool) {
-	c.held--
+	g := call.gen
+	g.ended.Add(1)
 	c.judged++
 	c.past.Success++
-	g := call.gen
 	switch {
 	case slow != 0:
 		call.bucket = slow // counted as slow, while it hung
 	case c.window != nil && g.state == Closed:
-		call.bucket = c.window.Add(now, window.Counts{Requests: 1})
+		call.bucket = c.window.Add(now, windowCounts{Requests: 1})
 	}
 	if whole && g.run.Load() != 0 { // a store costs as much as a lock
 		g.run.Store(0)
 	}
 }
 
-func (c *Circuit) probeSucceeded(by *Cause, now time.Duration) {
+// probeSucceeded closes the circuit if enough probes have succeeded. A circuit
+// that may have opened because its host is slow is not closed by a slow answer.
+func (c *Circuit) probeSucceeded(by *Cause, now, took time.Duration) {
+	if c.cfg.SlowRatio > 0 && took > c.cfg.SlowAfter {
+		c.failed++
+		c.failedAt = max(c.failedAt, now)
+		c.gen.Load().addToRun(now)
+		c.reopen(by, c.event(Open, now, ProbeFailed, "probe took longer than "+c.cfg.SlowAfter.String()), 0)
+		return
+	}
 	if n := c.judged; n >= c.cfg.ProbeSuccesses {
 		probes := c.gen.Load()
-		c.close(by, now, ProbeSucceeded, count(n, "probe")+" succeeded")
+		c.close(by, c.event(Closed, now, ProbeSucceeded, count(n, "probe")+" succeeded"))
 		probes.led = c.gen.Load()
 	}
 	c.wake()
@@ -99,7 +141,7 @@ func (c *Circuit) probeSucceeded(by *Cause, now time.Duration) {
 // is not counted again, while that is in the window.
 func (c *Circuit) countFailure(now time.Duration, slow int64) {
 	if !c.window.Fail(now, slow) {
-		c.window.Add(now, window.Counts{Requests: 1, Failures: 1})
+		c.window.Add(now, windowCounts{Requests: 1, Failures: 1})
 	}
 }
 
@@ -116,24 +158,28 @@ func (c *Circuit) Ended(r Receipt) {
 
 // Late tells that a call that had succeeded has failed after all, in its body.
 // It returns false, and counts nothing, if the circuit has been evicted meanwhile.
-func (c *Circuit) Late(by *Cause, now time.Duration, r Receipt, v Verdict) bool {
+func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
+	now := c.owner.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.settle(by, now)
 	if c.evicted {
+		c.mu.Unlock()
 		return false // its totals have been handed on
 	}
+	c.settle(by, now)
 	c.past.count(v)
-	g := r.heir()
-	if g != c.gen.Load() {
-		return true
+	g, number := r.heir(), r.number
+	if g != r.gen {
+		number = 0 // a probe was admitted before the closed state began
 	}
-	if c.window != nil && g.state == Closed {
-		c.window.Fail(now, r.bucket)
-	} else if g == r.gen {
-		c.failed++ // the success of a probe is not among the counts of the closed state
+	if g == c.gen.Load() {
+		if c.window != nil && g.state == Closed {
+			c.window.Fail(now, r.bucket)
+		} else if g == r.gen {
+			c.failed++ // the success of a probe is not among the counts of the closed state
+		}
+		c.fail(by, now, number, v)
 	}
-	c.fail(by, now, v)
+	c.unlock(by)
 	return true
 }
 
@@ -146,126 +192,33 @@ func (r Receipt) heir() *generation {
 	return r.gen
 }
 
-// fail takes the consequences of a failure in the current generation.
-func (c *Circuit) fail(by *Cause, now time.Duration, v Verdict) {
+// fail takes the consequences of a failure in the current generation, of the
+// request with that number.
+func (c *Circuit) fail(by *Cause, now time.Duration, number uint64, v Verdict) {
+	c.failedAt = max(c.failedAt, now)
 	g := c.gen.Load()
-	c.addFailure(g, now)
+	if !v.Broken || !g.brokeTogether(number, now) {
+		g.addToRun(now)
+	}
 	if g.state == HalfOpen {
-		c.reopen(by, now, ProbeFailed, "probe failed: "+v.Detail, v.RetryAfter)
+		c.reopen(by, c.event(Open, now, ProbeFailed, "probe failed: "+v.Detail), v.RetryAfter)
 		return
 	}
-	if c.forced {
-		return
-	}
-	if c.askRules(by, now, v) && c.cfg.TripWhen != nil {
-		c.askTripWhen(by, now, v)
-	}
+	c.askRules(by, now, v)
 }
 
-func (c *Circuit) addFailure(g *generation, at time.Duration) {
-	c.failedUntil = max(c.failedUntil, at+min(c.cfg.Window, math.MaxInt64-at))
+// addToRun adds a failure to the run.
+func (g *generation) addToRun(now time.Duration) {
 	g.run.Add(1)
+	g.runAt, g.runNumber = now, g.started.load()
 }
 
-// askRules opens the circuit if a rule is met, and reports whether it is still
-// closed.
-func (c *Circuit) askRules(by *Cause, now time.Duration, v Verdict) bool {
-	reason, detail := c.metRule(now)
-	if reason == "" {
-		return true
-	}
-	c.trip(by, now, reason, detail, v)
-	return false
-}
+// together is the time within which connections that break may break for one
+// reason: a restart of the host, or the loss of an HTTP/2 connection.
+const together = time.Second
 
-func (c *Circuit) metRule(now time.Duration) (reason, detail string) {
-	run := int(c.gen.Load().run.Load())
-	if n := c.cfg.ConsecutiveFailures; n > 0 && run >= n {
-		return ConsecutiveFailures, count(run, "failure") + " in a row"
-	}
-	if c.window == nil {
-		return "", ""
-	}
-	sum := c.window.Sum(now)
-	if sum.Requests < c.cfg.MinRequests {
-		return "", ""
-	}
-	met := func(part int, ratio float64) bool {
-		return ratio > 0 && float64(part)/float64(sum.Requests) >= ratio
-	}
-	switch {
-	case met(sum.Failures, c.cfg.FailureRatio):
-		return FailureRatio, fmt.Sprintf("%d of %s failed", sum.Failures, count(sum.Requests, "request"))
-	case met(sum.Slow, c.cfg.SlowRatio):
-		return SlowRatio, fmt.Sprintf("%d of %s took longer than %v", sum.Slow, count(sum.Requests, "request"), c.cfg.SlowAfter)
-	}
-	return "", ""
-}
-
-// askTripWhen asks the user's rule, without the lock.
-func (c *Circuit) askTripWhen(by *Cause, now time.Duration, v Verdict) {
-	g, counts := c.gen.Load(), c.counts(now)
-	met := func() bool {
-		c.mu.Unlock()
-		defer c.mu.Lock()
-		return c.cfg.TripWhen(counts)
-	}()
-	if met && g == c.gen.Load() && !c.forced && !c.evicted {
-		c.trip(by, now, TripWhen, "TripWhen said so", v)
-	}
-}
-
-// settle notices what became of the waiting requests by now, as of the moment
-// when it happened: a probe that hung for ProbeTimeout has failed, a request
-// that hung for SlowAfter is slow.
-func (c *Circuit) settle(by *Cause, now time.Duration) {
-	for c.due(now) {
-		w := c.waiting.first
-		at := w.since + c.patience()
-		if c.State() == HalfOpen {
-			c.giveUp(by, at)
-			return
-		}
-		c.waiting.remove(w)
-		w.bucket = c.window.Add(at, window.Counts{Requests: 1, Slow: 1})
-		if !c.forced && c.askRules(by, at, Verdict{}) && c.cfg.TripWhen != nil {
-			c.askTripWhen(by, at, Verdict{})
-		}
-	}
-}
-
-// giveUp fails the probes that have hung for ProbeTimeout by then, all of which
-// began together.
-func (c *Circuit) giveUp(by *Cause, at time.Duration) {
-	for c.due(at) {
-		w := c.waiting.first
-		c.waiting.remove(w)
-		w.timedOut = true
-		c.judged++
-		c.failed++
-		c.addFailure(c.gen.Load(), at)
-		c.past.count(Verdict{Outcome: Failure, ErrorType: "timeout"})
-	}
-	c.reopen(by, at, ProbeTimedOut, fmt.Sprintf("probe unanswered for %v", c.cfg.ProbeTimeout), 0)
-}
-
-// due reports whether there is something to settle.
-func (c *Circuit) due(now time.Duration) bool {
-	w := c.waiting.first
-	return w != nil && now-w.since >= c.patience()
-}
-
-// patience is how long the requests in the queue are waited for.
-func (c *Circuit) patience() time.Duration {
-	if c.State() == HalfOpen {
-		return c.cfg.ProbeTimeout
-	}
-	return c.cfg.SlowAfter
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+// brokeTogether reports that the request was already under way when the run last
+// grew, a moment ago: that was the same event.
+func (g *generation) brokeTogether(number uint64, now time.Duration) bool {
+	return number <= g.runNumber && g.runAt != never && now-g.runAt < together
 }

@@ -44,7 +44,7 @@ func timed(c *circuit.Config) { c.SlowRatio, c.SlowAfter = 1, second }
 // rig is a circuit whose answers are as the test expects, or it fails.
 type rig struct {
 	*testing.T
-	*circuit.Circuit
+	clocked
 	cfg    *circuit.Config
 	by     circuit.Cause
 	events recorder
@@ -52,7 +52,7 @@ type rig struct {
 
 func newRig(t *testing.T, cfg circuit.Config) *rig {
 	r := &rig{T: t, cfg: &cfg, by: circuit.Cause{Context: context.Background()}}
-	r.Circuit = circuit.New(r.cfg, &r.events, 0)
+	r.clocked = newClocked(r.cfg, r.events.add, 0)
 	return r
 }
 

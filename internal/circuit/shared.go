@@ -4,31 +4,28 @@ import "time"
 
 // Elected is the end of what the decision [Elect] has begun. Until then, the
 // process may probe without asking again; or it may not, and the circuit stays
-// open.
-func (c *Circuit) Elected(by *Cause, now time.Duration, mayProbe bool, until time.Duration) (Call, Refusal, Decision) {
+// open. Whatever the user's code does afterwards, the election is over.
+func (c *Circuit) Elected(by *Cause, call *Call, mayProbe bool, until time.Duration) (Refusal, Decision) {
+	now := c.owner.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.settle(by, now)
 	c.electing = false
 	c.wake()
+	c.settle(by, now)
 	switch {
-	case c.evicted:
-		return Call{}, Refusal{}, Gone
-	case c.State() == Closed: // meanwhile
+	case c.evicted || c.State() == Closed: // meanwhile
 	case mayProbe:
 		c.elected = until
 	default:
 		c.adoptOpen(by, now, until)
 	}
-	r, ok := c.admissible(now, true)
-	if ok && c.mustElect(now) { // there is nothing to wait for: the next request asks
-		r, ok = Refusal{State: HalfOpen, Detail: c.detail}, false
-	}
-	if !ok {
+	r, d := c.decide(by, call, now, true)
+	if d == Elect { // there is nothing to wait for: the next request asks
+		c.electing = false
 		c.past.Refused++
-		return Call{}, r, Refused
+		r, d = Refusal{State: HalfOpen, Detail: c.detail}, Refused
 	}
-	return c.admit(by, now), Refusal{}, Admitted
+	c.unlock(by)
+	return r, d
 }
 
 // mustElect reports whether the other processes are to be asked before a probe.
@@ -36,17 +33,16 @@ func (c *Circuit) mustElect(now time.Duration) bool {
 	return c.cfg.Elect && c.State() != Closed && now >= c.elected
 }
 
-// AdoptOpen opens the circuit until then, for other processes have found its
+// AdoptOpen opens the circuit until then, because other processes have found its
 // host down. It stays open for longer if it has its own reasons. A probe in
 // flight, and force, count for more.
-func (c *Circuit) AdoptOpen(by *Cause, now, until time.Duration) {
+func (c *Circuit) AdoptOpen(by *Cause, until time.Duration) {
+	now := c.owner.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.adoptOpen(by, now, until)
 }
 
-// adoptOpen leaves what hangs to the next request: to notice it here could call
-// the user's code, which the caller's lock forbids.
 func (c *Circuit) adoptOpen(by *Cause, now, until time.Duration) {
 	if c.forced || c.evicted || c.probing() {
 		return
@@ -54,23 +50,26 @@ func (c *Circuit) adoptOpen(by *Cause, now, until time.Duration) {
 	if c.State() != Open {
 		c.own = 0
 		if c.State() == Closed {
-			c.detail = "open for other processes"
+			c.detail = "opened by other processes"
 		}
-		c.become(by, Open, now, Shared, c.detail, max(0, until-now))
+		e := c.event(Open, now, Shared, c.detail)
+		e.OpenFor = max(0, until-now)
+		c.become(by, e)
 	}
 	c.stayOpen(max(c.own, until))
 	c.wake()
 }
 
-// AdoptClosed closes the circuit, for other processes have found its host well.
+// AdoptClosed closes the circuit, because other processes have found its host healthy.
 // A probe in flight, and force, count for more.
-func (c *Circuit) AdoptClosed(by *Cause, now time.Duration) {
+func (c *Circuit) AdoptClosed(by *Cause) {
+	now := c.owner.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.State() == Closed || c.forced || c.probing() {
 		return
 	}
-	c.close(by, now, Shared, "well for other processes")
+	c.close(by, c.event(Closed, now, Shared, "healthy for other processes"))
 }
 
 // probing reports whether this process is about to find out for itself.

@@ -78,8 +78,10 @@ func (t *Totals) Add(u Totals) {
 	}
 }
 
-// Snapshot describes the circuit at now.
-func (c *Circuit) Snapshot(by *Cause, now time.Duration) Snapshot {
+// Snapshot describes the circuit now. It never calls TripWhen: a question about a
+// request that it finds slow is left to the next request.
+func (c *Circuit) Snapshot(by *Cause) Snapshot {
+	now := c.owner.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.settle(by, now)
@@ -110,9 +112,9 @@ func (c *Circuit) inFlight(g *generation) int {
 		return 0 // Enter counts on
 	}
 	for {
-		ended := g.succeeded.load()
-		n := c.held + int(g.started.load()-ended)
-		if ended == g.succeeded.load() {
+		succeeded := g.succeeded.load()
+		n := int(g.started.load()-succeeded) - int(g.ended.Load())
+		if succeeded == g.succeeded.load() {
 			return n
 		}
 	}
@@ -141,6 +143,3 @@ func (c *Circuit) counts(now time.Duration) Counts {
 		ConsecutiveFailures: run,
 	}
 }
-
-// Run is the number of failures in a row, in the present state. It takes no lock.
-func (c *Circuit) Run() int { return int(c.gen.Load().run.Load()) }

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,22 +25,15 @@ func together(f func(client int)) {
 	all.Wait()
 }
 
-// traffic is a circuit in use, with a clock that goes on by the way.
-type traffic struct {
-	*circuit.Circuit
-	clock atomic.Int64
+// newTraffic returns a circuit in use, with a clock that goes on by the way.
+func newTraffic(cfg *circuit.Config, record func(circuit.Event)) *circuit.Circuit {
+	c := new(circuit.Circuit)
+	c.Init(cfg, &owner{ticks: true, record: record})
+	return c
 }
 
-func (tr *traffic) now() time.Duration { return time.Duration(tr.clock.Add(int64(ms))) }
-
-// enter and succeed go the short ways, as a Transport does.
-func (tr *traffic) enter(call *circuit.Call) bool {
-	return tr.Enter(call) || tr.EnterAt(call, tr.now())
-}
-
-func (tr *traffic) succeed(call *circuit.Call, whole bool) bool {
-	return tr.Succeed(call, whole) || tr.SucceedAt(call, tr.now(), whole)
-}
+// use is what the clients do with a circuit.
+type use struct{ *circuit.Circuit }
 
 // tally is what a client has seen.
 type tally struct {
@@ -75,16 +67,16 @@ func TestTotalsAddUp(t *testing.T) {
 			cfg := with(func(c *circuit.Config) { c.OpenFor, c.MaxOpenFor, c.ProbeTimeout = 50*ms, 200*ms, 100*ms })
 			test.change(&cfg)
 			var events recorder
-			tr := &traffic{Circuit: circuit.New(&cfg, &events, 0)}
+			tr := use{newTraffic(&cfg, events.add)}
 			var mu sync.Mutex
 			var want tally
 			together(func(i int) {
-				n := tr.use(uint64(i), 1500)
+				n := tr.sendRequests(uint64(i), 1500)
 				mu.Lock()
 				want.add(n)
 				mu.Unlock()
 			})
-			s := tr.Snapshot(&circuit.Cause{}, tr.now())
+			s := tr.Snapshot(&circuit.Cause{})
 			got := tally{s.Totals.Success, s.Totals.Ignored, s.Totals.Failure() - want.timedOut, s.Totals.Refused, want.timedOut}
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(tally{})); diff != "" || s.InFlight != 0 {
 				t.Errorf("%d in flight, want 0; totals (-want +got):\n%s", s.InFlight, diff)
@@ -94,8 +86,8 @@ func TestTotalsAddUp(t *testing.T) {
 	}
 }
 
-// use sends requests of all fates, a few at a time.
-func (tr *traffic) use(seed uint64, requests int) (n tally) {
+// sendRequests sends requests of all fates, a few at a time.
+func (tr use) sendRequests(seed uint64, requests int) (n tally) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	by := circuit.Cause{Context: context.Background()}
 	var pending []circuit.Call
@@ -104,13 +96,9 @@ func (tr *traffic) use(seed uint64, requests int) (n tally) {
 		switch roll := random.IntN(16); {
 		case roll < 6 && requests > 0 && len(pending) < 4:
 			requests--
-			call, decision, entered := circuit.Call{}, circuit.Admitted, false
-			if entered = tr.enter(&call); !entered {
-				if _, refused := tr.Refuse(tr.now()); refused {
-					decision = circuit.Refused
-				} else {
-					call, _, decision = tr.Admit(&by, tr.now(), roll > 0)
-				}
+			call, decision := circuit.Call{}, circuit.Admitted
+			if !tr.Enter(&call) {
+				_, decision = tr.Admit(&by, &call, roll > 0)
 			}
 			if decision != circuit.Admitted {
 				n.refused++
@@ -135,23 +123,23 @@ func (tr *traffic) use(seed uint64, requests int) (n tally) {
 			bodies = bodies[1:]
 			if roll == 12 {
 				n.failure++
-				tr.Late(&by, tr.now(), receipt, circuit.Verdict{Outcome: bad, ErrorType: "body"})
+				tr.Late(&by, receipt, circuit.Verdict{Outcome: bad, ErrorType: "body"})
 				continue
 			}
 			tr.Ended(receipt)
 		case roll == 14:
-			tr.Ready(&by, tr.now(), true)
+			tr.Ready(&by, true)
 		case roll == 15:
-			tr.Snapshot(&by, tr.now())
+			tr.Snapshot(&by)
 		}
 	}
 	return n
 }
 
-func (tr *traffic) finish(by *circuit.Cause, random *rand.Rand, call *circuit.Call) (outcome circuit.Outcome, counts bool) {
+func (tr use) finish(by *circuit.Cause, random *rand.Rand, call *circuit.Call) (outcome circuit.Outcome, counts bool) {
 	outcome = []circuit.Outcome{ok, ok, ok, bad, bad, ignore}[random.IntN(6)]
 	v := circuit.Verdict{Outcome: outcome, ErrorType: "500"}
-	counts = outcome == ok && tr.succeed(call, v.Whole) || tr.Done(by, tr.now(), call, v)
+	counts = outcome == ok && tr.Succeed(call, v.Whole) || tr.Done(by, call, v)
 	return outcome, counts
 }
 

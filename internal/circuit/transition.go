@@ -5,90 +5,74 @@ import (
 	"time"
 )
 
-// ForceOpen refuses every request until [Circuit.Reset]. It reports whether the
-// circuit was not forced before, and false for gone if it has been evicted.
-func (c *Circuit) ForceOpen(by *Cause, now time.Duration) (first, ok bool) {
-	return c.force(by, now, Open, "forced open")
+// Event is a change of state.
+type Event struct {
+	From, To State
+	At       time.Duration
+	Reason   string
+	Detail   string // for people
+	OpenFor  time.Duration
+	Counts   Counts // of From, as it ended
 }
 
-// ForceClosed admits every request until [Circuit.Reset].
-func (c *Circuit) ForceClosed(by *Cause, now time.Duration) (first, ok bool) {
-	return c.force(by, now, Closed, "forced closed")
-}
-
-func (c *Circuit) force(by *Cause, now time.Duration, to State, detail string) (first, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.settle(by, now)
-	if c.evicted {
-		return false, false
-	}
-	if to == Closed && c.ramped > 0 {
-		c.endRamp()
-	}
-	if c.State() != to {
-		c.become(by, to, now, Forced, detail, 0)
-		if to == Open {
-			c.detail = detail
-		}
-	}
-	c.gen.Load().refusing.Store(nil)
-	first = !c.forced
-	c.forced = true
-	return first, true
-}
-
-// Reset closes the circuit and forgets all but the totals. It reports whether
-// the circuit was forced.
-func (c *Circuit) Reset(by *Cause, now time.Duration) (wasForced bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.settle(by, now)
-	if c.evicted {
-		return false
-	}
-	wasForced = c.forced
-	c.forced, c.level, c.ramped, c.failedUntil = false, 0, 0, 0
-	if c.State() != Closed {
-		c.become(by, Closed, now, WasReset, "reset", 0)
-	} else {
-		c.renew(Closed, now)
-	}
-	return wasForced
-}
+// Why a circuit changed its state.
+const (
+	ConsecutiveFailures = "consecutive_failures"
+	FailureRatio        = "failure_ratio"
+	SlowRatio           = "slow_ratio"
+	TripWhen            = "trip_when"
+	OpenElapsed         = "open_elapsed"
+	ProbeSucceeded      = "probe_succeeded"
+	ProbeFailed         = "probe_failed"
+	ProbeTimedOut       = "probe_timeout"
+	Forced              = "forced"
+	WasReset            = "reset"
+	Shared              = "shared"
+)
 
 // trip opens a closed circuit. The growth of the open time has fallen by a step
-// for each MaxOpenFor that the circuit was closed.
-func (c *Circuit) trip(by *Cause, at time.Duration, reason, detail string, v Verdict) {
+// for each MaxOpenFor that the circuit stayed closed. If it did not even stay
+// closed for as long as it was open before, its host answers probes and fails
+// under traffic: the open time grows as if a probe had failed.
+func (c *Circuit) trip(by *Cause, e Event, v Verdict) {
 	if v.Detail != "" {
-		detail += ", last: " + v.Detail
+		e.Detail += ", last: " + v.Detail
 	}
-	c.level = max(0, c.level-int((at-c.since)/c.cfg.MaxOpenFor))
-	c.open(by, at, reason, detail, v.RetryAfter)
+	closedFor := e.At - c.since
+	c.level = max(0, c.level-int(closedFor/c.cfg.MaxOpenFor))
+	if closedFor < c.openFor {
+		c.grow()
+	}
+	c.open(by, e, v.RetryAfter)
 }
 
 // reopen opens a half-open circuit whose probe has failed.
-func (c *Circuit) reopen(by *Cause, at time.Duration, reason, detail string, retryAfter time.Duration) {
+func (c *Circuit) reopen(by *Cause, e Event, retryAfter time.Duration) {
+	c.grow()
+	c.open(by, e, retryAfter)
+}
+
+// grow lets the open time grow by a step, up to MaxOpenFor.
+func (c *Circuit) grow() {
 	if c.grown() < c.cfg.MaxOpenFor {
 		c.level++
 	}
-	c.open(by, at, reason, detail, retryAfter)
 }
 
-func (c *Circuit) open(by *Cause, at time.Duration, reason, detail string, retryAfter time.Duration) {
+func (c *Circuit) open(by *Cause, e Event, retryAfter time.Duration) {
 	d := min(max(c.grown(), retryAfter), c.cfg.MaxOpenFor)
 	if c.cfg.Jitter > 0 {
 		d = seconds(float64(d) * (1 + c.cfg.Jitter*c.cfg.rand()))
 	}
-	c.detail = detail
-	c.become(by, Open, at, reason, detail, d)
-	c.stayOpen(at + min(d, math.MaxInt64-at))
+	c.detail, e.OpenFor = e.Detail, d
+	c.become(by, e)
+	c.stayOpen(after(e.At, d))
 	c.own = c.until
 }
 
 // stayOpen says until when an open circuit stays so.
 func (c *Circuit) stayOpen(until time.Duration) {
-	c.until = until
+	c.until, c.openFor = until, until-c.since
 	c.gen.Load().refusing.Store(&refusing{until, c.detail})
 }
 
@@ -97,35 +81,36 @@ func (c *Circuit) grown() time.Duration {
 	return seconds(float64(c.cfg.OpenFor) * math.Pow(c.cfg.OpenGrowth, float64(c.level)))
 }
 
-func (c *Circuit) close(by *Cause, at time.Duration, reason, detail string) {
+func (c *Circuit) close(by *Cause, e Event) {
 	if c.cfg.Ramp > 0 {
-		c.ramped = at + min(c.cfg.Ramp, math.MaxInt64-at)
+		c.ramped = after(e.At, c.cfg.Ramp)
 	}
-	c.become(by, Closed, at, reason, detail, 0)
+	c.become(by, e)
 }
 
-// become changes the state, and tells.
-func (c *Circuit) become(by *Cause, to State, at time.Duration, reason, detail string, openFor time.Duration) {
-	e := Event{From: c.State(), To: to, At: at, Reason: reason, Detail: detail, OpenFor: openFor, Counts: c.counts(at)}
-	if to != Closed {
+// event is a change that the present state ends with.
+func (c *Circuit) event(to State, at time.Duration, reason, detail string) Event {
+	return Event{From: c.State(), To: to, At: at, Reason: reason, Detail: detail, Counts: c.counts(at)}
+}
+
+// become changes the state, and has that recorded.
+func (c *Circuit) become(by *Cause, e Event) {
+	if e.To != Closed {
 		c.ramped = 0
 	}
-	c.renew(to, at)
+	c.renew(e.To, e.At)
 	by.Events = append(by.Events, e)
-	if c.rec != nil {
-		c.rec.Record(by.Context, e)
-	}
+	c.owner.Record(by.Context, e)
 }
 
 // renew starts a generation. What is in flight of the one before is stale.
 func (c *Circuit) renew(s State, at time.Duration) {
 	g := c.gen.Load()
-	started := g.started.end()
-	succeeded := g.succeeded.end()
+	started, succeeded := g.started.close(), g.succeeded.close()
 	c.past.Success += succeeded
-	c.past.Refused += g.refused.end()
-	c.stale += c.held + int(started-succeeded)
-	c.held, c.judged, c.failed = 0, 0, 0
+	c.past.Refused += g.refused.close()
+	c.stale += int(started-succeeded) - int(g.ended.Load())
+	c.judged, c.failed, c.asks = 0, 0, nil
 	if s != HalfOpen {
 		c.elected = 0
 	}

@@ -44,7 +44,7 @@ func TestTripWhenMayUseTheCircuit(t *testing.T) {
 		{"a read", func(r *rig) { r.read(0) }, circuit.Open},
 		{"a request", func(r *rig) { r.begin(0) }, circuit.Open},
 		{"forced closed: that counts for more", func(r *rig) { r.ForceClosed(&circuit.Cause{}, 0) }, circuit.Closed},
-		{"an eviction, long after: nobody sees it", func(r *rig) { r.evict(time.Hour) }, circuit.Closed},
+		{"an eviction, long after: nobody sees it", func(r *rig) { used := r.used(); r.at(time.Hour); r.Circuit.Evict(used, true) }, circuit.Closed},
 		{"a reset: the answer is about an older generation", func(r *rig) { r.Reset(&circuit.Cause{}, 0) }, circuit.Closed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestTripWhenThatPanics(t *testing.T) {
 		wantAgain    bool // the second verdict counts
 	}{
 		{"about the failure itself", 0, 0, circuit.Totals{Failures: []circuit.ErrorTotal{{Type: "500", Count: 1}}}, false},
-		{"about a slow request, before the verdict", 2 * second, 1, circuit.Totals{Ignored: 1}, true},
+		{"about a slow request, noticed by the verdict", 2 * second, 0, circuit.Totals{Failures: []circuit.ErrorTotal{{Type: "500", Count: 1}}}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t, with(func(c *circuit.Config) { c.TripWhen, c.SlowAfter = tripWhen, second }))

@@ -3,9 +3,9 @@ package contract
 // Rules that are not in the Transport yet.
 const (
 	hasUploads    = false // a deadline in the request's body
-	hasMemory     = false // growth
+	hasMemory     = true  // growth
 	hasOnce       = false // what breaks together counts once
-	hasLeftAlone  = false // open circuits go
-	hasRunLast    = false // those with a run go last
-	hasSlowProbes = false
+	hasLeftAlone  = true  // open circuits go
+	hasRunLast    = true  // those with a run go last
+	hasSlowProbes = true
 )

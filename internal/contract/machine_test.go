@@ -466,6 +466,27 @@ func (mc *machine) reset(t *rapid.T) {
 	mc.do(t, func() { mc.tr.Reset(key) })
 	if h := mc.model.hosts[key]; h != nil {
 		mc.model.reset(h, mc.now())
+		mc.backToTheBound(t, h)
+	}
+}
+
+// backToTheBound learns which circuits have gone, since one that was forced counts again.
+func (mc *machine) backToTheBound(t *rapid.T, reset *host) {
+	m, tooMany, couldGo := mc.model, mc.model.unforced()-mc.model.bound, 0
+	for key, h := range m.hosts {
+		if h == reset || !h.mayGo(mc.now()) {
+			continue
+		}
+		if _, ok := mc.tr.Snapshot(key); ok {
+			couldGo++
+			continue
+		}
+		h.gone = true
+		delete(m.hosts, key)
+		tooMany--
+	}
+	if tooMany > 0 && couldGo > 0 {
+		t.Fatalf("after a reset there are %d circuits too many, and %d could go", tooMany, couldGo)
 	}
 }
 

@@ -138,7 +138,9 @@ func (m *model) finish(c *call, now time.Duration, v verdict) bool {
 		return false
 	}
 	c.stale = c.gen != h.now()
-	if hasSlowProbes && !c.stale && h.now().state == breakerhttp.StateHalfOpen && h.tooSlow(now-c.at) && v.outcome == breakerhttp.Success {
+	// The response of a slow probe is a success in the totals, as of any slow request.
+	slowProbe := hasSlowProbes && !c.stale && h.now().state == breakerhttp.StateHalfOpen && h.tooSlow(now-c.at) && v.outcome == breakerhttp.Success
+	if slowProbe {
 		v.outcome = breakerhttp.Failure
 	}
 	c.outcome = v.outcome
@@ -146,7 +148,11 @@ func (m *model) finish(c *call, now time.Duration, v verdict) bool {
 	case breakerhttp.Ignored:
 		h.totals.Ignored++
 	case breakerhttp.Failure:
-		h.totals.Failure++
+		if slowProbe {
+			h.totals.Success++
+		} else {
+			h.totals.Failure++
+		}
 		if !c.stale {
 			c.failed = true
 			if !c.isIn(now) {

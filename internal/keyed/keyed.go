@@ -1,11 +1,8 @@
-// Package keyed is a bounded map whose look-up takes no lock, and costs what is
-// looked up nothing for the order in which entries are thrown out.
+// Package keyed is a bounded concurrent map. Look-ups take no lock and keep no
+// order of use; eviction is CLOCK, by numbers that the values keep anyway.
 package keyed
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // Key of an entry. Names in different spaces are different keys.
 type Key struct {
@@ -16,21 +13,21 @@ type Key struct {
 // Spaces is the number of name spaces of a [Map].
 const Spaces = 3
 
-// A Value is held by a [Map], which can throw it out.
+// A Value is held by a [Map], which can evict it.
 type Value[T any] interface {
 	*T
 
-	// Evict takes the value out of service at now. It returns false, and changes
-	// nothing, if the value must be kept, or has been used since its number was
-	// seen. That number changes when the value is used.
-	Evict(now time.Duration, seen uint64) (used uint64, evicted bool)
+	// Evict takes the value out of service. It returns false, and changes nothing,
+	// if the value must stay, or has been used since its number was seen. That
+	// number changes when the value is used. Some values go only as a last resort.
+	Evict(seen uint64, lastResort bool) (used uint64, evicted bool)
 }
 
 // A Map holds values by key. Its methods may be called concurrently, but not by
 // the functions given to them.
 type Map[T any, V Value[T]] struct {
-	bound int
-	index [Spaces]index[T]
+	bound  int
+	spaces [Spaces]sync.Map // of *entry[T] by name: a key of two parts would take twice as long to find
 
 	mu      sync.Mutex
 	entries []*entry[T]
@@ -39,30 +36,33 @@ type Map[T any, V Value[T]] struct {
 	skip    int // newcomers to turn away before looking for room again
 }
 
-// New returns a Map that holds at most bound values, and those pinned.
-func New[T any, V Value[T]](bound int) *Map[T, V] {
-	m := &Map[T, V]{bound: bound}
-	for i := range m.index {
-		m.index[i].init()
-	}
-	return m
+type entry[T any] struct {
+	value T
+	key   Key
+	used  uint64 // as the hand saw it last
 }
+
+// New returns a Map that holds at most bound values, and those pinned.
+func New[T any, V Value[T]](bound int) *Map[T, V] { return &Map[T, V]{bound: bound} }
 
 // Get returns the value of a key. It takes no lock.
 func (m *Map[T, V]) Get(k Key) (v V, ok bool) {
-	return m.index[k.Space].find(k.Name)
+	if e, ok := m.spaces[k.Space].Load(k.Name); ok {
+		return &e.(*entry[T]).value, true
+	}
+	return nil, false
 }
 
-// Add returns the value of a key, which create makes of a zero one if there is none. If the map is
-// full, it throws out a value that has not been used since the hand came by
-// last, and can be evicted; without such a value it returns false.
-func (m *Map[T, V]) Add(now time.Duration, k Key, create func(V)) (v V, ok bool) {
+// Add returns the value of a key. If there is none, create makes it of a zero
+// one. If the map is full, another value is evicted: one that has not been used
+// since the hand last passed it. If none can go, Add returns false.
+func (m *Map[T, V]) Add(k Key, create func(V)) (v V, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if v, ok = m.Get(k); ok {
 		return v, true
 	}
-	if !m.makeRoom(now) {
+	if !m.makeRoom(1, nil) {
 		return nil, false
 	}
 	return m.insert(k, create), true
@@ -79,12 +79,21 @@ func (m *Map[T, V]) AddPinned(k Key, create func(V)) V {
 	return m.insert(k, create)
 }
 
-// Pin says that n more values, or fewer if it is negative, do not count towards
-// the bound.
-func (m *Map[T, V]) Pin(n int) {
+// Pin says that one more value does not count towards the bound.
+func (m *Map[T, V]) Pin() {
 	m.mu.Lock()
-	m.pinned += n
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	m.pinned++
+}
+
+// Unpin says that v counts towards the bound again, and evicts others if there
+// are then too many.
+func (m *Map[T, V]) Unpin(v V) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pinned--
+	m.skip = 0
+	m.makeRoom(0, v)
 }
 
 // All returns the values, in no order.
@@ -110,23 +119,23 @@ func (m *Map[T, V]) all() []V {
 }
 
 func (m *Map[T, V]) insert(k Key, create func(V)) V {
-	e := &entry[T]{name: k.Name, space: k.Space}
+	e := &entry[T]{key: k}
 	create(&e.value)
 	m.entries = append(m.entries, e)
-	m.index[k.Space].insert(e)
+	m.spaces[k.Space].Store(k.Name, e)
 	return &e.value
 }
 
-// makeRoom evicts until there is room for one more. Where a look at every value
-// was in vain, it does not look again for each newcomer: who brings ever new
-// keys must not make them dear.
-func (m *Map[T, V]) makeRoom(now time.Duration) bool {
-	for len(m.entries)-m.pinned >= m.bound {
+// makeRoom evicts values other than keep until there is room for n more. If none
+// can go, it does not look at all of them again for each newcomer: an attacker who
+// brings new keys must not make that expensive.
+func (m *Map[T, V]) makeRoom(n int, keep V) bool {
+	for len(m.entries)-m.pinned+n > m.bound {
 		if m.skip > 0 {
 			m.skip--
 			return false
 		}
-		if !m.evictOne(now) {
+		if !m.evictOne(keep) {
 			m.skip = len(m.entries) / 64
 			return false
 		}
@@ -134,33 +143,34 @@ func (m *Map[T, V]) makeRoom(now time.Duration) bool {
 	return true
 }
 
-// evictOne goes round like the hand of a clock: a value that was used since it
-// came by gets a second chance. Without one of those, a second round is in vain.
-func (m *Map[T, V]) evictOne(now time.Duration) bool {
-	for range 2 {
-		spared := false
-		for range m.entries {
-			m.hand %= len(m.entries)
-			e := m.entries[m.hand]
-			used, evicted := V(&e.value).Evict(now, e.used)
+// evictOne moves the hand like that of a clock: a value that was used since the
+// hand last passed it gets a second chance, and what goes only as a last resort
+// gets a third.
+func (m *Map[T, V]) evictOne(keep V) bool {
+	return m.round(keep, false) || m.round(keep, false) || m.round(keep, true)
+}
+
+// round looks at each value once, until one has been evicted.
+func (m *Map[T, V]) round(keep V, lastResort bool) bool {
+	for range m.entries {
+		m.hand %= len(m.entries)
+		e := m.entries[m.hand]
+		if v := V(&e.value); v != keep {
+			used, evicted := v.Evict(e.used, lastResort)
 			if evicted {
 				m.remove(m.hand)
 				return true
 			}
-			spared = spared || used != e.used
 			e.used = used
-			m.hand++
 		}
-		if !spared {
-			break
-		}
+		m.hand++
 	}
 	return false
 }
 
 func (m *Map[T, V]) remove(i int) {
 	e := m.entries[i]
-	m.index[e.space].remove(e)
+	m.spaces[e.key.Space].Delete(e.key.Name)
 	last := len(m.entries) - 1
 	m.entries[i] = m.entries[last]
 	m.entries[last] = nil

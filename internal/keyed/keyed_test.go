@@ -2,11 +2,12 @@ package keyed_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -21,16 +22,15 @@ type thing struct {
 	key    keyed.Key
 	uses   atomic.Uint64
 	kept   atomic.Bool // it must not be evicted
+	last   atomic.Bool // it goes only as a last resort
 	gone   atomic.Bool
 	looked *atomic.Int64 // how often any thing was asked
-	at     time.Duration // of the latest Evict
 }
 
-func (v *thing) Evict(now time.Duration, seen uint64) (used uint64, evicted bool) {
+func (v *thing) Evict(seen uint64, lastResort bool) (used uint64, evicted bool) {
 	v.looked.Add(1)
-	v.at = now
 	used = v.uses.Load()
-	return used, used == seen && !v.kept.Load() && !v.gone.Swap(true)
+	return used, used == seen && !v.kept.Load() && (lastResort || !v.last.Load()) && !v.gone.Swap(true)
 }
 
 // shelf is a map of things.
@@ -53,7 +53,7 @@ func (s *shelf) make(k keyed.Key) func(*thing) {
 func (s *shelf) add(names ...string) (last *thing) {
 	s.Helper()
 	for _, n := range names {
-		v, ok := s.Add(0, name(n), s.make(name(n)))
+		v, ok := s.Add(name(n), s.make(name(n)))
 		if !ok || v.key != name(n) {
 			s.Fatalf("Add(%q) returned %+v, %v", n, v, ok)
 		}
@@ -84,7 +84,7 @@ func TestAKeyHasOneValue(t *testing.T) {
 	}
 	first := s.add("a")
 	never := func(*thing) { t.Error("a second value is made") }
-	if v, ok := s.Add(0, name("a"), never); v != first || !ok {
+	if v, ok := s.Add(name("a"), never); v != first || !ok {
 		t.Errorf("Add returned another value: %v, %v", v, ok)
 	}
 	if v := s.AddPinned(name("a"), never); v != first {
@@ -94,7 +94,7 @@ func TestAKeyHasOneValue(t *testing.T) {
 		t.Errorf("Get returned another value: %v, %v", v, ok)
 	}
 	other := keyed.Key{Space: keyed.Spaces - 1, Name: "a"}
-	second, _ := s.Add(0, other, s.make(other))
+	second, _ := s.Add(other, s.make(other))
 	for k, want := range map[keyed.Key]*thing{name("a"): first, other: second} {
 		if v, ok := s.Get(k); v != want || v.key != k || !ok {
 			t.Errorf("Get(%v) returned %+v, %v, want %+v: the same name in two spaces is two keys", k, v, ok, want)
@@ -155,13 +155,17 @@ func TestThereIsRoomWhereAllWereInUse(t *testing.T) {
 	s.want("b", "c", "d")
 }
 
-func TestEvictIsToldTheTime(t *testing.T) {
-	s := newShelf(t, 1)
+func TestTheLastResort(t *testing.T) {
+	s := newShelf(t, 2)
 	a := s.add("a")
-	s.Add(time.Minute, name("b"), s.make(name("b")))
-	if a.at != time.Minute {
-		t.Errorf("Evict was told %v, want 1m0s", a.at)
-	}
+	a.last.Store(true)
+	b := s.add("b")
+	s.add("c") // b goes, though a is first
+	s.want("a", "c")
+	b = s.add("c")
+	b.kept.Store(true)
+	s.add("d") // no other can go
+	s.want("c", "d")
 }
 
 func TestNoneCanGo(t *testing.T) {
@@ -172,7 +176,7 @@ func TestNoneCanGo(t *testing.T) {
 	}
 	never := func(*thing) { t.Error("a value is made without room for it") }
 	refused := func(key int) {
-		if v, ok := s.Add(0, name(fmt.Sprint(key)), never); ok || v != nil {
+		if v, ok := s.Add(name(fmt.Sprint(key)), never); ok || v != nil {
 			t.Fatalf("Add without room returned %v, %v", v, ok)
 		}
 	}
@@ -195,7 +199,7 @@ func TestNoneCanGo(t *testing.T) {
 	free, _ := s.Get(name("77"))
 	free.kept.Store(false)
 	for i := range bound/64 + 1 {
-		if _, ok := s.Add(0, name("new"), s.make(name("new"))); ok {
+		if _, ok := s.Add(name("new"), s.make(name("new"))); ok {
 			break
 		} else if i == bound/64 {
 			t.Errorf("%d newcomers are turned away though there is room", i+1)
@@ -215,10 +219,10 @@ func TestPinned(t *testing.T) {
 	s.add("b").kept.Store(true)
 	for _, n := range []string{"p", "q"} {
 		s.AddPinned(name(n), s.make(name(n))).kept.Store(true)
-		s.Pin(1)
+		s.Pin()
 	}
 	s.want("a", "b", "p", "q")
-	if _, ok := s.Add(0, name("c"), s.make(name("c"))); ok {
+	if _, ok := s.Add(name("c"), s.make(name("c"))); ok {
 		t.Error("there is room beyond the bound")
 	}
 	b, _ := s.Get(name("b"))
@@ -226,14 +230,11 @@ func TestPinned(t *testing.T) {
 	s.add("c")
 	s.want("a", "c", "p", "q")
 
-	for _, n := range []string{"p", "q"} { // pinned no longer: one too many, and another
+	for _, n := range []string{"p", "q"} { // pinned no longer: one too many each time
 		v, _ := s.Get(name(n))
 		v.kept.Store(false)
-		s.Pin(-1)
+		s.Unpin(v)
 	}
-	a, _ := s.Get(name("a"))
-	a.kept.Store(false)
-	s.add("d").kept.Store(true)
 	if got := len(s.All()); got != 2 {
 		t.Errorf("there are %d values, want 2", got)
 	}
@@ -254,5 +255,69 @@ func TestGetTakesNoLockAndNoMemory(t *testing.T) {
 	})
 	if before := s.looked.Load(); before != 0 {
 		t.Errorf("a value was asked %d times without need", before)
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	const bound, names, clients = 16, 40, 8
+	s := newShelf(t, bound)
+	var made, refused atomic.Int64
+	var all sync.WaitGroup
+	for i := range uint64(clients) {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(i, 1))
+			for range 2000 {
+				k := name(fmt.Sprint(random.IntN(names)))
+				v, ok := s.Get(k)
+				if !ok {
+					v, ok = s.Add(k, func(v *thing) { made.Add(1); s.make(k)(v) })
+				}
+				switch {
+				case !ok:
+					refused.Add(1)
+				case v.key != k:
+					t.Errorf("the value of %v is that of %v", k, v.key)
+				default:
+					v.uses.Add(1)
+					v.kept.Store(random.IntN(4) == 0)
+				}
+				switch random.IntN(50) {
+				case 0:
+					if got := len(s.All()); got > bound+clients { // each client may have one pinned
+						t.Errorf("there are %d values, want %d at most", got, bound+clients)
+					}
+				case 1:
+					s.Pin() // for the race detector
+					s.Unpin(nil)
+				case 2:
+					s.Locked(func(values []*thing) {
+						for _, v := range values {
+							if v.gone.Load() {
+								t.Errorf("%v has been evicted and is still there", v.key)
+							}
+						}
+					})
+				}
+			}
+		})
+	}
+	all.Wait()
+	seen := map[string]bool{}
+	for _, v := range s.All() {
+		if seen[v.key.Name] {
+			t.Errorf("there are two values of %v", v.key)
+		}
+		seen[v.key.Name] = true
+		if found, ok := s.Get(v.key); !ok || found != v {
+			t.Errorf("Get(%v) returned %v, %v, want what All has", v.key, found, ok)
+		}
+	}
+	if made.Load() <= bound {
+		t.Errorf("only %d values were made, want some to have been evicted", made.Load())
+	}
+	for i := range names {
+		if _, ok := s.Get(name(fmt.Sprint(i))); ok != seen[fmt.Sprint(i)] {
+			t.Errorf("Get(%d) finds a value: %v, All: %v", i, ok, !ok)
+		}
 	}
 }

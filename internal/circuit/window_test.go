@@ -1,7 +1,6 @@
-package window_test
+package circuit
 
 import (
-	"flag"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -10,20 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
-
-	"github.com/breakerhttp/breakerhttp/internal/window"
 )
-
-// TestMain makes rapid do the same in every run. Flags given on the command line
-// win.
-func TestMain(m *testing.M) {
-	for name, value := range map[string]string{"rapid.checks": "1000", "rapid.seed": "1"} {
-		if err := flag.Set(name, value); err != nil {
-			panic(err)
-		}
-	}
-	m.Run()
-}
 
 func TestWindowAgainstList(t *testing.T) { rapid.Check(t, againstList) }
 
@@ -40,23 +26,23 @@ func FuzzWindowAgainstList(f *testing.F) {
 type entry struct {
 	bucket int64 // by time
 	name   int64 // as the window calls it
-	window.Counts
+	windowCounts
 }
 
 func againstList(t *rapid.T) {
 	period := rapid.SampledFrom([]time.Duration{1, 5, 10, 95, 1000, math.MaxInt64}).Draw(t, "period")
 	now := rapid.SampledFrom([]time.Duration{0, 7, math.MaxInt64 / 2}).Draw(t, "origin")
 	width := max(period/10, 1)
-	w := window.New(period)
+	w := newWindow(period)
 	var list []*entry
 	inside := func(e *entry) bool { return int64(now/width)-e.bucket < 10 }
 	t.Repeat(map[string]func(*rapid.T){
 		"add": func(t *rapid.T) {
 			one := rapid.IntRange(0, 1)
-			e := &entry{bucket: int64(now / width), Counts: window.Counts{
+			e := &entry{bucket: int64(now / width), windowCounts: windowCounts{
 				Requests: 1, Failures: one.Draw(t, "failed"), Slow: one.Draw(t, "slow"),
 			}}
-			if e.name = w.Add(now, e.Counts); e.name == 0 {
+			if e.name = w.Add(now, e.windowCounts); e.name == 0 {
 				t.Fatal("a bucket is called 0")
 			}
 			list = append(list, e)
@@ -86,7 +72,7 @@ func againstList(t *rapid.T) {
 			list = nil
 		},
 		"": func(t *rapid.T) {
-			var want window.Counts
+			var want windowCounts
 			for e := range slices.Values(list) {
 				if inside(e) {
 					want.Requests += e.Requests
@@ -103,9 +89,9 @@ func againstList(t *rapid.T) {
 
 // TestBucketsDropOutOneAtATime is the rule that a tumbling window breaks.
 func TestBucketsDropOutOneAtATime(t *testing.T) {
-	w := window.New(10 * time.Second)
+	w := newWindow(10 * time.Second)
 	for i := range time.Duration(10) {
-		w.Add(i*time.Second, window.Counts{Requests: 1})
+		w.Add(i*time.Second, windowCounts{Requests: 1})
 	}
 	for i := range time.Duration(12) {
 		now := (9 + i) * time.Second
@@ -117,8 +103,8 @@ func TestBucketsDropOutOneAtATime(t *testing.T) {
 
 func TestAFailureLooksAtTheTime(t *testing.T) {
 	for now, want := range map[time.Duration]bool{10*time.Second - 1: true, 10 * time.Second: false} {
-		w := window.New(10 * time.Second)
-		bucket := w.Add(0, window.Counts{Requests: 1})
+		w := newWindow(10 * time.Second)
+		bucket := w.Add(0, windowCounts{Requests: 1})
 		if got := w.Fail(now, bucket); got != want {
 			t.Errorf("at %v a failure of a request at 0 counts: %v, want %v", now, got, want)
 		}
@@ -128,9 +114,9 @@ func TestAFailureLooksAtTheTime(t *testing.T) {
 // TestTimeThatGoesBack is what concurrent callers do: each took the time before
 // it got the lock.
 func TestTimeThatGoesBack(t *testing.T) {
-	w := window.New(10 * time.Second)
-	w.Add(5*time.Second, window.Counts{Requests: 1})
-	w.Add(4*time.Second, window.Counts{Requests: 1})
+	w := newWindow(10 * time.Second)
+	w.Add(5*time.Second, windowCounts{Requests: 1})
+	w.Add(4*time.Second, windowCounts{Requests: 1})
 	if got := w.Sum(3 * time.Second).Requests; got != 2 {
 		t.Errorf("the window has %d requests, want 2", got)
 	}

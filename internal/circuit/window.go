@@ -1,35 +1,34 @@
-// Package window counts the requests of the last while.
-package window
+package circuit
 
 import "time"
 
 const buckets = 10
 
-// Counts is what a [Window] holds of its period.
-type Counts struct {
+// windowCounts is what a window holds of its period.
+type windowCounts struct {
 	Requests, Failures, Slow int
 }
 
-// A Window counts requests over a sliding period, in ten buckets that drop out
+// A window counts requests over a sliding period, in ten buckets that drop out
 // one at a time. It keeps no clock: times are the distance from an origin of
 // the caller's choice and must not go backwards by more than a bucket.
 //
-// A Window must not be used concurrently.
-type Window struct {
+// A window must not be used concurrently.
+type window struct {
 	width  time.Duration
 	newest int64 // number of the bucket that counts now
-	ring   [buckets]Counts
-	sum    Counts
+	ring   [buckets]windowCounts
+	sum    windowCounts
 }
 
-// New returns an empty Window over period.
-func New(period time.Duration) *Window {
-	return &Window{width: max(period/buckets, 1)}
+// newWindow returns an empty window over period.
+func newWindow(period time.Duration) *window {
+	return &window{width: max(period/buckets, 1)}
 }
 
 // Add counts a request at now, and returns the number of its bucket, which is
 // never 0.
-func (w *Window) Add(now time.Duration, c Counts) (bucket int64) {
+func (w *window) Add(now time.Duration, c windowCounts) (bucket int64) {
 	w.advance(now)
 	at := &w.ring[w.newest%buckets]
 	at.add(c, 1)
@@ -39,7 +38,7 @@ func (w *Window) Add(now time.Duration, c Counts) (bucket int64) {
 
 // Fail makes a request that was counted in bucket a failure. It returns false,
 // and changes nothing, if that bucket has dropped out.
-func (w *Window) Fail(now time.Duration, bucket int64) bool {
+func (w *window) Fail(now time.Duration, bucket int64) bool {
 	w.advance(now)
 	if bucket == 0 || bucket <= w.newest-buckets {
 		return false
@@ -50,29 +49,29 @@ func (w *Window) Fail(now time.Duration, bucket int64) bool {
 }
 
 // Sum returns the counts of the period that ends at now.
-func (w *Window) Sum(now time.Duration) Counts {
+func (w *window) Sum(now time.Duration) windowCounts {
 	w.advance(now)
 	return w.sum
 }
 
 // Reset empties the window.
-func (w *Window) Reset() {
-	w.ring, w.sum = [buckets]Counts{}, Counts{}
+func (w *window) Reset() {
+	w.ring, w.sum = [buckets]windowCounts{}, windowCounts{}
 }
 
 // advance drops the buckets that are older than the period.
-func (w *Window) advance(now time.Duration) {
+func (w *window) advance(now time.Duration) {
 	number := int64(now/w.width) + 1
 	for range min(number-w.newest, buckets) {
 		w.newest++
 		oldest := &w.ring[w.newest%buckets]
 		w.sum.add(*oldest, -1)
-		*oldest = Counts{}
+		*oldest = windowCounts{}
 	}
 	w.newest = max(w.newest, number)
 }
 
-func (c *Counts) add(d Counts, sign int) {
+func (c *windowCounts) add(d windowCounts, sign int) {
 	c.Requests += sign * d.Requests
 	c.Failures += sign * d.Failures
 	c.Slow += sign * d.Slow

@@ -1,0 +1,56 @@
+package circuit
+
+// ForceOpen refuses every request until [Circuit.Reset]. It reports whether the
+// circuit was not forced before; ok is false if it has been evicted.
+func (c *Circuit) ForceOpen(by *Cause) (first, ok bool) {
+	return c.force(by, Open, "forced open")
+}
+
+// ForceClosed admits every request until [Circuit.Reset].
+func (c *Circuit) ForceClosed(by *Cause) (first, ok bool) {
+	return c.force(by, Closed, "forced closed")
+}
+
+func (c *Circuit) force(by *Cause, to State, detail string) (first, ok bool) {
+	now := c.owner.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settle(by, now)
+	if c.evicted {
+		return false, false
+	}
+	if to == Closed && c.ramped > 0 {
+		c.endRamp()
+	}
+	if c.State() != to {
+		c.become(by, c.event(to, now, Forced, detail))
+		if to == Open {
+			c.detail = detail
+		}
+	}
+	c.gen.Load().refusing.Store(nil)
+	c.asks = nil // the rules decide nothing while it is forced
+	first = !c.forced
+	c.forced = true
+	return first, true
+}
+
+// Reset closes the circuit and forgets all but the totals. It reports whether
+// the circuit was forced.
+func (c *Circuit) Reset(by *Cause) (wasForced bool) {
+	now := c.owner.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settle(by, now)
+	if c.evicted {
+		return false
+	}
+	wasForced = c.forced
+	c.forced, c.level, c.openFor, c.ramped, c.failedAt = false, 0, 0, 0, never
+	if c.State() != Closed {
+		c.become(by, c.event(Closed, now, WasReset, "reset"))
+	} else {
+		c.renew(Closed, now)
+	}
+	return wasForced
+}

@@ -1,0 +1,118 @@
+package circuit_test
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// An owner has the time that a test says it is, or one that goes on by the way.
+type owner struct {
+	clock  atomic.Int64
+	ticks  bool
+	record func(circuit.Event)
+}
+
+func (o *owner) Now() time.Duration {
+	if o.ticks {
+		return time.Duration(o.clock.Add(int64(ms)))
+	}
+	return time.Duration(o.clock.Load())
+}
+
+func (o *owner) Record(_ context.Context, e circuit.Event) {
+	if o.record != nil {
+		o.record(e)
+	}
+}
+
+// A clocked circuit is told the time with each call.
+type clocked struct {
+	*circuit.Circuit
+	owner *owner
+}
+
+func newClocked(cfg *circuit.Config, record func(circuit.Event), now time.Duration) clocked {
+	c := clocked{new(circuit.Circuit), &owner{record: record}}
+	c.Init(cfg, c.at(now))
+	return c
+}
+
+func (c clocked) at(now time.Duration) *owner {
+	c.owner.clock.Store(int64(now))
+	return c.owner
+}
+
+func (c clocked) Enter(now time.Duration, call *circuit.Call) bool {
+	c.at(now)
+	return c.Circuit.Enter(call)
+}
+
+func (c clocked) Admit(by *circuit.Cause, now time.Duration, mayProbe bool) (call circuit.Call, r circuit.Refusal, d circuit.Decision) {
+	c.at(now)
+	r, d = c.Circuit.Admit(by, &call, mayProbe)
+	return call, r, d
+}
+
+func (c clocked) Elected(by *circuit.Cause, now time.Duration, mayProbe bool, until time.Duration) (call circuit.Call, r circuit.Refusal, d circuit.Decision) {
+	c.at(now)
+	r, d = c.Circuit.Elected(by, &call, mayProbe, until)
+	return call, r, d
+}
+
+func (c clocked) Succeed(now time.Duration, call *circuit.Call, whole bool) bool {
+	c.at(now)
+	return c.Circuit.Succeed(call, whole)
+}
+
+func (c clocked) Done(by *circuit.Cause, now time.Duration, call *circuit.Call, v circuit.Verdict) bool {
+	c.at(now)
+	return c.Circuit.Done(by, call, v)
+}
+
+func (c clocked) Late(by *circuit.Cause, now time.Duration, r circuit.Receipt, v circuit.Verdict) bool {
+	c.at(now)
+	return c.Circuit.Late(by, r, v)
+}
+
+func (c clocked) Snapshot(by *circuit.Cause, now time.Duration) circuit.Snapshot {
+	c.at(now)
+	return c.Circuit.Snapshot(by)
+}
+
+func (c clocked) Ready(by *circuit.Cause, now time.Duration, mayProbe bool) (circuit.Refusal, time.Duration, <-chan struct{}, bool) {
+	c.at(now)
+	return c.Circuit.Ready(by, mayProbe)
+}
+
+func (c clocked) ForceOpen(by *circuit.Cause, now time.Duration) (first, ok bool) {
+	c.at(now)
+	return c.Circuit.ForceOpen(by)
+}
+
+func (c clocked) ForceClosed(by *circuit.Cause, now time.Duration) (first, ok bool) {
+	c.at(now)
+	return c.Circuit.ForceClosed(by)
+}
+
+func (c clocked) Reset(by *circuit.Cause, now time.Duration) bool {
+	c.at(now)
+	return c.Circuit.Reset(by)
+}
+
+func (c clocked) AdoptOpen(by *circuit.Cause, now, until time.Duration) {
+	c.at(now)
+	c.Circuit.AdoptOpen(by, until)
+}
+
+func (c clocked) AdoptClosed(by *circuit.Cause, now time.Duration) {
+	c.at(now)
+	c.Circuit.AdoptClosed(by)
+}
+
+func (c clocked) Evict(now time.Duration, seen uint64) (circuit.Totals, uint64, bool) {
+	c.at(now)
+	return c.Circuit.Evict(seen, false)
+}

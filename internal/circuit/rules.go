@@ -1,0 +1,91 @@
+package circuit
+
+import (
+	"fmt"
+	"time"
+)
+
+// An ask is a question for TripWhen about a failed or slow request. TripWhen is
+// the user's code: it may block, panic, or use the circuit. So it is asked after
+// the request is accounted for, without the lock.
+type ask struct {
+	gen  *generation
+	trip Event // if the answer is yes
+	v    Verdict
+}
+
+// askRules opens the circuit if a rule is met.
+func (c *Circuit) askRules(by *Cause, now time.Duration, v Verdict) {
+	if c.forced {
+		return
+	}
+	reason, detail := c.metRule(now)
+	switch {
+	case reason != "":
+		c.trip(by, c.event(Open, now, reason, detail), v)
+	case c.cfg.TripWhen != nil:
+		c.asks = append(c.asks, ask{c.gen.Load(), c.event(Open, now, TripWhen, "TripWhen said so"), v})
+	}
+}
+
+func (c *Circuit) metRule(now time.Duration) (reason, detail string) {
+	run := int(c.gen.Load().run.Load())
+	if n := c.cfg.ConsecutiveFailures; n > 0 && run >= n {
+		return ConsecutiveFailures, count(run, "failure") + " in a row"
+	}
+	if c.window == nil {
+		return "", ""
+	}
+	sum := c.window.Sum(now)
+	if sum.Requests < c.cfg.MinRequests {
+		return "", ""
+	}
+	met := func(part int, ratio float64) bool {
+		return ratio > 0 && float64(part)/float64(sum.Requests) >= ratio
+	}
+	switch {
+	case met(sum.Failures, c.cfg.FailureRatio):
+		return FailureRatio, fmt.Sprintf("%d of %s failed", sum.Failures, count(sum.Requests, "request"))
+	case met(sum.Slow, c.cfg.SlowRatio):
+		return SlowRatio, fmt.Sprintf("%d of %s took longer than %v", sum.Slow, count(sum.Requests, "request"), c.cfg.SlowAfter)
+	}
+	return "", ""
+}
+
+// lock takes the lock, with everything settled by now and no question left for
+// TripWhen.
+func (c *Circuit) lock(by *Cause, now time.Duration) {
+	c.mu.Lock()
+	c.settle(by, now)
+	for len(c.asks) > 0 {
+		c.askTripWhen(by)
+	}
+}
+
+// unlock asks TripWhen what is left to ask, and gives the lock back.
+func (c *Circuit) unlock(by *Cause) {
+	for len(c.asks) > 0 {
+		c.askTripWhen(by)
+	}
+	c.mu.Unlock()
+}
+
+// askTripWhen asks the first of the questions, without the lock. If TripWhen
+// panics, the lock stays free.
+func (c *Circuit) askTripWhen(by *Cause) {
+	q := c.asks[0]
+	c.asks = c.asks[1:]
+	c.mu.Unlock()
+	met := c.cfg.TripWhen(q.trip.Counts)
+	c.mu.Lock()
+	if met && q.gen == c.gen.Load() && !c.forced && !c.evicted {
+		c.trip(by, q.trip, q.v)
+	}
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
