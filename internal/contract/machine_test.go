@@ -465,12 +465,15 @@ func (mc *machine) reset(t *rapid.T) {
 	key := rapid.SampledFrom(mc.keys).Draw(t, "key")
 	mc.do(t, func() { mc.tr.Reset(key) })
 	if h := mc.model.hosts[key]; h != nil {
+		wasForced := h.forced
 		mc.model.reset(h, mc.now())
-		mc.backToTheBound(t, h)
+		if wasForced {
+			mc.backToTheBound(t, h)
+		}
 	}
 }
 
-// backToTheBound learns which circuits have gone, since one that was forced counts again.
+// backToTheBound learns which circuits have gone now that one counts that was forced.
 func (mc *machine) backToTheBound(t *rapid.T, reset *host) {
 	m, tooMany, couldGo := mc.model, mc.model.unforced()-mc.model.bound, 0
 	for key, h := range m.hosts {
