@@ -21,12 +21,14 @@ func TestWithHosts(t *testing.T) {
 		{"default", nil, append(local, foreign...), nil},
 		{"default with controls", []dashboard.Option{dashboard.WithControls()}, local, foreign},
 		{
-			"a name", []dashboard.Option{dashboard.WithHosts("Admin.example.com")},
+			"a name",
+			[]dashboard.Option{dashboard.WithHosts("Admin.example.com")},
 			[]string{"admin.example.com", "ADMIN.example.com:8081", "admin.example.com."},
 			append(foreign, "localhost", "admin.example.com.evil.example"),
 		},
 		{
-			"addresses", []dashboard.Option{dashboard.WithControls(), dashboard.WithHosts("10.0.0.7:8081", "2001:db8:0::1"), dashboard.WithHosts("[2001:DB8::2]")},
+			"addresses",
+			[]dashboard.Option{dashboard.WithControls(), dashboard.WithHosts("10.0.0.7:8081", "2001:db8:0::1"), dashboard.WithHosts("[2001:DB8::2]")},
 			[]string{"10.0.0.7", "10.0.0.7:80", "[2001:db8::1]:8081", "[2001:db8::2]"},
 			[]string{"10.0.0.8", "localhost", "127.0.0.1", "[2001:db8::3]"},
 		},

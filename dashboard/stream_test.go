@@ -19,7 +19,7 @@ import (
 // An event is one of a stream.
 type event struct {
 	id, name string
-	Now  time.Time
+	Now      time.Time
 	// what the tests look at
 	Circuits []struct {
 		Key, State string

@@ -1,18 +1,27 @@
 // What is known of the circuits, by what the server has reported.
 
-export const span = 10 * 60_000; // how long traffic is remembered, in milliseconds
-export const bucket = 5_000; // in sums over so long
 export const silence = 12_000; // after so long the server is not heard: its heartbeat is every 5 s
 const journal = 256; // the transitions that a server keeps
-const noTotals = { success: 0, failure: 0, ignored: 0, refused: 0 };
+const noTotals = { success: 0, failure: 0, ignored: 0, refused: 0, limited: 0 };
+
+// Traffic is remembered for a span, in sums over a bucket, both in milliseconds. They grow with the
+// time of which anything is known. Each bucket is as long as that before, or twice as long.
+const scales = [
+  { span: 60_000, bucket: 2_000 },
+  { span: 2 * 60_000, bucket: 2_000 },
+  { span: 5 * 60_000, bucket: 4_000 },
+  { span: 10 * 60_000, bucket: 8_000 },
+];
 
 export const circuits = new Map(); // by key
+export let origin; // the process that reports, and its Transport
 export let reported; // the server's time of its latest report, undefined before the first
-export let watched = []; // [from, to]: periods in which the server was heard
-let earliest = Infinity; // something is known of this time, so that the process ran
-let complete = -Infinity; // no transition is missing from this time on
-let transitions = []; // the oldest first
-const known = new Set(); // the identities of transitions
+export let scale; // the present one of scales
+export let watched; // [from, to]: periods in which the server was heard
+let earliest; // something is known of this time, so that the process ran
+let complete; // no transition is missing from this time on
+let transitions; // the oldest first
+let latest; // the seq of the last one
 let here = 0; // when the latest report arrived, as performance.now has it
 
 // now is the server's time.
@@ -21,9 +30,22 @@ export const now = () => reported + performance.now() - here;
 // remembered is the time from which on all transitions are known.
 export const remembered = () => Math.max(earliest, complete);
 
-// receive takes a report of the server: all there is, or what has changed. It
-// returns the transitions that are new.
+function forget() {
+  circuits.clear();
+  scale = scales[0];
+  watched = [];
+  earliest = Infinity;
+  complete = -Infinity;
+  transitions = [];
+  latest = 0;
+}
+forget();
+
+// receive takes a report of the server: all there is, or what has changed. It returns the transitions
+// that are new, and whether they are those of another process than before.
 export function receive(report, whole) {
+  const another = whole && isAnother(report);
+  if (another) forget();
   reported = Date.parse(report.now);
   here = performance.now();
   const seamless = watch(reported);
@@ -34,55 +56,56 @@ export function receive(report, whole) {
     const present = new Set(report.circuits.map((s) => s.key));
     for (const key of circuits.keys()) if (!present.has(key)) circuits.delete(key);
   }
-  return fresh;
+  grow();
+  return { fresh, another };
 }
 
-// watch notes that the server was heard, and returns whether it was a moment ago
-// too.
+function isAnother({ transport, process }) {
+  const before = origin;
+  origin = { transport, ...process };
+  return before !== undefined && JSON.stringify(before) !== JSON.stringify(origin);
+}
+
+// watch notes that the server was heard, and returns whether it was a moment ago too.
 function watch(at) {
-  const latest = watched.at(-1);
-  const seamless = latest !== undefined && at >= latest[1] && at - latest[1] < silence;
-  if (seamless) latest[1] = at;
+  const last = watched.at(-1);
+  const seamless = last !== undefined && at >= last[1] && at - last[1] < silence;
+  if (seamless) last[1] = at;
   else watched.push([at, at]);
-  watched = watched.filter((w) => w[1] > at - span);
+  watched = watched.filter((w) => w[1] > at - scales.at(-1).span);
   return seamless;
 }
 
 // remember adds the transitions that are new, and returns them.
 function remember(list) {
-  const identity = (t) => JSON.stringify([t.at, t.key, t.from, t.to]);
-  const fresh = list.filter((t) => !known.has(identity(t)));
+  const fresh = list.filter((t) => t.seq > latest);
+  if (fresh.length === 0) return fresh;
   for (const t of fresh) {
-    known.add(identity(t));
     t.ms = Date.parse(t.at);
     earliest = Math.min(earliest, t.ms);
     circuits.get(t.key)?.transitions.push(t);
   }
-  if (fresh.length >= journal) complete = fresh[0].ms; // others may have been dropped before it
+  if (fresh[0].seq !== latest + 1) complete = fresh[0].ms; // others were dropped before it
+  latest = fresh.at(-1).seq;
   transitions.push(...fresh);
   const dropped = transitions.splice(0, Math.max(0, transitions.length - 8 * journal));
-  for (const t of dropped) known.delete(identity(t));
   if (dropped.length > 0) complete = Math.max(complete, transitions[0].ms);
   return fresh;
 }
 
-// update takes a snapshot. What its totals have grown by is known to have
-// happened now only if the server was heard a moment ago.
+// update takes a snapshot. What its totals have grown by is known to have happened now only if the
+// server was heard a moment ago.
 function update(s, at, seamless) {
   let c = circuits.get(s.key);
   if (c === undefined) {
     c = { key: s.key, totals: noTotals, traffic: [], transitions: transitions.filter((t) => t.key === s.key) };
     circuits.set(s.key, c);
   }
-  const before = s.totals.success < c.totals.success ? noTotals : c.totals; // made anew
+  const before = s.totals.success < c.totals.success ? noTotals : c.totals; // evicted, and made again
   const grown = [s.totals.success - before.success, s.totals.failure - before.failure, s.totals.refused - before.refused];
-  if (seamless && grown.some((n) => n > 0)) {
-    const n = Math.floor(at / bucket);
-    if (c.traffic.at(-1)?.n !== n) c.traffic.push({ n, sums: [0, 0, 0] });
-    grown.forEach((g, i) => (c.traffic.at(-1).sums[i] += Math.max(0, g)));
-    while (c.traffic[0].n * bucket < at - span - bucket) c.traffic.shift();
-  }
-  while (c.transitions.length > journal && c.transitions[0].ms < at - span) c.transitions.shift();
+  if (seamless && grown.some((n) => n > 0)) addTraffic(c, Math.floor(at / scale.bucket), grown.map((g) => Math.max(0, g)));
+  while (c.traffic[0]?.n * scale.bucket < at - scale.span - scale.bucket) c.traffic.shift();
+  while (c.transitions.length > journal && c.transitions[0].ms < at - scale.span) c.transitions.shift();
   Object.assign(c, s, {
     since: Date.parse(s.since),
     until: s.until === undefined ? Infinity : Date.parse(s.until),
@@ -90,14 +113,46 @@ function update(s, at, seamless) {
   earliest = Math.min(earliest, c.since);
 }
 
-// counted is what the rules count now, or counted as they opened the circuit.
-export function counted(c) {
-  if (c.state === "closed") return c.counts;
-  return c.transitions.findLast((t) => t.to === "open" && t.from === "closed")?.counts ?? c.counts;
+// addTraffic adds to the sums of ok, failed and refused requests in the bucket n.
+function addTraffic(c, n, sums) {
+  if (c.traffic.at(-1)?.n !== n) c.traffic.push({ n, sums: [0, 0, 0] });
+  sums.forEach((sum, i) => (c.traffic.at(-1).sums[i] += sum));
 }
 
-// share is the failed share of that.
+// grow goes on to longer scales as the process gets older.
+function grow() {
+  while (reported - earliest > scale.span && scale !== scales.at(-1)) {
+    const next = scales[scales.indexOf(scale) + 1];
+    const longer = next.bucket / scale.bucket;
+    if (longer > 1) {
+      for (const c of circuits.values()) {
+        const traffic = c.traffic;
+        c.traffic = [];
+        for (const { n, sums } of traffic) addTraffic(c, Math.floor(n / longer), sums);
+      }
+    }
+    scale = next;
+  }
+}
+
+// opening is the transition that opened a circuit which is not closed, if it is known.
+export const opening = (c) => c.transitions.findLast((t) => t.to === "open" && t.from === "closed");
+
+// counted is what the rules count now, or counted as they opened the circuit.
+export const counted = (c) => (c.state === "closed" ? c.counts : (opening(c)?.counts ?? c.counts));
+
+// share is the failed or the slow share of that, whichever is larger.
 export function share(c) {
   const n = counted(c);
-  return n.requests > 0 ? Math.min(1, n.failures / n.requests) : 0;
+  return n.requests > 0 ? Math.min(1, Math.max(n.failures, n.slow) / n.requests) : 0;
+}
+
+// failing reports whether requests are failing now though the circuit is closed: the last two, or a
+// fifth of the last ten seconds.
+export function failing(c) {
+  if (c.state !== "closed") return false;
+  if (c.counts.consecutive_failures > 1) return true;
+  const recent = c.traffic.filter(({ n }) => (n + 1) * scale.bucket > now() - 10_000);
+  const [ok, failed] = [0, 1].map((i) => recent.reduce((sum, t) => sum + t.sums[i], 0));
+  return failed > 1 && 5 * failed >= ok + failed;
 }

@@ -3,10 +3,11 @@
 import { $, text } from "./page.js";
 import { stateNames, visible } from "./words.js";
 
+const here = "in this process only";
 const questions = {
-  "force-open": ["Refuse every request", "until it is reset?", "Force open"],
-  "force-closed": ["Admit every request", "until it is reset, however many fail?", "Force closed"],
-  reset: ["Close the circuit", "now, forget its counts, and no longer force it?", "Reset"],
+  "force-open": [(key) => `Refuse every request of ${key} until it is reset, ${here}?`, "Force open"],
+  "force-closed": [(key) => `Admit every request of ${key} until it is reset, however many fail, ${here}?`, "Force closed"],
+  reset: [(key) => `Close the circuit of ${key} now, forget its counts, and no longer force it, ${here}?`, "Reset"],
 };
 let key; // of the circuit
 let intended; // what waits for its confirmation, a URL of the server
@@ -17,6 +18,16 @@ export function offer(circuit) {
   ask(undefined);
   text($("outcome"), "");
   $("controls").hidden = document.documentElement.dataset.controls !== "yes";
+}
+
+// allow disables what is done already.
+export function allow(c) {
+  for (const [verb, state] of [["force-open", "open"], ["force-closed", "closed"]]) {
+    const button = document.querySelector(`[data-do="${verb}"]`);
+    const done = c.forced && c.state === state;
+    if (done && document.activeElement === button) document.querySelector('[data-do="reset"]').focus(); // or the focus would be nowhere
+    button.disabled = done;
+  }
 }
 
 // cancel takes the question back, and returns whether there was one.
@@ -32,8 +43,8 @@ function ask(verb) {
   intended = verb;
   $("confirm").hidden = verb === undefined;
   if (verb === undefined) return;
-  const [what, until, name] = questions[verb];
-  text($("question"), `${what} of ${visible(key)} ${until}`);
+  const [question, name] = questions[verb];
+  text($("question"), question(visible(key)));
   text($("go"), name);
   text($("outcome"), "");
   $("cancel").focus(); // so that Enter, pressed twice, does nothing
@@ -47,6 +58,7 @@ async function act(verb) {
     const response = await fetch(verb, { method: "POST", body: new URLSearchParams({ key: of }), signal: AbortSignal.timeout(10_000) });
     const answer = await response.text();
     if (!response.ok) throw new Error(`${response.status}: ${answer}`);
+    if (answer === "") return say("Done, and the circuit was evicted.");
     const { state, forced } = JSON.parse(answer);
     say(`Done: ${stateNames[state].toLowerCase()}${forced ? ", forced" : ""}.`);
   } catch (error) {

@@ -1,15 +1,15 @@
 // The page: shows what the server says of its circuits as it changes, finds and
 // sorts them, and, where the server allows it, forces and resets them.
 
-import { receive, reported } from "./circuits.js";
+import { circuits, origin, receive, reported, scale } from "./circuits.js";
 import * as details from "./details.js";
 import * as filter from "./filter.js";
 import { connect, tend } from "./link.js";
 import * as list from "./list.js";
-import { announce, log } from "./log.js";
+import { announce, log, restart } from "./log.js";
 import { $, text } from "./page.js";
+import { minutes, moment, named } from "./words.js";
 
-text($("origin"), location.host);
 filter.restore();
 filter.onChange(list.changed);
 list.onOpen(details.show);
@@ -24,16 +24,26 @@ document.addEventListener("keydown", (event) => {
 
 connect((report, whole) => {
   const first = reported === undefined;
-  const transitions = receive(report, whole);
-  log(transitions);
-  if (!first) announce(transitions);
+  const { fresh, another } = receive(report, whole);
+  if (another) restart();
+  log(fresh);
+  if (!first && !another) announce(fresh);
+  describe();
   filter.tally();
   list.changed();
   details.draw();
 });
 
+// describe says what all circuits have in common.
+function describe() {
+  text($("origin"), `${named(origin)}, pid ${origin.pid}`);
+  $("origin").title = `${$("origin").textContent}, since ${moment(Date.parse(origin.since))}`;
+  $("dry-run").hidden = ![...circuits.values()].some((c) => c.dry_run);
+  for (const element of document.querySelectorAll(".last")) text(element, `Last ${minutes(scale.span)}`);
+}
+
 setInterval(() => {
   tend();
-  list.refresh();
+  list.changed();
   details.draw();
 }, 1_000);

@@ -1,11 +1,11 @@
 // All about one circuit, in a dialog.
 
-import { circuits, counted, now, watched } from "./circuits.js";
+import { circuits, counted, now, scale, watched } from "./circuits.js";
 import * as controls from "./controls.js";
 import { transitionElement } from "./log.js";
 import { $, mark, text } from "./page.js";
 import { strip } from "./strip.js";
-import { exact, moment, nextProbe, period, time, visible, why } from "./words.js";
+import { exact, inFlight, minutes, moment, nextProbe, period, time, visible, why } from "./words.js";
 
 const dialog = $("details");
 let shown; // the key of the circuit
@@ -44,6 +44,7 @@ export function draw() {
     return;
   }
   mark(dialog, c);
+  controls.allow(c);
   put("countdown", nextProbe(c));
   put("reason", why(c));
   put("since", `${moment(c.since)}, ${period(now() - c.since)} ago`);
@@ -51,9 +52,11 @@ export function draw() {
   const n = counted(c);
   text($("counted"), n === c.counts ? "Counted now" : "Counted as it opened");
   put("counts", `${exact(n.failures)} of ${exact(n.requests)} failed, ${exact(n.slow)} slow, ${exact(n.consecutive_failures)} failures in a row`);
-  put("in_flight", exact(c.in_flight));
-  const { success, failure, refused, ignored } = c.totals;
-  put("totals", `${exact(success)} ok, ${exact(failure)} failed, ${exact(refused)} refused, ${exact(ignored)} ignored`);
+  put("in_flight", inFlight(c));
+  const { success, failure, refused, ignored, limited = 0 } = c.totals;
+  put("totals", `${exact(success)} ok, ${exact(failure)} failed, ${exact(refused)} refused, ${exact(ignored)} ignored${limited > 0 ? `, ${exact(limited)} limited` : ""}`);
+  put("policy", c.policy_text ?? "not known");
+  text($("details-ago"), `${minutes(scale.span).replace(/^minute/, "1 minute")} ago`);
   strip($("details-strip"), c);
   text($("details-watched"), `requests seen since ${time(watched[0][0])}`);
   drawTransitions(c);

@@ -1,13 +1,13 @@
 // Which circuits are to be seen, and in which order; and how many there are.
 
-import { circuits, share } from "./circuits.js";
+import { circuits, failing, origin, share } from "./circuits.js";
 import { $, text } from "./page.js";
-import { count, visible } from "./words.js";
+import { count, named, visible } from "./words.js";
 
 const form = $("filter");
 
 const orders = {
-  state: (c) => ({ open: 0, half_open: 1, closed: c.forced ? 2 : 3 })[c.state],
+  state: (c) => ({ open: 0, half_open: 1, closed: failing(c) ? 2 : c.forced ? 3 : 4 })[c.state],
   key: () => 0,
   since: (c) => -c.since,
   until: (c) => c.until,
@@ -39,7 +39,7 @@ export function tally() {
   const sums = { all: 0, open: 0, half_open: 0, closed: 0, forced: 0 };
   for (const c of circuits.values()) for (const s in sums) if (belongs(c, s)) sums[s]++;
   for (const s in sums) text($(`count-${s}`), count(sums[s]));
-  document.title = sums.open > 0 ? `(${count(sums.open)} open) Circuits` : "Circuits";
+  document.title = `${sums.open > 0 ? `(${count(sums.open)} open) ` : ""}Circuits of ${named(origin)}`;
   const icon = sums.open > 0 ? "icon-open.svg" : "icon.svg";
   if ($("icon").getAttribute("href") !== icon) $("icon").setAttribute("href", icon);
 }

@@ -18,20 +18,22 @@ export function connect(receive) {
     heard = performance.now();
     receive(report, whole);
   };
-  stream();
+  if (!document.hidden) stream();
+  document.addEventListener("visibilitychange", () => (document.hidden ? source?.close() : stream()));
 }
 
-// tend polls, and tries again to have a stream, as long as nothing comes by it.
-// It is to be called every second.
+// tend polls, and tries again to have a stream, as long as nothing comes by it. It is to be called
+// every second. A page that nobody sees has no stream, since HTTP/1.1 gives all tabs together six
+// connections; it polls, for its title.
 export function tend() {
   if (!streaming()) {
-    if (performance.now() - opened > 15_000) stream();
-    poll();
+    if (!document.hidden && performance.now() - opened > 15_000) stream();
+    poll(document.hidden ? 10_000 : 2_000);
   }
   show();
 }
 
-const streaming = () => source.readyState === EventSource.OPEN && performance.now() - streamed < silence;
+const streaming = () => source?.readyState === EventSource.OPEN && performance.now() - streamed < silence;
 
 function stream() {
   source?.close();
@@ -46,8 +48,8 @@ function stream() {
   source.addEventListener("change", event(false));
 }
 
-async function poll() {
-  if (polling || performance.now() - polled < 2_000) return;
+async function poll(interval) {
+  if (polling || performance.now() - polled < interval) return;
   polling = true;
   polled = performance.now();
   try {

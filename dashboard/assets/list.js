@@ -14,14 +14,9 @@ let place = 0; // where in the list that is
 let version = 0; // rises when rows may have something new to say
 let frame = 0;
 
-// changed draws the list anew, with other circuits or in another order.
+// changed draws the list again: something is known, or asked for, or time has passed.
 export function changed() {
   stale = true;
-  refresh();
-}
-
-// refresh draws the same list again: time has passed.
-export function refresh() {
   version++;
   drawSoon();
 }

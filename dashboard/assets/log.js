@@ -1,7 +1,7 @@
 // Transitions as they happen, for those who see the page and those who hear it.
 
 import { $, symbol, text } from "./page.js";
-import { moment, period, stateNames, time, visible } from "./words.js";
+import { moment, period, phrase, stateNames, time, visible } from "./words.js";
 
 const length = 100;
 let unsaid = []; // transitions still to be announced
@@ -17,9 +17,15 @@ export function transitionElement(t) {
   li.querySelector("time").title = moment(t.ms);
   put(".to", stateNames[t.to] + (t.open_for >= 1 ? ` for ${period(1000 * t.open_for)}` : ""));
   put(".key", visible(t.key));
-  put(".detail", visible(t.detail || t.reason.replaceAll("_", " ")));
+  put(".detail", phrase(t.detail || t.reason.replaceAll("_", " ")));
   for (const part of li.querySelectorAll(".key, .detail")) part.title = part.textContent; // they may be cut off
   return li;
+}
+
+// restart forgets all: another process has other transitions.
+export function restart() {
+  $("log").replaceChildren();
+  unsaid = [];
 }
 
 export function log(transitions) {

@@ -1,6 +1,7 @@
 // The elements of the page, and how they show a text and a state. What comes from
 // the server is set as text, never as HTML.
 
+import { failing } from "./circuits.js";
 import { stateNames } from "./words.js";
 
 export const $ = (id) => document.getElementById(id);
@@ -17,6 +18,8 @@ export function mark(element, c) {
   symbol(element, c.state);
   text(element.querySelector(".name"), stateNames[c.state]);
   text(element.querySelector(".forced"), c.forced ? "forced" : "");
+  element.dataset.failing = failing(c);
+  text(element.querySelector(".failing"), failing(c) ? "failing" : "");
 }
 
 export function symbol(element, state) {

@@ -1,7 +1,7 @@
 // The strip of a circuit's last minutes.
 
-import { bucket, now, remembered, span, watched } from "./circuits.js";
-import { period, stateNames } from "./words.js";
+import { now, remembered, scale, watched } from "./circuits.js";
+import { minutes, period, stateNames } from "./words.js";
 
 // past is a circuit's states over time, as far as they are known: from its
 // transitions, and from the state that it is in. What reads half-open has waited
@@ -9,7 +9,7 @@ import { period, stateNames } from "./words.js";
 function past(c) {
   const periods = [];
   const add = (from, to, state) => {
-    from = Math.max(from, now() - span);
+    from = Math.max(from, now() - scale.span);
     to = Math.min(to, c.since);
     if (from < to) periods.push({ from, to, state });
   };
@@ -20,14 +20,17 @@ function past(c) {
     add(t.ms, Math.min(end, elapsed), t.to);
     add(elapsed, end, "half_open");
   });
-  periods.push({ from: Math.max(c.since, now() - span), to: now(), state: c.state });
+  periods.push({ from: Math.max(c.since, now() - scale.span), to: now(), state: c.state });
   return periods;
 }
 
-// strip draws the states of a circuit as blocks, and above them its requests as
-// bars. One unit across is a bucket.
+const width = 600; // of the strip, in units
+
+// strip draws the states of a circuit as blocks, and above them its requests as bars, one for each
+// bucket.
 export function strip(svg, c) {
-  const start = Math.floor(now() / bucket) - span / bucket + 1; // the first column's bucket
+  const columns = scale.span / scale.bucket;
+  const start = Math.floor(now() / scale.bucket) - columns + 1; // the first column's bucket
   const states = drawStates(c, start);
   const traffic = drawTraffic(c.traffic.filter((t) => t.n >= start), start);
   const paths = { ...states.paths, ...traffic.paths };
@@ -36,14 +39,14 @@ export function strip(svg, c) {
     if (path.getAttribute("d") !== paths[name]) path.setAttribute("d", paths[name]);
   }
   const [ok, failed, refused] = traffic.totals;
-  svg.setAttribute("aria-label", `Of the last 10 minutes: ${states.words}. Seen from here: ${ok} ok, ${failed} failed, ${refused} refused.`);
+  svg.setAttribute("aria-label", `Of the last ${minutes(scale.span)}: ${states.words}. Seen from here: ${ok} ok, ${failed} failed, ${refused} refused.`);
 }
 
 const box = (from, to, y, height) => `M${from.toFixed(2)} ${y.toFixed(2)}h${(to - from).toFixed(2)}v${height.toFixed(2)}H${from.toFixed(2)}z`;
 
 function drawStates(c, start) {
-  const x = (ms) => Math.max(0, ms / bucket - start);
-  const bar = (from, to, y, height) => box(x(from), Math.max(x(to), x(from) + 0.4), y, height); // short ones are seen too
+  const x = (ms) => Math.max(0, ((ms / scale.bucket - start) * scale.bucket * width) / scale.span);
+  const bar = (from, to, y, height) => box(x(from), Math.max(x(to), x(from) + 2), y, height); // short ones are seen too
   const heights = { closed: 2, half_open: 5, open: 8 };
   const paths = { watched: "", closed: "", half_open: "", open: "" };
   const sums = { closed: 0, half_open: 0, open: 0 };
@@ -60,13 +63,14 @@ function drawTraffic(traffic, start) {
   const most = Math.max(...traffic.map((t) => t.sums[0] + t.sums[1] + t.sums[2]));
   const paths = { ok: "", failed: "", refused: "" };
   const totals = [0, 0, 0];
+  const column = (scale.bucket * width) / scale.span;
   for (const { n, sums } of traffic) {
     let y = 18;
     const stack = (sum, inset) => {
       if (sum === 0) return "";
       const height = Math.max(1.5, (16 * sum) / most);
       y -= height;
-      return box(n - start + inset, n - start + 1 - inset, y, height);
+      return box((n - start + inset) * column, (n - start + 1 - inset) * column, y, height);
     };
     const [ok, failed, refused] = sums;
     paths.failed += stack(failed, 0.05);

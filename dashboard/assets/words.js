@@ -15,6 +15,9 @@ const calendar = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeSty
 export const time = (ms) => clock.format(ms);
 export const moment = (ms) => calendar.format(ms);
 
+// minutes writes a whole number of them.
+export const minutes = (ms) => (ms === 60_000 ? "minute" : `${ms / 60_000} minutes`);
+
 // period writes milliseconds in two units at most: "42s", "4m 05s", "3h 20m".
 export function period(ms) {
   const s = Math.max(0, Math.floor(ms / 1000));
@@ -28,16 +31,26 @@ export function period(ms) {
 // visible writes out what would be invisible or reorder its surroundings.
 export const visible = (s) => s.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 
+// named says which Transport, and where.
+export const named = (o) => `${visible(o.transport)} on ${visible(o.host)}`;
+
+// phrase writes a reason for what happened so that it can stand after a colon.
+export const phrase = (reason) => visible(reason).replace(/^probe failed: (.*)$/, "probe failed ($1)");
+
 // why says what opened a circuit, or what may open it soon.
 export function why(c) {
-  if (c.state !== "closed") return visible(c.reason);
-  if (c.counts.consecutive_failures > 1) return `${count(c.counts.consecutive_failures)} failures in a row so far`;
-  return c.reason === "" ? "" : `opened before: ${visible(c.reason)}`;
+  const reason = phrase(c.reason);
+  if (c.state !== "closed") return reason;
+  const limit = c.limit > 0 ? `recovering: at most ${count(c.limit)} in flight` : "";
+  const run = c.counts.consecutive_failures;
+  return limit || (run > 1 ? `${count(run)} failures in a row so far` : "") || (reason && `last opened: ${reason}`);
 }
+
+export const inFlight = (c) => count(c.in_flight) + (c.limit > 0 ? ` of ${count(c.limit)}` : "");
 
 export function nextProbe(c) {
   if (c.state === "closed") return "";
-  if (c.forced) return "no probe until reset";
+  if (c.forced) return "until it is reset";
   if (c.state === "half_open") return c.in_flight > 0 && c.transitions.at(-1)?.to === "half_open" ? "probe under way" : "probe: next request";
   return now() < c.until ? `probe in ${period(c.until - now() + 999)}` : "probe now";
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is how long a test waits for what should happen within a second.
-const patience = 20 * time.Second
+// patience is how long a test waits for what should happen within a second. A busy machine takes its time.
+const patience = 60 * time.Second
 
 // browser is the context of the one browser of the tests, nil without one.
 var browser context.Context
@@ -73,10 +73,12 @@ type tab struct {
 type look struct {
 	width, height int64
 	dark          bool
+	zone          string // of the clock on the wall; UTC if ""
 	excused       string // complaints that contain this are expected
 }
 
-// open shows a URL in a tab of its own, until the test ends.
+// open shows a URL in a tab of its own, until the test ends. Tests reload no page: to ask one that is
+// just going away is an error. They open another tab.
 func open(t *testing.T, url string, l look) *tab {
 	t.Helper()
 	if browser == nil {
@@ -95,6 +97,9 @@ func open(t *testing.T, url string, l look) *tab {
 	if l.width == 0 {
 		l.width, l.height = 1280, 800
 	}
+	if l.zone == "" {
+		l.zone = "Etc/UTC"
+	}
 	scheme := "light"
 	if l.dark {
 		scheme = "dark"
@@ -103,7 +108,7 @@ func open(t *testing.T, url string, l look) *tab {
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 	})
-	call(b, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Etc/UTC"})
+	call(b, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: l.zone})
 	call(b, page.Enable, page.EnableParams{})
 	call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: complainOfViolations})
 	b.do(chromedp.Navigate(url))

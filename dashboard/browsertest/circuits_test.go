@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/breakerhttp/breakerhttp"
 	"github.com/breakerhttp/breakerhttp/dashboard"
@@ -32,7 +33,7 @@ func newCircuits(t *testing.T, opts ...breakerhttp.Option) *circuits {
 }
 
 // answer fails with the error that the request asks for, waits if it asks for
-// that, or succeeds.
+// that, and succeeds.
 func answer(req *http.Request) (*http.Response, error) {
 	if err := req.Header.Get("Fail"); err != "" {
 		return nil, errors.New(err)
@@ -40,6 +41,9 @@ func answer(req *http.Request) (*http.Response, error) {
 	if req.Header.Get("Hang") != "" {
 		<-req.Context().Done()
 		return nil, req.Context().Err()
+	}
+	if wait, err := time.ParseDuration(req.Header.Get("Slow")); err == nil {
+		<-time.After(wait)
 	}
 	return status(http.StatusOK)(req)
 }

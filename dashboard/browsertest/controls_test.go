@@ -1,7 +1,11 @@
 package browsertest
 
 import (
+	"fmt"
+	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/breakerhttp/breakerhttp"
@@ -26,7 +30,7 @@ func TestControls(t *testing.T) {
 
 	// A hand that slips, an Enter too many and Esc do nothing.
 	b.click(`[data-do="force-open"]`)
-	b.wait(says("#question", "Refuse every request of "+host))
+	b.wait(says("#question", "Refuse every request of "+host+" until it is reset, in this process only?"))
 	b.wait(`document.activeElement.id === "cancel"`)
 	b.press(enter)
 	b.wait(`document.querySelector("#confirm").hidden && document.activeElement.dataset.do === "force-open"`)
@@ -51,6 +55,11 @@ func TestControls(t *testing.T) {
 		b.wait(says("#outcome", "Done"))
 		c.wantState(host, tt.state, tt.forced)
 		b.wait(says("#details .name", tt.shown))
+		for _, verb := range []string{"force-open", "force-closed", "reset"} {
+			done := tt.forced && verb == tt.do // and cannot be done again
+			b.wait(fmt.Sprintf(`document.querySelector("[data-do=%s]").disabled === %t`, verb, done))
+		}
+		b.wait(`document.querySelector("#details").contains(document.activeElement) && !document.activeElement.disabled`)
 		forced := ""
 		if tt.forced {
 			forced = "forced"
@@ -75,18 +84,26 @@ func TestNoControls(t *testing.T) {
 	}
 }
 
-// TestControlFails: what the server refuses is said.
+// TestControlFails: what the server refuses is said, here that the circuit was evicted.
 func TestControlFails(t *testing.T) {
+	c := newCircuits(t, breakerhttp.WithMaxCircuits(1)).serveBy(func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasSuffix(r.URL.Path, "/reset") {
+				h.ServeHTTP(w, r)
+				return
+			}
+			r.Body = io.NopCloser(strings.NewReader("key=" + url.QueryEscape("http://gone.test")))
+			h.ServeHTTP(w, r)
+		})
+	}, dashboard.WithControls())
 	const host = "http://a.test"
-	c := newCircuits(t).serve(dashboard.WithControls())
 	c.succeed(host)
 	b := open(t, c.url, look{excused: "Failed to load resource"})
 	b.wait(state(host, "Closed"))
 	b.click("#rows .key")
 	b.click(`[data-do="reset"]`)
-	eval[any](b, `globalThis.fetch = ((real) => (url, o) => real(url + "-is-not-there", o))(fetch)`)
 	b.click("#go")
-	b.wait(says("#outcome", "404"))
+	b.wait(says("#outcome", `404: there is no circuit "http://gone.test"; the nearest: ["http://a.test"]`))
 }
 
 // TestAnswerOfAnotherCircuit: what a control has done is said of its own circuit

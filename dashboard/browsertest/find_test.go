@@ -96,7 +96,7 @@ func TestFind(t *testing.T) {
 	b.slash()
 	b.press("FAILURES row")
 	b.wantShown("open", "half")
-	eval[any](b, "location.reload()")
+	b = open(t, eval[string](b, "location.href"), look{})
 	b.wait(state("http://open.test", "Open"))
 	b.wantShown("open", "half") // as it was
 	b.choose("#search", "nothing has this name")

@@ -29,6 +29,9 @@ var hostile = map[string]string{
 	"\u202egnp.live//:sptth":              `\u{202e}gnp.live//:sptth`,
 	"zero\x00width\u200bspace":            `zero\u{0}width\u{200b}space`,
 	"http://" + strings.Repeat("a", 5000): "http://" + strings.Repeat("a", 5000),
+	"\xff":                                `\xff`,
+	"\xfe":                                `\xfe`,
+	`\xff`:                                `\\xff`,
 }
 
 // byHeader makes any text a key.
@@ -77,6 +80,7 @@ func TestHostileKeys(t *testing.T) {
 func (b *tab) forceFromPage(t *testing.T, c *circuits, key, text string) {
 	t.Helper()
 	c.Reset(key)
+	before := c.forced()
 	quoted, err := json.Marshal(text)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +93,20 @@ func (b *tab) forceFromPage(t *testing.T, c *circuits, key, text string) {
 	b.click("#go")
 	b.wait(says("#outcome", "Done"))
 	c.wantState(key, breakerhttp.StateOpen, true)
+	if got := c.forced(); got != before+1 {
+		t.Errorf("key %.40q: got %d circuits forced, want %d", key, got, before+1)
+	}
 	b.click("#close")
+}
+
+// forced returns how many circuits are.
+func (c *circuits) forced() (n int) {
+	for s := range c.Snapshots() {
+		if s.Forced {
+			n++
+		}
+	}
+	return n
 }
 
 // TestHostileLink: a link that asks for what there is not shows the page as it is.

@@ -1,13 +1,17 @@
 package browsertest
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/breakerhttp/breakerhttp"
 	"github.com/breakerhttp/breakerhttp/dashboard"
 )
 
@@ -90,4 +94,97 @@ func TestStalledStream(t *testing.T) {
 	if n := streams.Load(); n < 2 {
 		t.Errorf("got %d streams, want another one", n)
 	}
+}
+
+// TestHidden: a tab that nobody sees holds no stream, since all tabs together have six connections. It
+// polls, so that its title is true.
+func TestHidden(t *testing.T) {
+	var streams atomic.Int64
+	c := newCircuits(t).serveBy(func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/events") {
+				streams.Add(1)
+				defer streams.Add(-1)
+			}
+			h.ServeHTTP(w, r)
+		})
+	}, dashboard.WithControls())
+	const host = "http://a.test"
+	c.succeed(host)
+	b := open(t, c.url, look{})
+	b.wait(state(host, "Closed"))
+	b.wait(says("#link", "Live"))
+	wantStreams := func(when string, want int64) {
+		t.Helper()
+		for end := time.Now().Add(patience); streams.Load() != want; <-time.After(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: got %d streams, want %d", when, streams.Load(), want)
+			}
+		}
+	}
+	wantStreams("seen", 1)
+	b.hide(true)
+	wantStreams("hidden", 0)
+	b.wait(says("#link", "Polling"))
+	c.trip(host)
+	b.wait(says("title", "(1 open)"))
+	b.hide(false)
+	wantStreams("seen again", 1)
+	b.wait(says("#link", "Live"))
+
+	// As many tabs as there are connections leave some for another one.
+	for range 7 {
+		tab := open(t, c.url, look{})
+		tab.wait(state(host, "Open"))
+		tab.hide(true)
+	}
+	wantStreams("with seven tabs behind it", 1)
+	b.click("#rows .key")
+	b.click(`[data-do="force-open"]`)
+	b.click("#go")
+	b.wait(says("#outcome", "Done"))
+}
+
+// hide tells the page that nobody sees it, or that somebody does. A browser without a screen does so
+// for none of its tabs.
+func (b *tab) hide(hidden bool) {
+	b.t.Helper()
+	eval[any](b, fmt.Sprintf(`(() => {
+		Object.defineProperty(document, "hidden", {value: %t, configurable: true});
+		document.dispatchEvent(new Event("visibilitychange"));
+	})()`, hidden))
+}
+
+// TestAnotherProcess: a server that was started again is another one, whose circuits have a past of
+// their own.
+func TestAnotherProcess(t *testing.T) {
+	before, after := newCircuits(t), newCircuits(t, breakerhttp.WithName("after"))
+	before.trip("http://a.test")
+	before.trip("http://before.test")
+	after.trip("http://a.test")
+	var restarted atomic.Bool
+	first, second := dashboard.Handler(before.Transport), dashboard.Handler(after.Transport)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if restarted.Load() {
+			second.ServeHTTP(w, r)
+		} else {
+			first.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	b := open(t, server.URL, look{excused: "Failed to load resource"})
+	b.wait(state("http://before.test", "Open"))
+	b.wait(fmt.Sprintf(`document.querySelector("#origin").textContent.startsWith("default on ") && document.querySelector("#origin").textContent.endsWith(", pid %d")`, os.Getpid()))
+	b.wait(`document.querySelectorAll("#log li").length === 2`)
+	restarted.Store(true)
+	server.CloseClientConnections()
+	b.wait(says("#origin", "after on "))
+	b.wait(says("title", "(1 open) Circuits of after on "))
+	b.wantShown("a")
+	b.wait(`document.querySelectorAll("#log li").length === 1`)
+	b.click("#rows .key")
+	b.wait(`document.querySelectorAll("#details-log li").length === 1`)
 }

@@ -2,11 +2,10 @@ package browsertest
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/chromedp/cdproto/emulation"
 
 	"github.com/breakerhttp/breakerhttp"
 )
@@ -42,8 +41,8 @@ func TestLive(t *testing.T) {
 	b.wait(state(host, "Open"))
 	for _, now := range []string{
 		says("#rows .reason", "5 failures in a row"),
-		says("#rows .percent", "83%"), // of six
-		says("#rows .of", "5 of 6"),
+		says("#rows .judged", "5 in a row"),
+		says("#rows .more", "5 of 6 failed"),
 		says("#rows .until", "probe in "),
 		says("#count-open", "1"),
 		says("title", "(1 open)"),
@@ -66,8 +65,8 @@ func TestLive(t *testing.T) {
 	b.wait(says("#rows .until", "next request"))
 	c.succeed(host)
 	b.wait(state(host, "Closed"))
-	b.wait(says("#rows .reason", "opened before: 5 failures in a row"))
-	b.wait(`document.querySelector("#icon").getAttribute("href") === "icon.svg" && document.title === "Circuits"`)
+	b.wait(says("#rows .reason", "last opened: 5 failures in a row"))
+	b.wait(`document.querySelector("#icon").getAttribute("href") === "icon.svg" && document.title.startsWith("Circuits of default on ")`)
 	b.wait(says("#announcer", host+" is closed"))
 }
 
@@ -156,14 +155,115 @@ func TestWallClock(t *testing.T) {
 	const host = "http://a.test"
 	c := newCircuits(t).serve()
 	c.trip(host)
-	b := open(t, c.url, look{})
-	b.wait(state(host, "Open"))
-	call(b, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Kolkata"})
-	eval[any](b, "location.reload()")
+	b := open(t, c.url, look{zone: "Asia/Kolkata"})
 	b.wait(state(host, "Open"))
 	at := c.Transitions()[0].At.In(time.FixedZone("", 5*3600+30*60))
 	b.wait(says("#log time", at.Format(time.TimeOnly)))
 	b.click("#rows .key")
 	b.wait(says("#details .since", at.Format("2 Jan 2006, 15:04:05")+" GMT+5:30, "))
 	b.wait(says("#details .until", at.Add(time.Minute).Format("2 Jan 2006, 15:04:05")+" GMT+5:30"))
+}
+
+// TestMeasure: a circuit that is not closed shows what opened it, a closed one what may.
+func TestMeasure(t *testing.T) {
+	ratio := breakerhttp.Policy{ConsecutiveFailures: -1, FailureRatio: 0.5, MinRequests: 4}
+	c := newCircuits(t,
+		breakerhttp.WithHostPolicy("ratio.test", ratio),
+		breakerhttp.WithHostPolicy("slow.test", breakerhttp.Policy{SlowRatio: 0.5, SlowAfter: 10 * time.Millisecond, MinRequests: 2}),
+		breakerhttp.WithHostPolicy("custom.test", breakerhttp.Policy{TripWhen: func(n breakerhttp.Counts) bool { return n.Failures == 2 }}),
+	).serve()
+	fail := http.Header{"Fail": {"no route"}}
+	c.succeed("http://ratio.test")
+	for range 3 {
+		c.request("http://ratio.test", fail)
+	}
+	for range 2 {
+		c.request("http://slow.test", http.Header{"Slow": {"20ms"}})
+	}
+	c.request("http://custom.test", fail)
+	c.request("http://custom.test", fail)
+	c.succeed("http://row.test")
+	c.trip("http://row.test")
+	c.ForceOpen("http://forced.test")
+	for range 7 {
+		c.succeed("http://fine.test")
+	}
+	c.request("http://fine.test", fail)
+	c.request("http://run.test", fail)
+	c.request("http://run.test", fail)
+	c.ForceClosed("http://idle.test")
+	b := open(t, c.url, look{})
+	b.wait(`document.querySelectorAll("#rows tr").length === 8`)
+	for host, want := range map[string]string{
+		"ratio":  "3 of 4 failed, 75%",
+		"slow":   "2 of 2 slow, 100%",
+		"custom": "TripWhen, 2 of 2 failed",
+		"row":    "5 in a row, 5 of 6 failed",
+		"forced": "forced, ",
+		"fine":   "1 of 8 failed, 13%",
+		"run":    "2 in a row, 2 of 2 failed",
+		"idle":   "\u2013, ",
+	} {
+		if got := b.measure("http://" + host + ".test"); got != want {
+			t.Errorf("%s: got %q, want %q", host, got, want)
+		}
+	}
+}
+
+func (b *tab) measure(key string) string {
+	b.t.Helper()
+	return eval[string](b, fmt.Sprintf(`(() => {
+		const row = [...document.querySelectorAll("#rows tr")].find((r) => r.querySelector(".key").textContent === %q);
+		return row.querySelector(".judged").textContent + ", " + row.querySelector(".more").textContent;
+	})()`, key))
+}
+
+// TestFailing: a closed circuit whose requests are failing now stands out, and above the healthy ones.
+func TestFailing(t *testing.T) {
+	c := newCircuits(t).serve()
+	c.succeed("http://a.test")
+	c.succeed("http://m.test")
+	c.succeed("http://z.test")
+	b := open(t, c.url, look{})
+	b.wait(state("http://z.test", "Closed"))
+	b.wantShown("a", "m", "z")
+	failing := func(name string) string {
+		return fmt.Sprintf(`[...document.querySelectorAll("#rows tr[data-failing=true]")].some((r) => r.querySelector(".key").textContent === "http://%s.test" && r.querySelector(".tag.failing").textContent === "failing")`, name)
+	}
+
+	fail := http.Header{"Fail": {"no route"}}
+	c.request("http://z.test", fail)
+	c.request("http://z.test", fail) // two in a row
+	for range 3 {
+		c.request("http://m.test", fail)
+		c.succeed("http://m.test") // never in a row, but half of them
+	}
+	b.wait(failing("z") + " && " + failing("m"))
+	b.wantShown("m", "z", "a")
+	colour := func(i int) string {
+		return eval[string](b, fmt.Sprintf(`getComputedStyle(document.querySelectorAll("#rows tr")[%d]).backgroundColor`, i))
+	}
+	if got, healthy := colour(0), colour(2); got == healthy {
+		t.Errorf("got the colour %s for a failing circuit as for a healthy one", got)
+	}
+
+	c.succeed("http://z.test")
+	b.wait("!" + failing("z"))
+	b.wait("!" + failing("m")) // ten seconds later
+	b.wantShown("a", "m", "z")
+}
+
+// TestStripScale: the strips cover the time that the process has lived, at most ten minutes.
+func TestStripScale(t *testing.T) {
+	c := newCircuits(t).serve()
+	c.succeed("http://a.test")
+	b := open(t, c.url, look{})
+	b.wait(says("th.strip", "Last minute"))
+	b.wait(`document.querySelector("#rows svg[role=img]").ariaLabel.startsWith("Of the last minute: Closed ")`)
+	b.click("#rows .key")
+	b.wait(says("#details-ago", "1 minute ago"))
+	old := open(t, replay(t, recordNight(t)), look{})
+	old.wait(says("th.strip", "Last 10 minutes"))
+	old.click("#rows .key")
+	old.wait(says("#details-ago", "10 minutes ago"))
 }

@@ -3,13 +3,16 @@ package browsertest
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -48,6 +51,8 @@ var stories = []story{
 	}},
 	{host: "geo.example.org", interval: 2 * time.Second, quiet: 7 * time.Minute, faults: []fault{{5 * time.Minute, night, status(500)}}},
 	{host: "ledger.internal.example", interval: 700 * time.Millisecond, faults: []fault{{11*time.Minute + 55*time.Second, night, status(504)}}},
+	{host: "reports.internal.example", interval: 900 * time.Millisecond, faults: []fault{{11*time.Minute + 40*time.Second, night, slow}}},
+	{host: "stock.example.com", interval: 400 * time.Millisecond, faults: []fault{{11 * time.Minute, night, everyThird()}}},
 	{host: "legacy-crm.internal.example", interval: 3 * time.Second},
 	{host: "flags.internal.example", interval: 250 * time.Millisecond},
 	{host: "recommendations-staging.eu-central-1.internal.example:8443", interval: 900 * time.Millisecond},
@@ -86,6 +91,29 @@ func hang(req *http.Request) (*http.Response, error) {
 	return nil, req.Context().Err()
 }
 
+func slow(req *http.Request) (*http.Response, error) {
+	time.Sleep(1500 * time.Millisecond)
+	return status(200)(req)
+}
+
+// unlucky is one request in sixty, the same ones each time.
+func unlucky(host string, at time.Duration) bool {
+	h := fnv.New32a()
+	fmt.Fprint(h, host, at)
+	return h.Sum32()%60 == 0
+}
+
+// everyThird fails every third request.
+func everyThird() func(*http.Request) (*http.Response, error) {
+	var n atomic.Int64
+	return func(req *http.Request) (*http.Response, error) {
+		if n.Add(1)%3 == 0 {
+			return status(502)(req)
+		}
+		return status(200)(req)
+	}
+}
+
 type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
@@ -106,12 +134,12 @@ func recordNight(t *testing.T) (events []byte) {
 				}
 			}
 			time.Sleep(20 * time.Millisecond)
-			if rand.N(60) == 0 {
+			if unlucky(req.URL.Host, at) {
 				return status(500)(req)
 			}
 			return status(200)(req)
 		})
-		transport, err := breakerhttp.New(base, breakerhttp.WithPolicy(breakerhttp.Policy{
+		transport, err := breakerhttp.New(base, breakerhttp.WithName("shop"), breakerhttp.WithPolicy(breakerhttp.Policy{
 			SlowRatio: 0.5, SlowAfter: time.Second, MinRequests: 10, OpenFor: 40 * time.Second, OpenGrowth: 1.5, MaxOpenFor: 3 * time.Minute,
 		}))
 		if err != nil {
@@ -137,7 +165,7 @@ func recordNight(t *testing.T) (events []byte) {
 		wg.Wait()
 		events = recorder.Body.Bytes()
 	})
-	return events
+	return regexp.MustCompile(`"process":{"host":"[^"]*","pid":\d+`).ReplaceAll(events, []byte(`"process":{"host":"web-7f9c","pid":4711`))
 }
 
 // live makes the requests to a host.
