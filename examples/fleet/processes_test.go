@@ -26,7 +26,8 @@ const (
 // and what it finds out is enough for all.
 func TestProcessDiesWithLease(t *testing.T) {
 	t.Run("Redis", func(t *testing.T) { testProcessDiesWithLease(t, assignment{Redis: servertest.Redis(t).Addr}) })
-	t.Run("DynamoDB", func(t *testing.T) { testProcessDiesWithLease(t, assignment{DynamoDB: servertest.DynamoDB(t)}) })
+	t.Run("dynalite", func(t *testing.T) { testProcessDiesWithLease(t, assignment{DynamoDB: servertest.Dynalite(t).URL()}) })
+	t.Run("DynamoDB Local", func(t *testing.T) { testProcessDiesWithLease(t, assignment{DynamoDB: servertest.DynamoDBLocal(t).URL()}) })
 }
 
 func testProcessDiesWithLease(t *testing.T, a assignment) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -20,10 +21,16 @@ func demo(out io.Writer, openFor time.Duration) error {
 	up := &shop{}
 	srv := httptest.NewServer(up)
 	defer srv.Close()
+	// A host at a loopback address would be another one for each process of a fleet.
+	// Circuits of such hosts are not shared, so the shop gets a name.
+	network := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, srv.Listener.Addr().String())
+	}}
+	defer network.CloseIdleConnections()
 	store := storetest.NewMemory() // in place of DynamoDB
 	var environments []*function
 	for range 3 {
-		f, err := newFunction(srv.URL, store, breakerhttp.Policy{OpenFor: openFor})
+		f, err := newFunction("http://shop.example", network, store, breakerhttp.Policy{OpenFor: openFor})
 		if err != nil {
 			return err
 		}
@@ -48,12 +55,12 @@ func demo(out io.Writer, openFor time.Duration) error {
 		wait               time.Duration
 		environment, times int
 	}{
-		{title: "The shop is well.", environment: 0, times: 1},
-		{title: "It goes down, which environment 1 learns from five failures.", down: true, environment: 0, times: 6},
+		{title: "The shop is healthy.", environment: 0, times: 1},
+		{title: "It goes down. Environment 1 learns that from five failures.", down: true, environment: 0, times: 6},
 		{title: "One alone may have a fault of its own. When environment 2 agrees, all know.", down: true, environment: 1, times: 6},
 		{title: "Environment 3 is new, and starts with what the others have learnt.", down: true, environment: 2, times: 2},
-		{title: fmt.Sprintf("The shop is well again. After %v one environment probes.", openFor), wait: openFor, environment: 1, times: 1},
-		{title: "Environment 1, frozen meanwhile, looks into the record at its next invocation.", environment: 0, times: 1},
+		{title: fmt.Sprintf("The shop has recovered. After %v one environment probes.", openFor), wait: openFor, environment: 1, times: 1},
+		{title: "Environment 1 was frozen meanwhile. It reads the record at its next invocation.", environment: 0, times: 1},
 	} {
 		fmt.Fprintln(out, act.title)
 		up.down.Store(act.down)

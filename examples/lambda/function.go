@@ -26,13 +26,14 @@ type function struct {
 	shop   string
 }
 
-// newFunction returns a function that asks the shop at a URL for prices.
-func newFunction(shop string, store breakerhttp.Store, policy breakerhttp.Policy) (*function, error) {
+// newFunction returns a function that asks the shop at a URL for prices. A nil base
+// means http.DefaultTransport.
+func newFunction(shop string, base http.RoundTripper, store breakerhttp.Store, policy breakerhttp.Policy) (*function, error) {
 	if u, err := url.Parse(shop); err != nil || u.Host == "" {
 		return nil, fmt.Errorf("SHOP_URL is %q, want a URL", shop)
 	}
 	// No Watch: it would stand still whenever the environment does.
-	t, err := breakerhttp.New(nil,
+	t, err := breakerhttp.New(base,
 		breakerhttp.WithPolicy(policy),
 		breakerhttp.WithStore(store, breakerhttp.Sharing{
 			Namespace: "prices",
@@ -45,11 +46,11 @@ func newFunction(shop string, store breakerhttp.Store, policy breakerhttp.Policy
 }
 
 // handle answers the request of a function URL. A refusal becomes 503 with
-// Retry-After, so that who calls the function can wait instead of paying for
+// Retry-After, so that callers of the function can wait instead of paying for
 // invocations that cannot succeed.
 func (f *function) handle(ctx context.Context, event events.LambdaFunctionURLRequest) (events.LambdaFunctionURLResponse, error) {
-	// At the deadline Lambda ends the process with all it has learnt. To be early
-	// turns a host that hangs into a failure that is counted and published.
+	// At its deadline Lambda ends the process, and what it has learnt is lost. An
+	// earlier deadline makes a host that hangs a failure, counted and published.
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-spare))

@@ -2,7 +2,7 @@
 // environments of the function share through DynamoDB.
 //
 // Outside of Lambda it starts a host on loopback, plays a few invocations in three
-// environments while the host is well, down and well again, and prints them.
+// environments while the host is healthy, down and healthy again, and prints them.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	openFor := flag.Duration("open-for", time.Second, "outside of Lambda, how long a circuit stays open; in earnest it would be a minute")
+	openFor := flag.Duration("open-for", time.Second, "outside of Lambda, how long a circuit stays open; the default in Lambda is a minute")
 	flag.Parse()
 	work := serve
 	if os.Getenv("AWS_LAMBDA_RUNTIME_API") == "" {
@@ -43,7 +43,7 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	store := dynamodbstore.New(dynamodb.NewFromConfig(cfg), cmp.Or(os.Getenv("CIRCUITS_TABLE"), "breakerhttp"))
-	f, err := newFunction(os.Getenv("SHOP_URL"), store, breakerhttp.Policy{})
+	f, err := newFunction(os.Getenv("SHOP_URL"), nil, store, breakerhttp.Policy{})
 	if err != nil {
 		return err
 	}

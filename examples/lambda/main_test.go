@@ -21,10 +21,10 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, want := range map[string]int{
-		"502  shop called: true":   10, // five failures in each of two environments
-		"503  shop called: false":  4,
-		"open for other processes": 2, // all that environment 3 sees
-		"200  shop called: true":   3,
+		"502  shop called: true":  10, // five failures in each of two environments
+		"503  shop called: false": 4,
+		"other processes":         2, // all that environment 3 sees
+		"200  shop called: true":  3,
 	} {
 		if got := strings.Count(out.String(), what); got != want {
 			t.Errorf("got %q %d times, want %d:\n%s", what, got, want, out.String())
@@ -36,7 +36,7 @@ func TestDemo(t *testing.T) {
 func TestHandleIsDoneBeforeDeadline(t *testing.T) {
 	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }))
 	defer hanging.Close()
-	f, err := newFunction(hanging.URL, storetest.NewMemory(), breakerhttp.Policy{})
+	f, err := newFunction(hanging.URL, nil, storetest.NewMemory(), breakerhttp.Policy{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestHandleIsDoneBeforeDeadline(t *testing.T) {
 
 func TestNewFunctionNamesWhatIsMissing(t *testing.T) {
 	for _, shop := range []string{"", "shop", "http://%"} {
-		if _, err := newFunction(shop, storetest.NewMemory(), breakerhttp.Policy{}); err == nil || !strings.Contains(err.Error(), "SHOP_URL") {
+		if _, err := newFunction(shop, nil, storetest.NewMemory(), breakerhttp.Policy{}); err == nil || !strings.Contains(err.Error(), "SHOP_URL") {
 			t.Errorf("newFunction(%q): got error %v, want one about SHOP_URL", shop, err)
 		}
 	}

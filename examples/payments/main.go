@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	openFor := flag.Duration("open-for", 2*time.Second, "how long the circuit stays open; in earnest it would be a minute")
+	openFor := flag.Duration("open-for", 2*time.Second, "how long the circuit stays open; outside of a demonstration it would be a minute")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "payments")
 	if err == nil {
@@ -56,11 +56,11 @@ func run(out io.Writer, dir string, openFor time.Duration) error {
 		return nil
 	}
 
-	fmt.Fprintln(out, "The provider is well.")
+	fmt.Fprintln(out, "The provider is healthy.")
 	if err := pay(1, 2); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "\nIt is down. Payments are kept on disk; soon the provider is not even asked.")
+	fmt.Fprintln(out, "\nIt is down. Payments are kept on disk. After five failures, none is sent.")
 	p.down.Store(true)
 	if err := pay(3, 12); err != nil {
 		return err
@@ -69,9 +69,9 @@ func run(out io.Writer, dir string, openFor time.Duration) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "  kept on disk: %d, sent in vain: %d, alerts: %d\n", len(kept), p.posts.Load(), p.alerts.Load())
+	fmt.Fprintf(out, "  kept on disk: %d, failed: %d, alerts: %d\n", len(kept), p.posts.Load(), p.alerts.Load())
 
-	fmt.Fprintln(out, "\nIt is well again. A look at its status closes the circuit; then all are sent.")
+	fmt.Fprintln(out, "\nIt has recovered. A request for its status closes the circuit. Then all are sent.")
 	p.down.Store(false)
 	for deadline := time.Now().Add(openFor + 10*time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if kept, err = c.queue.all(); err != nil || len(kept) == 0 || time.Now().After(deadline) {

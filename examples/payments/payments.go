@@ -14,14 +14,14 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// A payment is sent to the provider under its key, which tells the provider that
-// it has seen it before.
+// A payment is sent under its key. By the key the provider knows a payment that it
+// has seen before.
 type payment struct {
 	Key    string `json:"key"`
 	Amount int    `json:"amount"` // in cents
 }
 
-// A receipt is what the caller gets at once.
+// A receipt is what the caller gets without waiting for a retry.
 type receipt struct {
 	Status string `json:"status"` // "paid" or "pending"
 	Retry  bool   `json:"retry"`  // it will be sent later
@@ -55,7 +55,7 @@ func newCashier(s settings) (*cashier, error) {
 	c := &cashier{provider: s.provider, token: s.token, queue: q, log: s.log, wake: make(chan struct{}, 1), sending: map[string]bool{}}
 	c.breaker, err = breakerhttp.New(nil,
 		breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 5, OpenFor: s.openFor}),
-		// Nobody's money is used to find out whether the provider is well.
+		// No payment is used to find out whether the provider has recovered.
 		breakerhttp.WithProbeFilter(func(req *http.Request) bool { return req.Method == http.MethodGet }),
 		breakerhttp.WithTransitionHook(func(_ context.Context, tn breakerhttp.Transition) {
 			switch {
@@ -198,7 +198,7 @@ func (c *cashier) sendAll(ctx context.Context) (left int, err error) {
 }
 
 // probe waits until the circuit takes a request for the provider's status, and
-// sends that. If the provider is well, it closes the circuit.
+// sends that. If the provider is healthy, it closes the circuit.
 func (c *cashier) probe(ctx context.Context) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.provider+"/status", nil)
 	if err != nil {
@@ -219,8 +219,7 @@ func (c *cashier) probe(ctx context.Context) {
 	}
 }
 
-// pause keeps a provider that fails, but not often enough to open its circuit,
-// from being hammered.
+// pause protects a provider that fails, but not often enough to open its circuit.
 func (c *cashier) pause(ctx context.Context) {
 	select {
 	case <-ctx.Done():

@@ -1,8 +1,8 @@
 // Planets is a web API that fetches what it serves from another API, with a
 // circuit breaker between the two.
 //
-// It starts both on loopback, calls the first while the second is well, down and
-// well again, and prints what callers see.
+// It starts both on loopback, calls the first while the second is healthy, down and
+// healthy again, and prints what callers see.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	openFor := flag.Duration("open-for", 3*time.Second, "how long the circuit stays open; in earnest it would be a minute")
+	openFor := flag.Duration("open-for", 3*time.Second, "how long the circuit stays open; outside of a demonstration it would be a minute")
 	flag.Parse()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if err := run(os.Stdout, log, *openFor); err != nil {
@@ -39,16 +39,16 @@ func run(out io.Writer, log *slog.Logger, openFor time.Duration) error {
 	api := httptest.NewServer(handler)
 	defer api.Close()
 
-	fmt.Fprintln(out, "The planets' API is well.")
+	fmt.Fprintln(out, "The planets' API is healthy.")
 	if err := call(out, api, up, 1); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "\nIt goes down. Five requests fail; from then on nobody waits for it.")
+	fmt.Fprintln(out, "\nIt goes down. Five requests fail. From then on, requests are refused.")
 	up.down.Store(true)
 	if err := call(out, api, up, 7); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nIt is well again. After %v, one request is let through to find out.\n", openFor)
+	fmt.Fprintf(out, "\nIt has recovered. After %v, one request is sent as a probe.\n", openFor)
 	up.down.Store(false)
 	time.Sleep(openFor)
 	return call(out, api, up, 2)

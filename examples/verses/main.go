@@ -16,8 +16,8 @@ import (
 )
 
 func main() {
-	timeout := flag.Duration("timeout", 500*time.Millisecond, "how long to wait for a verse; in earnest it would be 5s")
-	openFor := flag.Duration("open-for", 2*time.Second, "how long the circuit stays open; in earnest it would be 30s")
+	timeout := flag.Duration("timeout", 500*time.Millisecond, "how long to wait for a verse; outside of a demonstration it would be 5s")
+	openFor := flag.Duration("open-for", 2*time.Second, "how long the circuit stays open; outside of a demonstration it would be 30s")
 	flag.Parse()
 	if err := run(os.Stdout, *timeout, *openFor); err != nil {
 		fmt.Fprintln(os.Stderr, "verses:", err)
@@ -47,16 +47,16 @@ func run(out io.Writer, timeout, openFor time.Duration) error {
 		}
 	}
 
-	fmt.Fprintln(out, "The service is well.")
+	fmt.Fprintln(out, "The service is healthy.")
 	look("psalm-1")
-	fmt.Fprintln(out, "\nIt hangs. Three look-ups wait for nothing; then nobody waits any more.")
+	fmt.Fprintln(out, "\nIt hangs. Three look-ups time out. From then on, nobody waits.")
 	up.hangs.Store(true)
 	for range 3 {
 		look("psalm-1")
 	}
 	look("psalm-1")
 	look("psalm-2")
-	fmt.Fprintf(out, "\nIt is well again, which the first look-up after %v finds out.\n", openFor)
+	fmt.Fprintf(out, "\nIt has recovered. The first look-up after %v finds that out.\n", openFor)
 	up.hangs.Store(false)
 	time.Sleep(openFor)
 	look("psalm-2")

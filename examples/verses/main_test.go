@@ -17,7 +17,7 @@ func TestBook(t *testing.T) {
 		t.Fatal(err)
 	}
 	if verse, source, err := b.look("a"); verse != "verse of a" || source != "" || err != nil {
-		t.Errorf("well: got %q from %q, %v", verse, source, err)
+		t.Errorf("healthy: got %q from %q, %v", verse, source, err)
 	}
 	up.hangs.Store(true)
 	for range 3 {

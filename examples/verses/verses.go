@@ -11,8 +11,7 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// sourceHeader tells callers where a verse comes from: nothing if the service
-// has answered.
+// sourceHeader tells callers where a verse comes from. The service does not set it.
 const sourceHeader = "Verse-Source"
 
 const (
@@ -22,8 +21,8 @@ const (
 
 const defaultVerse = "Be still for a moment, and ask again."
 
-// A book looks verses up in a service, and remembers them for the time when that
-// cannot be asked.
+// A book looks verses up in a service, and remembers them for the time when the
+// service's circuit is open.
 type book struct {
 	client  *http.Client
 	service string
@@ -47,7 +46,7 @@ func newBook(service string, timeout, openFor time.Duration) (*book, error) {
 	return b, nil
 }
 
-// remember is the fallback: the verse of the last time, or one for all times.
+// remember is the fallback: the verse as it was last seen, or the default verse.
 func (b *book) remember(req *http.Request, _ *breakerhttp.OpenError) (*http.Response, error) {
 	b.mu.Lock()
 	verse, ok := b.cache[req.URL.Path]
