@@ -75,6 +75,7 @@ func againstModel(t *rapid.T) {
 		"send":         mc.send,
 		"send again":   mc.send,
 		"send more":    mc.send,
+		"slow hook":    mc.slowHook,
 		"upload":       mc.upload,
 	}
 	if rapid.IntRange(0, 2).Draw(t, "meddle") == 2 {

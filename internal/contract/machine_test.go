@@ -32,13 +32,15 @@ type machine struct {
 	watchful    bool // looks after each action, so that nothing is left to be noticed later
 	mood        int  // of all hosts
 
-	exchanges []*exchange            // all
-	pending   []*exchange            // base has not returned
-	bodies    []*exchange            // the response is not read to its end
-	answered  *breakerhttp.OpenError // what the fallback was given last
-	user      userCode
-	hearing   sync.Mutex                          // many requests end at once after the test
-	heard     map[string][]breakerhttp.Transition // what the hook was given for each key
+	exchanges   []*exchange // all
+	pending     []*exchange // base has not returned
+	bodies      []*exchange // the response is not read to its end
+	user        userCode
+	hearing     sync.Mutex                          // many requests end at once after the test
+	gate        chan struct{}                       // the hook waits for it; nil: it does not wait
+	afterGate   []func()                            // what to compare then
+	heardBefore map[string]int                      // how many transitions it was given before
+	heard       map[string][]breakerhttp.Transition // what the hook was given for each key
 }
 
 func newMachine(t *rapid.T) *machine {
@@ -96,6 +98,9 @@ func newMachine(t *rapid.T) *machine {
 
 // end lets every goroutine go, also after a failure.
 func (mc *machine) end() {
+	if mc.gate != nil {
+		close(mc.gate)
+	}
 	for _, x := range mc.exchanges {
 		close(x.reply)
 		x.cancel(nil)
@@ -187,6 +192,9 @@ func (mc *machine) hook(_ context.Context, e breakerhttp.Transition) {
 	mc.hearing.Lock()
 	mc.heard[e.Key] = append(mc.heard[e.Key], e)
 	mc.hearing.Unlock()
+	if mc.gate != nil {
+		<-mc.gate
+	}
 	mc.user.called("hook")
 }
 
@@ -197,9 +205,9 @@ func (mc *machine) probeFilter(req *http.Request) bool {
 
 const fallbackStatus = 599
 
-func (mc *machine) answer(_ *http.Request, refusal *breakerhttp.OpenError) (*http.Response, error) {
+func (mc *machine) answer(req *http.Request, refusal *breakerhttp.OpenError) (*http.Response, error) {
 	mc.user.called("fallback")
-	mc.answered = refusal
+	req.Context().Value(exchangeKey{}).(*exchange).refused = refusal
 	return &http.Response{StatusCode: fallbackStatus, Body: http.NoBody}, nil
 }
 
@@ -222,7 +230,6 @@ func (mc *machine) classify(a breakerhttp.Attempt) breakerhttp.Outcome {
 func (mc *machine) begin(t *rapid.T) *exchange {
 	x := mc.newExchange(t)
 	key := strings.TrimSuffix(x.req.URL.String(), "/")
-	mc.answered = nil
 	now := mc.now()
 	h := mc.model.hosts[key]
 	newcomer := h == nil
@@ -238,7 +245,6 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 		mc.wantSent(t, x, "unguarded")
 		return x
 	}
-	h.used = now
 	if mc.user.broke == "probe filter" {
 		mc.wantBrokenOff(t, x)
 		mc.tr.Snapshot(key) // it was asked before anything was noticed
@@ -246,6 +252,7 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 		return x
 	}
 	mc.model.notice(h, now)
+	h.used = now
 	refusal, byChance := h.admissible(now, mc.probes(x.req))
 	if byChance && mc.totals(t, key).Refused == h.totals.Refused {
 		refusal = nil
@@ -258,7 +265,7 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 			mc.wantBrokenOff(t, x)
 			return x
 		}
-		mc.wantSent(t, x, "admitted")
+		mc.unlessGated(x.sent == 0 && !x.over, func() { mc.wantSent(t, x, "admitted") })
 		return x
 	}
 	h.totals.Refused++
@@ -272,7 +279,7 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 		mc.wantSent(t, x, "refused in a dry run")
 		return x
 	}
-	mc.wantRefused(t, x, refusal)
+	mc.unlessGated(!x.over, func() { mc.wantRefused(t, x, refusal) })
 	return x
 }
 
@@ -308,6 +315,13 @@ func (mc *machine) reply(t *rapid.T, x *exchange, r reply) {
 		mc.brokenOff(t, x, r)
 		return
 	}
+	if x.call != nil {
+		x.judged = mc.model.finish(x.call, now, x.verdictOn(r, now))
+	}
+	mc.unlessGated(!x.over, func() { mc.wantReply(t, x, r) })
+}
+
+func (mc *machine) wantReply(t *rapid.T, x *exchange, r reply) {
 	if !x.over || x.sent != 1 || !x.upload.closed {
 		t.Fatalf("after %q the request is over: %t, sent %d times, its body closed: %t", r.name, x.over, x.sent, x.upload.closed)
 	}
@@ -316,9 +330,6 @@ func (mc *machine) reply(t *rapid.T, x *exchange, r reply) {
 	}
 	if x.gotResp != nil && x.gotResp.Request != x.req {
 		t.Fatalf("after %q the response is to another request", r.name)
-	}
-	if x.call != nil {
-		x.judged = mc.model.finish(x.call, now, x.verdictOn(r, now))
 	}
 	if x.download != nil {
 		mc.bodies = append(mc.bodies, x)
@@ -341,6 +352,42 @@ func (mc *machine) brokenOff(t *rapid.T, x *exchange, r reply) {
 	if x.call != nil {
 		mc.model.finish(x.call, mc.now(), v)
 	}
+}
+
+// slowHook does a few things at one time, while the hook does not return: the requests that called
+// it wait.
+func (mc *machine) slowHook(t *rapid.T) {
+	mc.look(t) // so that no other look calls the hook
+	mc.heardBefore = map[string]int{}
+	for key, events := range mc.heard {
+		mc.heardBefore[key] = len(events)
+	}
+	mc.user.next, mc.gate = "", make(chan struct{})
+	for range rapid.IntRange(1, 6).Draw(t, "requests") {
+		switch {
+		case rapid.Bool().Draw(t, "send"):
+			mc.send(t)
+		case len(mc.pending) > 0:
+			mc.finish(t)
+		}
+	}
+	close(mc.gate)
+	synctest.Wait()
+	mc.gate = nil
+	for _, compare := range mc.afterGate {
+		compare()
+	}
+	mc.afterGate = nil
+	mc.wantTransitions(t)
+}
+
+// unlessGated compares at once, or once the hook that a request waits for has returned.
+func (mc *machine) unlessGated(waits bool, compare func()) {
+	if mc.gate != nil && waits {
+		mc.afterGate = append(mc.afterGate, compare)
+		return
+	}
+	compare()
 }
 
 // upload lets base begin to read a request's body, or gives it some of it.
@@ -665,7 +712,7 @@ func (mc *machine) wantRefused(t *rapid.T, x *exchange, want *breakerhttp.OpenEr
 	if !x.over || x.sent != 0 || !x.upload.closed {
 		t.Fatalf("at %v want %v; is over: %t, sent %d times, body closed: %t", mc.now(), want, x.over, x.sent, x.upload.closed)
 	}
-	got := mc.answered
+	got := x.refused
 	if mc.fallback {
 		if x.gotErr != nil || x.gotResp == nil || x.gotResp.StatusCode != fallbackStatus {
 			t.Fatalf("got %v, %v, want the fallback's answer", x.gotResp, x.gotErr)
@@ -685,7 +732,7 @@ func (mc *machine) makeRoom(t *rapid.T, key string, now time.Duration) (h *host)
 	tooMany := m.unforced() + 1 - m.bound
 	stay, stayFirst, goneLast := 0, 0, 0 // of those that could have gone
 	for _, old := range mc.sorted() {
-		if !old.mayGo(now) {
+		if !old.mayGo(now) || mc.unheard(old.key) {
 			continue
 		}
 		if _, ok := mc.tr.Snapshot(old.key); ok {
@@ -709,6 +756,12 @@ func (mc *machine) makeRoom(t *rapid.T, key string, now time.Duration) (h *host)
 	if stayFirst > 0 && goneLast > 0 {
 		t.Fatalf("at %v %d circuits with a run of failures had to go, though %d without one could", now, goneLast, stayFirst)
 	}
+	for i := 0; ok && tooMany > 0 && i < len(mc.sorted()); i++ {
+		old := mc.sorted()[i]
+		if _, kept := mc.tr.Snapshot(old.key); !kept {
+			t.Fatalf("at %v %s had to go for %s, but must stay: %+v, used at %v, %+v", now, old.key, key, *old.now(), old.used, old.failures)
+		}
+	}
 	if want := tooMany <= 0; ok != want || !ok && stay > 0 {
 		t.Fatalf("at %v %s is guarded: %t; %d beyond the bound, %d could go", now, key, ok, tooMany, stay)
 	}
@@ -716,6 +769,20 @@ func (mc *machine) makeRoom(t *rapid.T, key string, now time.Duration) (h *host)
 		h = m.add(key, now)
 	}
 	return h
+}
+
+// unheard reports whether the hook has transitions of a circuit still to come.
+func (mc *machine) unheard(key string) bool {
+	if mc.gate == nil {
+		return false
+	}
+	events := 0
+	for _, e := range mc.model.events {
+		if e.Key == key {
+			events++
+		}
+	}
+	return events > mc.heardBefore[key]
 }
 
 // wantTransitions compares those that the Transport keeps, and those that the hook was given. It
@@ -738,6 +805,9 @@ func (mc *machine) wantTransitions(t *rapid.T) {
 	}
 	if !slices.EqualFunc(want, got, sameTransition) {
 		t.Fatalf("transitions by %v (-want +got; each must have a detail):\n%s", mc.now(), cmp.Diff(want, got))
+	}
+	if mc.gate != nil {
+		return
 	}
 	for key, want := range heard {
 		got := mc.heard[key]

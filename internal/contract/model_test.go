@@ -138,21 +138,12 @@ func (m *model) finish(c *call, now time.Duration, v verdict) bool {
 		return false
 	}
 	c.stale = c.gen != h.now()
-	// The response of a slow probe is a success in the totals, as of any slow request.
-	slowProbe := hasSlowProbes && !c.stale && h.now().state == breakerhttp.StateHalfOpen && h.tooSlow(now-c.at) && v.outcome == breakerhttp.Success
-	if slowProbe {
-		v.outcome = breakerhttp.Failure
-	}
 	c.outcome = v.outcome
 	switch v.outcome {
 	case breakerhttp.Ignored:
 		h.totals.Ignored++
 	case breakerhttp.Failure:
-		if slowProbe {
-			h.totals.Success++
-		} else {
-			h.totals.Failure++
-		}
+		h.totals.Failure++
 		if !c.stale {
 			c.failed = true
 			if !c.isIn(now) {
@@ -162,7 +153,12 @@ func (m *model) finish(c *call, now time.Duration, v verdict) bool {
 		}
 	case breakerhttp.Success:
 		h.totals.Success++
-		if !c.stale {
+		switch {
+		case c.stale:
+		case c.gen.state == breakerhttp.StateHalfOpen && h.tooSlow(now-c.at):
+			c.failed = true // the probe, not the response
+			m.fail(c, now, verdict{})
+		default:
 			m.succeed(c, now, v)
 		}
 	}
@@ -344,7 +340,7 @@ func (m *model) askRules(h *host, at, retryAfter time.Duration) {
 	}
 	closedFor := at - h.now().since
 	h.level = max(0, h.level-int(closedFor/p.MaxOpenFor))
-	if hasMemory && closedFor < h.lastOpen {
+	if closedFor < h.lastOpen {
 		h.grow()
 	}
 	m.open(h, at, reason, retryAfter)
@@ -483,14 +479,14 @@ func (h *host) mayGo(now time.Duration) bool {
 	case h.forced || h.inFlight() > 0:
 		return false
 	case g.state == breakerhttp.StateOpen:
-		return hasLeftAlone && now >= max(g.until, h.used)+h.policy.MaxOpenFor
+		return now >= max(g.until, h.used)+h.policy.MaxOpenFor
 	case g.state == breakerhttp.StateHalfOpen:
-		return hasLeftAlone && now >= max(g.since, h.used)+h.policy.MaxOpenFor
+		return now >= max(g.since, h.used)+h.policy.MaxOpenFor
 	case now < g.until:
 		return false // it ramps
 	}
 	for _, at := range h.failures {
-		if now-at < h.policy.Window || hasRunLast && g.run > 0 && now-at < h.policy.OpenFor {
+		if now-at < h.policy.Window || g.run > 0 && now-at < h.policy.OpenFor {
 			return false
 		}
 	}
@@ -498,4 +494,4 @@ func (h *host) mayGo(now time.Duration) bool {
 }
 
 // goesLast reports whether h may go only where no other may.
-func (h *host) goesLast() bool { return hasRunLast && h.now().run > 0 }
+func (h *host) goesLast() bool { return h.now().run > 0 }

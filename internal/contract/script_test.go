@@ -38,7 +38,8 @@ type exchange struct {
 	gaveErr, gotErr   error
 	panicked          any
 	over              bool
-	starved           bool // the deadline passed while base waited for the request's own body
+	refused           *breakerhttp.OpenError // what the fallback was given
+	starved           bool                   // the deadline passed while base waited for the request's own body
 
 	upload   *stream // the request's body
 	download *stream // the response's body, or nil
