@@ -100,6 +100,10 @@ var policies = []breakerhttp.Policy{
 	{ConsecutiveFailures: -1, SlowRatio: 0.5, SlowAfter: time.Second, MinRequests: 2, OpenFor: time.Second},
 	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, OpenGrowth: 2, MaxOpenFor: 10 * time.Second, Jitter: jitter},
 	{ConsecutiveFailures: -1, TripWhen: func(n breakerhttp.Counts) bool { return 2*n.Failures > n.Requests }, OpenFor: 5 * time.Second},
+	{
+		TripWhen:  func(n breakerhttp.Counts) bool { return n.Slow >= 2 },
+		SlowAfter: time.Second, OpenFor: 5 * time.Second,
+	},
 	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, Ramp: 10 * time.Second, Window: time.Second},
 	{
 		ConsecutiveFailures: 3, FailureRatio: 0.6, SlowRatio: 0.6, SlowAfter: 1500 * time.Millisecond, MinRequests: 3,

@@ -252,6 +252,11 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 		return x
 	}
 	mc.model.notice(h, now)
+	mc.model.askTripWhen(h)
+	if mc.user.broke == "TripWhen" {
+		mc.wantBrokenOff(t, x)
+		return x
+	}
 	h.used = now
 	refusal, byChance := h.admissible(now, mc.probes(x.req))
 	if byChance && mc.totals(t, key).Refused == h.totals.Refused {

@@ -41,6 +41,7 @@ type host struct {
 	level       int             // failed probes in a row
 	lastOpen    time.Duration   // the latest open time
 	used        time.Duration   // when the latest request came
+	asks        []ask           // what TripWhen is still to be asked
 	forced      bool
 	gone        bool   // evicted
 	detail      string // of the latest opening, as the Transport words it
@@ -73,6 +74,13 @@ type call struct {
 	outcome  breakerhttp.Outcome
 	inWindow bool
 	counted  time.Duration // when it came into the window
+}
+
+// An ask is a question for TripWhen.
+type ask struct {
+	at         time.Duration
+	counts     breakerhttp.Counts
+	retryAfter time.Duration
 }
 
 func (m *model) add(key string, now time.Duration) *host {
@@ -131,6 +139,7 @@ func (m *model) admit(h *host, now time.Duration) *call {
 // finish takes the verdict. It returns false if the body is not to be judged.
 func (m *model) finish(c *call, now time.Duration, v verdict) bool {
 	h := c.host
+	defer m.askTripWhen(h)
 	c.over = c.waits() && now-c.at <= h.patience() // in time
 	m.notice(h, now)
 	c.over = true
@@ -214,6 +223,7 @@ func (m *model) bodyFailed(c *call, now time.Duration, v verdict) {
 		c.failed = true
 		m.fail(c, now, v)
 	}
+	m.askTripWhen(h)
 }
 
 // What the passing of time does.
@@ -333,17 +343,37 @@ func (m *model) askRules(h *host, at, retryAfter time.Duration) {
 		reason = "failure_ratio"
 	case met(n.Slow, p.SlowRatio):
 		reason = "slow_ratio"
-	case p.TripWhen != nil && !m.breaksTripWhen() && p.TripWhen(n):
-		reason = "trip_when"
+	case p.TripWhen != nil:
+		h.asks = append(h.asks, ask{at, n, retryAfter})
+		return
 	default:
 		return
 	}
-	closedFor := at - h.now().since
+	m.trip(h, at, reason, n, retryAfter)
+}
+
+// askTripWhen asks what is to be asked. Reads leave that to the next request.
+func (m *model) askTripWhen(h *host) {
+	for len(h.asks) > 0 {
+		q := h.asks[0]
+		h.asks = h.asks[1:]
+		if m.breaksTripWhen() {
+			return
+		}
+		if h.policy.TripWhen(q.counts) {
+			m.trip(h, q.at, "trip_when", q.counts, q.retryAfter)
+		}
+	}
+}
+
+func (m *model) trip(h *host, at time.Duration, reason breakerhttp.Reason, counts breakerhttp.Counts, retryAfter time.Duration) {
+	p, closedFor := h.policy, at-h.now().since
 	h.level = max(0, h.level-int(closedFor/p.MaxOpenFor))
 	if closedFor < h.lastOpen {
 		h.grow()
 	}
 	m.open(h, at, reason, retryAfter)
+	m.events[len(m.events)-1].Counts = counts
 }
 
 func (h *host) grow() {
@@ -370,6 +400,7 @@ func (m *model) enter(h *host, g *generation, at time.Duration, e breakerhttp.Tr
 	e.Key, e.From, e.To, e.Counts, e.Seq = h.key, h.now().state, g.state, h.counts(at), uint64(len(m.events)+1)
 	m.events = append(m.events, event{h, at, e})
 	h.generations = append(h.generations, g)
+	h.asks = nil
 }
 
 // What people do.
@@ -386,7 +417,7 @@ func (m *model) force(key string, now time.Duration, to breakerhttp.State) {
 	if to == breakerhttp.StateClosed {
 		h.now().until = 0 // no ramp
 	}
-	h.forced = true
+	h.forced, h.asks = true, nil
 }
 
 func (m *model) reset(h *host, now time.Duration) {
@@ -397,7 +428,7 @@ func (m *model) reset(h *host, now time.Duration) {
 	} else {
 		m.enter(h, next, now, breakerhttp.Transition{Reason: "reset"})
 	}
-	h.forced, h.level, h.lastOpen, h.failures = false, 0, 0, nil
+	h.forced, h.level, h.lastOpen, h.failures, h.asks = false, 0, 0, nil, nil
 }
 
 // waitReady says what WaitReady returns for a context with this deadline, when, and whether any
@@ -405,6 +436,7 @@ func (m *model) reset(h *host, now time.Duration) {
 func (m *model) waitReady(h *host, now, deadline time.Duration, mayProbe bool) (at time.Duration, tie bool, err error) {
 	for {
 		m.notice(h, now)
+		m.askTripWhen(h)
 		refusal, byChance := h.admissible(now, mayProbe)
 		switch {
 		case refusal == nil || byChance:
