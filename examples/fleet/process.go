@@ -121,6 +121,7 @@ func (a assignment) transport(ctx context.Context) (*breakerhttp.Transport, erro
 	}
 	base := &signed{name: a.Name, network: network}
 	opts := []breakerhttp.Option{
+		breakerhttp.WithName("fleet"),
 		breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: a.OpenFor, Jitter: 0.5, ProbeTimeout: a.ProbeTimeout}),
 	}
 	store := a.store()

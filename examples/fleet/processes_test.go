@@ -27,7 +27,9 @@ const (
 func TestProcessDiesWithLease(t *testing.T) {
 	t.Run("Redis", func(t *testing.T) { testProcessDiesWithLease(t, assignment{Redis: servertest.Redis(t).Addr}) })
 	t.Run("dynalite", func(t *testing.T) { testProcessDiesWithLease(t, assignment{DynamoDB: servertest.Dynalite(t).URL()}) })
-	t.Run("DynamoDB Local", func(t *testing.T) { testProcessDiesWithLease(t, assignment{DynamoDB: servertest.DynamoDBLocal(t).URL()}) })
+	t.Run("DynamoDB Local", func(t *testing.T) {
+		testProcessDiesWithLease(t, assignment{DynamoDB: servertest.DynamoDBLocal(t).URL()})
+	})
 }
 
 func testProcessDiesWithLease(t *testing.T, a assignment) {

@@ -45,6 +45,19 @@ var demoUpstreams = map[string]func(w http.ResponseWriter, r *http.Request, at t
 
 func hello(w io.Writer, name string) { _, _ = fmt.Fprintf(w, "hello from %s\n", name) }
 
+// suggest prints what to try.
+func (r routes) suggest(out io.Writer, gateway, admin string) {
+	fmt.Fprintln(out, "Try:")
+	names := slices.Sorted(maps.Keys(r))
+	for _, name := range names {
+		fmt.Fprintf(out, "  curl -i %s/%s/\n", gateway, name)
+	}
+	key := r[names[0]].String()
+	fmt.Fprintf(out, "  curl %s/circuits/circuits.json\n", admin)
+	fmt.Fprintf(out, "  curl -d key=%s %s/circuits/force-open\n", key, admin)
+	fmt.Fprintf(out, "  curl -d key=%s %s/circuits/reset\n\n", key, admin)
+}
+
 // upstreams are servers by name. Their hosts are called NAME.example.
 type upstreams map[string]*server
 
@@ -163,5 +176,5 @@ func state(t *breakerhttp.Transport, key string) string {
 	case s.Reason == "":
 		return s.State.String()
 	}
-	return s.State.String() + ", opened for " + s.Reason
+	return s.State.String() + ", last opened: " + s.Reason
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -39,8 +38,8 @@ func (r routes) Set(s string) error {
 	return nil
 }
 
-// newBase is how upstreams are reached. One that hangs must fail at some time,
-// or no circuit would open for it.
+// newBase is how upstreams are reached. Without a timeout, no circuit would open for
+// an upstream that hangs.
 func newBase() *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.ResponseHeaderTimeout = 2 * time.Second
@@ -51,6 +50,7 @@ func newBase() *http.Transport {
 // open, it answers 503 in place of the upstream, with Retry-After.
 func newBreaker(base http.RoundTripper, openFor time.Duration, log *slog.Logger) (*breakerhttp.Transport, error) {
 	return breakerhttp.New(base,
+		breakerhttp.WithName("gateway"),
 		breakerhttp.WithPolicy(breakerhttp.Policy{
 			FailureRatio: 0.5,
 			OpenFor:      openFor,
@@ -62,8 +62,8 @@ func newBreaker(base http.RoundTripper, openFor time.Duration, log *slog.Logger)
 	)
 }
 
-// newProxy sends /NAME/... to the upstream of that name. All share a breaker:
-// it tells their hosts apart.
+// newProxy sends /NAME/... to the upstream of that name. All share a breaker, which
+// has a circuit for each host.
 func newProxy(rs routes, breaker http.RoundTripper, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	for name, upstream := range rs {
@@ -88,29 +88,12 @@ func newProxy(rs routes, breaker http.RoundTripper, log *slog.Logger) http.Handl
 	return mux
 }
 
-// newAdmin is what operators see: the page, and that the gateway is well. It is
-// well while circuits are open: they are for upstreams that are not.
+// newAdmin is what operators see: the page, and that the gateway is healthy. It is
+// healthy while circuits are open: the upstreams are not.
 func newAdmin(breaker *breakerhttp.Transport) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/circuits/", http.StripPrefix("/circuits", dashboard.Handler(breaker, dashboard.WithControls())))
 	mux.Handle("GET /{$}", http.RedirectHandler("circuits/", http.StatusSeeOther))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	return onlyLocalNames(mux)
-}
-
-// onlyLocalNames refuses requests for hosts that are not this machine by name. A
-// web page can make its own host's name resolve to 127.0.0.1, and would then be
-// of the same origin as the page of circuits.
-func onlyLocalNames(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = strings.Trim(r.Host, "[]")
-		}
-		if a, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !a.IsLoopback()) {
-			http.Error(w, "not a name of this server", http.StatusMisdirectedRequest)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	return mux
 }

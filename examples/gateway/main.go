@@ -111,7 +111,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, admin.shutdown()) }()
 
-	fmt.Fprintf(out, "gateway  %s\ncircuits %s/circuits/\n", gateway.url, admin.url)
+	fmt.Fprintf(out, "gateway  %s\ncircuits %s/circuits/\n\n", gateway.url, admin.url)
+	o.routes.suggest(out, gateway.url, admin.url)
 	if demo {
 		tally := load(ctx, gateway.url, o.routes)
 		fmt.Fprintln(out)

@@ -34,6 +34,7 @@ func newFunction(shop string, base http.RoundTripper, store breakerhttp.Store, p
 	}
 	// No Watch: it would stand still whenever the environment does.
 	t, err := breakerhttp.New(base,
+		breakerhttp.WithName("prices"),
 		breakerhttp.WithPolicy(policy),
 		breakerhttp.WithStore(store, breakerhttp.Sharing{
 			Namespace: "prices",

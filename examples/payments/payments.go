@@ -54,6 +54,7 @@ func newCashier(s settings) (*cashier, error) {
 	}
 	c := &cashier{provider: s.provider, token: s.token, queue: q, log: s.log, wake: make(chan struct{}, 1), sending: map[string]bool{}}
 	c.breaker, err = breakerhttp.New(nil,
+		breakerhttp.WithName("payments"),
 		breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 5, OpenFor: s.openFor}),
 		// No payment is used to find out whether the provider has recovered.
 		breakerhttp.WithProbeFilter(func(req *http.Request) bool { return req.Method == http.MethodGet }),

@@ -32,6 +32,7 @@ type answer struct {
 // its circuit for openFor.
 func newAPI(upstream string, openFor time.Duration, log *slog.Logger) (http.Handler, error) {
 	t, err := breakerhttp.New(nil,
+		breakerhttp.WithName("planets"),
 		breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 5, OpenFor: openFor}),
 		breakerhttp.WithTransitionHook(breakerhttp.LogTransitions(log)),
 	)

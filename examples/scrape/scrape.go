@@ -20,6 +20,7 @@ import (
 // beyond maxSeries share one set of metrics.
 func guarded(base http.RoundTripper, mp metric.MeterProvider, maxCircuits, maxSeries int) (*breakerhttp.Transport, error) {
 	return breakerhttp.New(base,
+		breakerhttp.WithName("scrape"),
 		breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 2, OpenGrowth: 2}),
 		breakerhttp.WithMaxCircuits(maxCircuits),
 		breakerhttp.WithMaxMetricKeys(maxSeries),

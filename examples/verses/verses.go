@@ -36,6 +36,7 @@ type book struct {
 func newBook(service string, timeout, openFor time.Duration) (*book, error) {
 	b := &book{service: service, cache: map[string]string{}}
 	t, err := breakerhttp.New(nil,
+		breakerhttp.WithName("verses"),
 		breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 3, OpenFor: openFor}),
 		breakerhttp.WithFallback(b.remember),
 	)

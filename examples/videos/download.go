@@ -29,7 +29,9 @@ func newClient(idle, openFor time.Duration) (*http.Client, error) {
 		}
 		return &idleConn{Conn: conn, idle: idle}, nil
 	}
-	t, err := breakerhttp.New(base, breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 3, OpenFor: openFor}))
+	t, err := breakerhttp.New(base,
+		breakerhttp.WithName("videos"),
+		breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 3, OpenFor: openFor}))
 	if err != nil {
 		return nil, err
 	}
