@@ -44,6 +44,7 @@ forget();
 // receive takes a report of the server: all there is, or what has changed. It returns the transitions
 // that are new, and whether they are those of another process than before.
 export function receive(report, whole) {
+  if (!whole && isOld(report)) return { fresh: [], another: false };
   const another = whole && isAnother(report);
   if (another) forget();
   reported = Date.parse(report.now);
@@ -58,6 +59,13 @@ export function receive(report, whole) {
   }
   grow();
   return { fresh, another };
+}
+
+// isOld reports whether a change is in what is known already: a stream that goes on where it was lost
+// brings changes from before the latest poll. If the server's clock was set back by more, it is news.
+function isOld(report) {
+  const ago = reported - Date.parse(report.now);
+  return ago > 0 && ago < 60_000;
 }
 
 function isAnother({ transport, process }) {

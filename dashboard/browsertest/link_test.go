@@ -1,11 +1,14 @@
 package browsertest
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -94,6 +97,77 @@ func TestStalledStream(t *testing.T) {
 	if n := streams.Load(); n < 2 {
 		t.Errorf("got %d streams, want another one", n)
 	}
+}
+
+// TestResume: a page that has lost its stream goes on where it was, and counts nothing twice that it has
+// polled meanwhile.
+func TestResume(t *testing.T) {
+	var first atomic.Bool
+	cut := make(chan struct{})
+	resumed, polled := make(chan string, 10), make(chan struct{})
+	c := newCircuits(t).serveBy(func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/events") && r.Header.Get("Sec-Fetch-Mode") != "" { // a browser's
+				if first.CompareAndSwap(false, true) {
+					ctx, cancel := context.WithCancel(r.Context())
+					defer cancel()
+					go func() {
+						select {
+						case <-cut:
+							cancel()
+						case <-ctx.Done():
+						}
+					}()
+					r = r.WithContext(ctx)
+				} else {
+					resumed <- r.Header.Get("Last-Event-ID")
+					<-polled
+				}
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	const host = "http://a.test"
+	c.succeed(host)
+	b := open(t, c.url, look{})
+	b.wait(says("#link", "Live"))
+	b.wait(state(host, "Closed"))
+	other, err := http.Get(c.url + "events") // somebody else looks too, so that there are changes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Body.Close()
+	seen := func(n int) string {
+		return fmt.Sprintf(`document.querySelector("#rows svg[role=img]").ariaLabel.endsWith("Seen from here: %d ok, 0 failed, 0 refused.")`, n)
+	}
+	c.succeed(host)
+	b.wait(seen(1))
+	close(cut)
+	events := bufio.NewScanner(other.Body)
+	for range 2 { // changes that the page has to catch up with
+		c.succeed(host)
+		total := fmt.Sprintf(`"success":%d`, totals(c, host))
+		for events.Scan() && !strings.Contains(events.Text(), total) {
+		}
+	}
+	b.wait(seen(3)) // by polls
+	close(polled)
+	if id := <-resumed; !regexp.MustCompile(`^\w+-\d+$`).MatchString(id) {
+		t.Errorf("got Last-Event-ID %q, want that of an event", id)
+	}
+	b.wait(says("#link", "Live"))
+	for range 10 {
+		c.succeed(host)
+	}
+	b.wait(says("#rows .success", fmt.Sprint(totals(c, host))))
+	if !eval[bool](b, seen(13)) {
+		t.Errorf("got %q, want 13 ok", eval[string](b, `document.querySelector("#rows svg[role=img]").ariaLabel`))
+	}
+}
+
+func totals(c *circuits, key string) uint64 {
+	s, _ := c.Snapshot(key)
+	return s.Totals.Success
 }
 
 // TestHidden: a tab that nobody sees holds no stream, since all tabs together have six connections. It
