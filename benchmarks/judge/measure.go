@@ -27,6 +27,8 @@ func (u unit) format(x float64) string {
 		x *= 100
 	}
 	switch {
+	case x > 0 && x < 0.005:
+		return "< 0.01" + u.String()
 	case x == math.Trunc(x) || x >= 9.95:
 		return report.Digits(x) + u.String()
 	case x >= 0.995:

@@ -44,11 +44,11 @@ const (
 var drawn = []struct{ scenario, title, measure string }{
 	{"blip", "Fails for 200 ms", "refused in the minute after"},
 	{"hang", "Hangs for half a minute", "requests stuck at once"},
-	{"overload-queues-2", "Overloaded 2×, it queues", "of its capacity used well"},
-	{"overload-sheds-2", "Overloaded 2×, it sheds", "of its capacity used well"},
+	{"overload-queues-2", "Overload 2×, it queues", "of its capacity used well"},
+	{"overload-sheds-2", "Overload 2×, it sheds", "of its capacity used well"},
 	{"failing-20", "Fails a fifth of requests", "refused"},
 	{"shards", "A tenth of it is dead", "refused of the rest"},
-	{"metastable", "Surge, kept up by retries", "answered well afterwards"},
+	{"metastable", "A surge and its retries", "answered well afterwards"},
 	{"dead-1m", "Dead for a minute", "requests sent to it"},
 }
 
