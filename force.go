@@ -36,6 +36,9 @@ func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause) 
 			t.hosts.Pin()
 		}
 		h.emit(&by)
+		if h.member != nil {
+			h.member.Release(by.Context)
+		}
 		return
 	}
 }
@@ -53,8 +56,8 @@ func (t *Transport) Reset(key string) {
 	if h.circuit.Reset(&by) {
 		t.hosts.Unpin(h)
 	}
-	if h.member != nil {
-		h.member.Reset()
-	}
 	h.emit(&by)
+	if h.member != nil {
+		h.member.Reset(by.Context)
+	}
 }

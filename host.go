@@ -109,8 +109,15 @@ func (h *host) init(t *Transport, key string) {
 	if !ok {
 		policy = t.policy
 	}
+	if policy.Elect && !t.shares(key) {
+		local := *policy
+		local.Elect = false
+		policy = &local
+	}
 	h.circuit.Init(policy, h)
-	h.join(policy)
+	if policy.Elect {
+		h.join(policy)
+	}
 }
 
 // named returns the host that a person has named, if there is one.

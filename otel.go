@@ -46,7 +46,7 @@ type metrics struct {
 	transitions metric.Int64Counter
 	requests    metric.Int64ObservableCounter
 	untracked   metric.Int64ObservableCounter
-	storeErrors metric.Int64Counter // only with a store
+	store       *storeMetrics // nil without a store
 	steps       [][2]State          // that are announced
 
 	// mu is taken by newcomers, evictions and collections; by no request to a
@@ -91,8 +91,7 @@ func newMetrics(t *Transport, c *config) *metrics {
 	m.untracked, errs[3] = meter.Int64ObservableCounter("circuit_breaker.untracked", metric.WithUnit("{request}"),
 		metric.WithDescription("Requests sent without a circuit, for want of room."))
 	if c.store != nil {
-		m.storeErrors, errs[4] = meter.Int64Counter("circuit_breaker.store.errors", metric.WithUnit("{error}"),
-			metric.WithDescription("Failures of the store that circuits are shared through."))
+		m.store, errs[4] = newStoreMetrics(t, meter, m.name)
 	}
 	transport := weak.Make(t)
 	registration, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
@@ -260,11 +259,6 @@ func (sum *observation) record(o metric.Observer) {
 	for _, f := range sum.totals.Failures {
 		o.ObserveInt64(m.requests, int64(f.Count), sum.with(outcomeKey.String("failure"), errorTypeKey.String(f.Type)))
 	}
-}
-
-// addStoreErrors counts failures of the store.
-func (m *metrics) addStoreErrors(operation string, n int64) {
-	m.storeErrors.Add(context.Background(), n, metric.WithAttributes(m.name, attribute.String("operation", operation)))
 }
 
 // recordTransition records a transition in metrics, and on the span of the request

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,12 +28,33 @@ type Watcher = store.Watcher
 
 // Sharing says how circuits are shared. Zero fields mean their defaults.
 type Sharing struct {
-	Namespace    string        // records are "<Namespace>/<key>"; "default"
-	Quorum       int           // processes that must have tripped before all open, at most 20; 0 means 2
-	Refresh      time.Duration // age at which a closed circuit's record is read again; 0 means 10s
-	ReadTimeout  time.Duration // bounds a read; 0 means 50ms
-	WriteTimeout time.Duration // bounds a write; 0 means 100ms
-	OnError      func(error)   // store failures, at most one a second, and should return soon; default the OpenTelemetry error handler
+	// Namespace separates fleets that use one store. "" means "default".
+	Namespace string
+
+	// Quorum is how many processes must have tripped before the circuits of all open, at most 20.
+	// 0 means 2.
+	Quorum int
+
+	// Refresh is the age at which the record of a closed circuit is read again. 0 means 10s.
+	Refresh time.Duration
+
+	// ReadTimeout and WriteTimeout bound a call of the store. 0 means 50ms and 100ms.
+	ReadTimeout  time.Duration
+	WriteTimeout time.Duration
+
+	// OnError is called with failures of the store, at most once a second, and should return soon.
+	// nil means the OpenTelemetry error handler.
+	OnError func(error)
+
+	// Instance names the process that votes: processes with the same Instance count once. The name
+	// of the pod is a good one, for a process that restarts is then no second voter. "" means a
+	// random one for the whole process.
+	Instance string
+
+	// Skip names circuits that are not shared, by their keys. Those of localhost, loopback and
+	// link-local addresses never are: they are another host in each process. nil means no others.
+	// It may be called concurrently.
+	Skip func(key string) bool
 }
 
 // maxQuorum bounds the size of a record.
@@ -90,9 +113,9 @@ func (sh Sharing) withDefaults() Sharing {
 
 // sharing is the part of a Transport that other processes share.
 type sharing struct {
-	store  Store
-	prefix string // of the keys of records
-	fleet  *fleet.Fleet
+	store Store
+	skip  func(key string) bool
+	fleet *fleet.Fleet
 }
 
 // newSharing returns nil if c has no store.
@@ -101,27 +124,24 @@ func newSharing(t *Transport, c *config) *sharing {
 		return nil
 	}
 	sh := c.sharing.withDefaults()
-	for _, operation := range []string{fleet.OpLoad, fleet.OpSwap, fleet.OpRecord, fleet.OpAdopt} {
-		t.metrics.addStoreErrors(operation, 0) // so that the first is seen as an increase
-	}
 	report := atMostOneASecond(t.now, sh.OnError)
-	return &sharing{
-		store:  c.store,
-		prefix: sh.Namespace + "/",
-		fleet: fleet.New(fleet.Config{
-			Store:        c.store,
-			Namespace:    sh.Namespace,
-			Quorum:       sh.Quorum,
-			Refresh:      sh.Refresh,
-			ReadTimeout:  sh.ReadTimeout,
-			WriteTimeout: sh.WriteTimeout,
-			Now:          t.now,
-			OnError: func(operation string, err error) {
-				t.metrics.addStoreErrors(operation, 1)
-				report(err)
-			},
-		}),
-	}
+	f := fleet.New(fleet.Config{
+		Store:        c.store,
+		Namespace:    sh.Namespace,
+		Quorum:       sh.Quorum,
+		Refresh:      sh.Refresh,
+		ReadTimeout:  sh.ReadTimeout,
+		WriteTimeout: sh.WriteTimeout,
+		Instance:     sh.Instance,
+		DryRun:       c.dryRun,
+		Now:          t.now,
+		OnCall:       func(operation, result string) { t.metrics.store.addCall(operation, result) },
+		OnError: func(operation string, err error) {
+			t.metrics.store.addError(operation)
+			report(err)
+		},
+	})
+	return &sharing{store: c.store, skip: sh.Skip, fleet: f}
 }
 
 // atMostOneASecond also spares the protocol a report that panics.
@@ -141,11 +161,35 @@ func atMostOneASecond(now func() time.Duration, report func(error)) func(error) 
 	}
 }
 
-// join makes the host's circuit a member of the fleet, if there is one.
-func (h *host) join(policy *circuit.Config) {
-	if h.t.sharing == nil {
-		return
+// shares reports whether the circuit of a key is shared.
+func (t *Transport) shares(key string) bool {
+	switch {
+	case t.sharing == nil, isLocal(key):
+		return false
 	}
+	return t.sharing.skip == nil || !t.sharing.skip(key)
+}
+
+// isLocal reports whether a key names this machine, or the link that it is on: another host for each
+// process. A key that is no origin may be a host, or a host and a port.
+func isLocal(key string) bool {
+	_, host, ok := strings.Cut(key, "://")
+	if !ok {
+		host = key
+	}
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.Unmap()
+		return ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsUnspecified()
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+// join makes the host's circuit a member of the fleet.
+func (h *host) join(policy *circuit.Config) {
 	h.member = h.t.sharing.fleet.Member(h.key, fleet.Policy{
 		OpenFor:      policy.OpenFor,
 		MaxOpenFor:   policy.MaxOpenFor,
@@ -156,16 +200,16 @@ func (h *host) join(policy *circuit.Config) {
 }
 
 // AdoptOpen implements [fleet.Local].
-func (h *host) AdoptOpen(ctx context.Context, until time.Duration) (emit func()) {
+func (h *host) AdoptOpen(ctx context.Context, o fleet.Opening) (emit func()) {
 	by := circuit.Cause{Context: ctx}
-	h.circuit.AdoptOpen(&by, until)
+	h.circuit.AdoptOpen(&by, circuit.Opening(o))
 	return h.emitter(by)
 }
 
 // AdoptClosed implements [fleet.Local].
-func (h *host) AdoptClosed(ctx context.Context) (emit func()) {
+func (h *host) AdoptClosed(ctx context.Context, closedAt time.Duration) (emit func()) {
 	by := circuit.Cause{Context: ctx}
-	h.circuit.AdoptClosed(&by)
+	h.circuit.AdoptClosed(&by, closedAt)
 	return h.emitter(by)
 }
 
@@ -190,28 +234,28 @@ func (h *host) refresh(ctx context.Context) {
 	}
 }
 
-// elect asks the other processes whether this one may probe. The circuit waits
-// for the answer, whatever happens here. A probe that timed out is published
-// before; the hook hears of it once the election is over.
+// elect asks the other processes whether this one may probe. The circuit waits for the answer,
+// whatever happens here. A probe that timed out is published before; the hook hears of it once the
+// election is over.
 func (x *exchange) elect() (r circuit.Refusal, d circuit.Decision) {
 	h, ctx := x.host, x.req.Context()
 	events := h.recordEvents(&x.by)
 	if len(events) > 0 {
 		defer h.t.journal.deliver(h.hooks)
 	}
-	mayProbe, until := false, x.t.now()
+	election := fleet.Election{Until: x.t.now()}
 	defer func() {
-		r, d = h.circuit.Elected(&x.by, &x.call, mayProbe, until)
-		if mayProbe && (d != circuit.Admitted || h.circuit.State() != circuit.HalfOpen) {
-			h.member.Released(ctx) // the circuit has changed meanwhile
+		r, d = h.circuit.Elected(&x.by, &x.call, circuit.Election(election))
+		if election.MayProbe && (d != circuit.Admitted || h.circuit.State() != circuit.HalfOpen) {
+			h.member.Release(ctx) // the circuit has changed meanwhile
 		}
 	}()
 	h.publish(ctx, events)
-	mayProbe, until = h.member.Elect(ctx)
+	election = h.member.Elect(ctx)
 	return r, d
 }
 
-// publish publishes what this process has found out to the fleet.
+// publish publishes to the fleet what this process has found out.
 func (h *host) publish(ctx context.Context, events []circuit.Event) {
 	if h.member == nil {
 		return
@@ -219,25 +263,48 @@ func (h *host) publish(ctx context.Context, events []circuit.Event) {
 	for _, e := range events {
 		switch e.Reason {
 		case circuit.ProbeSucceeded:
-			h.member.Probed(ctx, true, 0)
+			h.member.ProbeSucceeded(ctx)
 		case circuit.ProbeFailed, circuit.ProbeTimedOut:
-			h.member.Probed(ctx, false, e.OpenFor)
+			h.member.ProbeFailed(ctx, e.OpenFor, e.RetryAfter)
 		case circuit.ConsecutiveFailures, circuit.FailureRatio, circuit.SlowRatio, circuit.TripWhen:
 			h.member.Tripped(ctx, e.OpenFor)
 		}
 	}
 }
 
-// publishResult publishes how a request has ended, so far as the fleet needs to
-// know.
+// publishResult publishes how a request has ended, so far as the fleet needs to know.
 func (h *host) publishResult(by *circuit.Cause, failed bool) {
 	switch {
 	case h.member == nil:
 	case failed:
 		h.member.Failed(by.Context, h.t.now())
 	case by.Released:
-		h.member.Released(by.Context)
+		h.member.ProbeIgnored(by.Context)
 	}
+}
+
+// ResetFleet is [Transport.Reset] for all processes that share the circuit. It
+// also closes the shared record, which each process hears when it reads that
+// next. A circuit that is forced in another process stays so there.
+//
+// It calls the store even if that has failed before, up to four times, and
+// returns the error if the record could not be closed; or the error of ctx, if
+// that is done earlier. Without a store, or if the circuit is not shared, it
+// resets the circuit here and returns nil.
+func (t *Transport) ResetFleet(ctx context.Context, key string) error {
+	t.Reset(key)
+	if h, ok := t.named(key); ok {
+		key = h.key
+	} else {
+		key = t.normal(key)
+	}
+	if !t.shares(key) {
+		return nil
+	}
+	if err := t.sharing.fleet.Reset(ctx, key); err != nil {
+		return fmt.Errorf("breakerhttp: ResetFleet of %q: %w", key, err)
+	}
+	return nil
 }
 
 // Watch applies the hints of a Store that is a [Watcher] until ctx is done or the
@@ -253,13 +320,5 @@ func (t *Transport) Watch(ctx context.Context) error {
 	if !ok {
 		return errors.ErrUnsupported
 	}
-	return w.Watch(ctx, func(record string) {
-		key, ok := strings.CutPrefix(record, t.sharing.prefix)
-		if !ok {
-			return
-		}
-		if h, ok := t.hosts.Get(t.place(key)); ok {
-			h.member.Hint(ctx)
-		}
-	})
+	return t.sharing.fleet.Watch(ctx, w)
 }

@@ -2,21 +2,26 @@ package breakerhttp_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -48,7 +53,7 @@ func newFleet(t *testing.T, n int, opts ...breakerhttp.Option) *fleetUnderTest {
 // add adds a process with a way to the host of its own.
 func (f *fleetUnderTest) add(base http.RoundTripper, opts ...breakerhttp.Option) *breakerhttp.Transport {
 	f.t.Helper()
-	p := newTransport(f.t, base, append([]breakerhttp.Option{breakerhttp.WithStore(f.store, breakerhttp.Sharing{OnError: func(error) {}})}, opts...)...)
+	p := newTransport(f.t, base, append([]breakerhttp.Option{breakerhttp.WithStore(f.store, breakerhttp.Sharing{OnError: func(error) {}, Instance: fmt.Sprint("pod-", len(f.processes))})}, opts...)...)
 	f.processes = append(f.processes, p)
 	return p
 }
@@ -110,7 +115,7 @@ type sharedRecord struct {
 
 func (f *fleetUnderTest) record() (r sharedRecord) {
 	f.t.Helper()
-	items, err := f.store.Memory.Load(context.Background(), []string{"default/" + host})
+	items, err := f.store.Memory.Load(context.Background(), []string{f.store.place("default/" + host)})
 	if err == nil && len(items[0].Value) > 0 {
 		err = json.Unmarshal(items[0].Value, &r)
 	}
@@ -123,8 +128,8 @@ func (f *fleetUnderTest) record() (r sharedRecord) {
 // put writes a record as another process would.
 func (f *fleetUnderTest) put(value string) {
 	f.t.Helper()
-	items, _ := f.store.Memory.Load(context.Background(), []string{"default/" + host})
-	if _, swapped, err := f.store.Memory.CompareAndSwap(context.Background(), "default/"+host, items[0].Version, []byte(value), time.Hour); err != nil || !swapped {
+	items, _ := f.store.Memory.Load(context.Background(), []string{f.store.place("default/" + host)})
+	if _, swapped, err := f.store.Memory.CompareAndSwap(context.Background(), f.store.place("default/"+host), items[0].Version, []byte(value), time.Hour); err != nil || !swapped {
 		f.t.Fatal(swapped, err)
 	}
 }
@@ -132,9 +137,11 @@ func (f *fleetUnderTest) put(value string) {
 // A faultyStore counts calls, and does fault before each.
 type faultyStore struct {
 	*storetest.Memory
-	fault  atomic.Pointer[func(context.Context) error]
-	loads  atomic.Int64
-	writes atomic.Int64
+	fault    atomic.Pointer[func(context.Context) error]
+	readOnly atomic.Bool // it refuses writes
+	flushes  atomic.Int64
+	loads    atomic.Int64
+	writes   atomic.Int64
 }
 
 func (s *faultyStore) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
@@ -144,17 +151,37 @@ func (s *faultyStore) Load(ctx context.Context, keys []string) ([]breakerhttp.It
 			return nil, err
 		}
 	}
-	return s.Memory.Load(ctx, keys)
+	places := make([]string, len(keys))
+	for i, key := range keys {
+		places[i] = s.place(key)
+	}
+	return s.Memory.Load(ctx, places)
 }
 
 func (s *faultyStore) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (breakerhttp.Item, bool, error) {
 	s.writes.Add(1)
+	if s.readOnly.Load() {
+		return breakerhttp.Item{}, false, errors.New("READONLY You can't write against a read only replica.")
+	}
 	if f := s.fault.Load(); f != nil {
 		if err := (*f)(ctx); err != nil {
 			return breakerhttp.Item{}, false, err
 		}
 	}
-	return s.Memory.CompareAndSwap(ctx, key, old, value, ttl)
+	return s.Memory.CompareAndSwap(ctx, s.place(key), old, value, ttl)
+}
+
+// flush loses all records.
+func (s *faultyStore) flush() { s.flushes.Add(1) }
+
+// place is where the Memory has a record: each flush begins anew.
+func (s *faultyStore) place(key string) string {
+	return strings.Repeat("flushed ", int(s.flushes.Load())) + key
+}
+
+// Watch implements [breakerhttp.Watcher].
+func (s *faultyStore) Watch(ctx context.Context, changed func(string)) error {
+	return s.Memory.Watch(ctx, func(key string) { changed(strings.ReplaceAll(key, "flushed ", "")) })
 }
 
 // misbehave sets the fault; nil ends it.
@@ -600,11 +627,10 @@ func TestStoreLostInOutage(t *testing.T) {
 		f.run(65 * time.Second)
 		f.wantStates(breakerhttp.StateClosed)
 		f.store.misbehave(nil)
-		f.run(3 * time.Minute) // with its record still open, the fleet probes once more
-		f.wantStates(breakerhttp.StateClosed)
-		if got := f.record(); got.State != "closed" {
-			t.Errorf("the record is %+v, want closed", got)
+		if refused := f.run(3 * time.Minute); refused > 0 { // by its record, which nobody has closed
+			t.Errorf("%d requests to a healthy host were refused", refused)
 		}
+		f.wantStates(breakerhttp.StateClosed)
 	})
 }
 
@@ -860,20 +886,29 @@ func TestForceDuringElection(t *testing.T) {
 	})
 }
 
-// TestSharedDryRun: a dry run does everything but refuse.
+// TestSharedDryRun: a dry run reads what others know, refuses nothing, and writes nothing.
 func TestSharedDryRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2, breakerhttp.WithDryRun())
-		f.open()
+		f.status.Store(http.StatusServiceUnavailable)
 		if refused := f.run(50 * time.Second); refused != 0 {
 			t.Errorf("%d requests were refused", refused)
 		}
 		f.wantStates(breakerhttp.StateOpen)
+		f.run(2 * time.Minute) // probes fail
 		f.status.Store(http.StatusOK)
-		f.run(20 * time.Second)
+		f.run(70 * time.Second)
 		f.wantStates(breakerhttp.StateClosed)
-		if got := f.record(); got.State != "closed" {
-			t.Errorf("the record is %+v, want closed", got)
+		if got := f.store.writes.Load(); got != 0 {
+			t.Errorf("got %d writes, want none", got)
+		}
+		f.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+		f.run(20 * time.Second)
+		f.wantStates(breakerhttp.StateOpen)
+		f.run(time.Minute) // each probes for itself
+		f.wantStates(breakerhttp.StateClosed)
+		if got := f.store.writes.Load(); got != 0 {
+			t.Errorf("got %d writes, want none", got)
 		}
 	})
 }
@@ -938,6 +973,7 @@ func TestWatch(t *testing.T) {
 			t.Errorf("got %d reads for records of no concern", got-loads)
 		}
 		f.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+		time.Sleep(5 * time.Millisecond)
 		synctest.Wait()
 		wantState(t, f.processes[0], host, breakerhttp.StateClosed)
 		wantState(t, f.processes[2], host, breakerhttp.StateOpen)
@@ -1107,15 +1143,33 @@ func TestLyingStore(t *testing.T) {
 	}
 }
 
+// A reportLog keeps what is reported.
+type reportLog struct {
+	mu   sync.Mutex
+	errs []error
+}
+
+func (l *reportLog) add(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errs = append(l.errs, err)
+}
+
+func (l *reportLog) all() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.errs)
+}
+
 // TestStoreErrors: a failing store is counted each time and reported once a
 // second; a report that panics hurts nobody.
 func TestStoreErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faultyStore{Memory: storetest.NewMemory()}
 		store.misbehave(func(context.Context) error { return errors.New("down") })
-		var reports []error
+		var reports reportLog
 		sharing := breakerhttp.Sharing{OnError: func(err error) {
-			reports = append(reports, err)
+			reports.add(err)
 			panic("report")
 		}}
 		tr, reader := newMetered(t, respond(500), breakerhttp.WithStore(store, sharing))
@@ -1124,22 +1178,23 @@ func TestStoreErrors(t *testing.T) {
 		}
 		synctest.Wait()
 		want := points{
-			series("store.errors", "operation=load"):             2,
-			series("store.errors", "operation=compare_and_swap"): 1,
-			series("store.errors", "operation=record"):           0, // announced
-			series("store.errors", "operation=adopt"):            0,
+			series("store.errors", "store.operation=load"):             2,
+			series("store.errors", "store.operation=compare_and_swap"): 1,
+			series("store.errors", "store.operation=record"):           0, // announced
+			series("store.errors", "store.operation=adopt"):            0,
+			series("store.errors", "store.operation=watch"):            0,
 		}
 		if diff := cmp.Diff(want, collectPoints(t, reader).of("store.errors")); diff != "" {
 			t.Errorf("store errors (-want +got):\n%s", diff)
 		}
-		if len(reports) != 1 {
-			t.Errorf("got reports %v, want one in a second", reports)
+		if got := reports.all(); len(got) != 1 {
+			t.Errorf("got reports %v, want one in a second", got)
 		}
 		time.Sleep(time.Minute)
 		_, _ = get(tr, host)
 		synctest.Wait()
-		if len(reports) != 2 {
-			t.Errorf("got reports %v, want another a minute later", reports)
+		if got := reports.all(); len(got) != 2 {
+			t.Errorf("got reports %v, want another a minute later", got)
 		}
 	})
 }
@@ -1157,5 +1212,912 @@ func TestNothingIsAllocatedWithStore(t *testing.T) {
 	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, host, nil)
 	if n := testing.AllocsPerRun(1000, func() { _, _ = tr.RoundTrip(req) }); n != 0 {
 		t.Errorf("got %v allocations, want 0", n)
+	}
+}
+
+// TestReadOnlyStore: with a store that reads and refuses writes, a host that has recovered does not
+// flap.
+func TestReadOnlyStore(t *testing.T) {
+	for name, until := range map[string]time.Duration{"open": time.Second, "suspect": 0, "probing": 61 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 2)
+				f.status.Store(http.StatusServiceUnavailable)
+				if until > 0 {
+					f.open()
+				} else {
+					for range 5 {
+						_, _ = get(f.processes[0], host)
+					}
+				}
+				f.run(until)
+				f.store.readOnly.Store(true)
+				f.run(2 * time.Minute)
+				f.status.Store(http.StatusOK)
+				f.run(65 * time.Second)
+				f.add(f) // and a process that starts now
+				const minutes = 20
+				if refused := f.run(minutes * time.Minute); refused > minutes*60*6*3/100 {
+					t.Errorf("%d of %d requests to a healthy host were refused, want at most 3%%", refused, minutes*60*6)
+				}
+				f.wantStates(breakerhttp.StateClosed)
+			})
+		})
+	}
+}
+
+// TestDeadRecord: a record of yesterday keeps nobody out.
+func TestDeadRecord(t *testing.T) {
+	for _, record := range []string{`{"s":1,"st":"open","d":60000,"g":1}`, `{"s":1,"st":"half","d":31000,"g":1}`, `{"s":1,"st":"open","d":0,"g":1}`} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, 0)
+			f.put(record)
+			time.Sleep(20 * time.Hour)
+			f.add(f, breakerhttp.WithProbeFilter(func(req *http.Request) bool { return req.Method == http.MethodGet }))
+			for range 600 {
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, host, nil)
+				if _, err := f.processes[0].RoundTrip(req); err != nil {
+					t.Fatalf("a POST to a healthy host, with record %s: %v", record, err)
+				}
+				time.Sleep(time.Second)
+			}
+		})
+	}
+}
+
+// TestFlushInOutage: when the store loses all records in an outage, a vote closes nothing.
+func TestFlushInOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 20)
+		for _, p := range f.processes {
+			go p.Watch(t.Context())
+		}
+		f.run(5 * time.Second)
+		f.open()
+		f.store.flush()
+		p := f.add(f)
+		for range 5 {
+			_, _ = get(p, host)
+		}
+		if got := f.record(); got.State != "suspect" {
+			t.Fatalf("the record is %+v, want suspect", got)
+		}
+		time.Sleep(10 * time.Millisecond)
+		f.hits.Store(0)
+		f.run(20 * time.Second)
+		f.wantStates(breakerhttp.StateOpen)
+		if hits := f.hits.Load(); hits > 0 {
+			t.Errorf("got %d hits on a dead host", hits)
+		}
+	})
+}
+
+// TestOneVoteAfterRecovery: one vote does not keep the growth of an outage for ever.
+func TestOneVoteAfterRecovery(t *testing.T) {
+	for name, vote := range map[string]bool{"no vote": false, "one vote": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 2, breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: 10 * time.Second, OpenGrowth: 2}))
+				f.open()
+				f.run(6 * time.Minute)
+				f.status.Store(http.StatusOK)
+				f.run(6 * time.Minute)
+				f.wantStates(breakerhttp.StateClosed)
+				if vote {
+					f.status.Store(http.StatusServiceUnavailable)
+					for range 5 {
+						_, _ = get(f.processes[0], host)
+					}
+					f.status.Store(http.StatusOK)
+				}
+				f.run(2 * time.Hour)
+				f.open()
+				if got := f.record(); got.Millis != 10_000 {
+					t.Errorf("the record is %+v, want 10s", got)
+				}
+			})
+		})
+	}
+}
+
+// TestResetEverywhere: processes that have been reset share what they find out afterwards.
+func TestResetEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.open()
+		f.status.Store(http.StatusOK)
+		for _, p := range f.processes {
+			p.Reset(host)
+		}
+		f.run(time.Minute)
+		f.wantStates(breakerhttp.StateClosed)
+		for range 4 {
+			f.run(20 * time.Minute)
+			f.open()
+			f.status.Store(http.StatusOK)
+			f.run(70 * time.Second)
+			f.wantStates(breakerhttp.StateClosed)
+		}
+	})
+}
+
+// TestResetReadsSoon: a process that was reset hears a new record within Refresh.
+func TestResetReadsSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.put(`{"s":1,"st":"open","d":300000,"g":1}`)
+		p := f.processes[0]
+		_, _ = get(p, host)
+		p.Reset(host)
+		_, _ = get(p, host)
+		time.Sleep(100 * time.Millisecond)
+		f.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+		for start := time.Now(); ; time.Sleep(200 * time.Millisecond) {
+			if _, err := get(p, host); errors.Is(err, breakerhttp.ErrOpen) {
+				break
+			}
+			if waited := time.Since(start); waited > 10*time.Second+200*time.Millisecond {
+				t.Fatalf("the new record was not heard in %v", waited)
+			}
+		}
+	})
+}
+
+// TestResetFleet closes the circuit for all.
+func TestResetFleet(t *testing.T) {
+	t.Run("open", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, 3)
+			f.open()
+			f.processes[2].ForceOpen(host)
+			go f.processes[1].Watch(t.Context())
+			late := f.add(f)
+			_, _ = get(late, host)
+			synctest.Wait()
+			f.status.Store(http.StatusOK)
+			if err := f.processes[0].ResetFleet(t.Context(), host); err != nil {
+				t.Fatal(err)
+			}
+			wantState(t, f.processes[0], host, breakerhttp.StateClosed)
+			if got := f.record(); got.State != "closed" {
+				t.Errorf("the record is %+v, want closed", got)
+			}
+			time.Sleep(5 * time.Millisecond)
+			synctest.Wait()
+			wantState(t, f.processes[1], host, breakerhttp.StateClosed)
+			time.Sleep(time.Minute)
+			_, _ = get(late, host) // who does not watch hears it when the old open time is over
+			wantState(t, late, host, breakerhttp.StateClosed)
+			wantState(t, f.processes[2], host, breakerhttp.StateOpen) // as a person wants
+		})
+	})
+	t.Run("without a circuit, and over nothing", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, 2)
+			f.status.Store(http.StatusServiceUnavailable)
+			for range 5 {
+				_, _ = get(f.processes[1], host)
+			}
+			f.store.flush()
+			f.status.Store(http.StatusOK)
+			time.Sleep(time.Second)
+			if err := f.processes[0].ResetFleet(t.Context(), host); err != nil {
+				t.Fatal(err)
+			}
+			if got := f.record(); got.State != "closed" {
+				t.Errorf("the record is %+v, want closed", got)
+			}
+			time.Sleep(60 * time.Second)
+			_, _ = get(f.processes[1], host)
+			wantState(t, f.processes[1], host, breakerhttp.StateClosed)
+		})
+	})
+	t.Run("the store fails", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, 1)
+			f.open1()
+			f.store.readOnly.Store(true)
+			err := f.processes[0].ResetFleet(t.Context(), host)
+			if err == nil || !strings.Contains(err.Error(), "READONLY") || !strings.Contains(err.Error(), host) {
+				t.Errorf("got %v, want the store's error", err)
+			}
+			wantState(t, f.processes[0], host, breakerhttp.StateClosed) // here all the same
+		})
+	})
+	t.Run("not shared", func(t *testing.T) {
+		f := newFleet(t, 1)
+		for name, c := range map[string]struct {
+			tr  *breakerhttp.Transport
+			key string
+		}{
+			"no store":  {newTransport(t, respond(200)), host},
+			"localhost": {f.processes[0], "http://localhost:8080"},
+		} {
+			c.tr.ForceOpen(c.key)
+			if err := c.tr.ResetFleet(t.Context(), c.key); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			wantState(t, c.tr, c.key, breakerhttp.StateClosed)
+		}
+		if got := f.store.writes.Load(); got != 0 {
+			t.Errorf("got %d writes, want none", got)
+		}
+	})
+}
+
+// open1 takes the host down until the circuit of the first process is open.
+func (f *fleetUnderTest) open1() {
+	f.t.Helper()
+	f.status.Store(http.StatusServiceUnavailable)
+	for range 5 {
+		_, _ = get(f.processes[0], host)
+	}
+	wantState(f.t, f.processes[0], host, breakerhttp.StateOpen)
+}
+
+// TestControlsOnProber: a person who takes control of the process that probes does not keep the
+// others out.
+func TestControlsOnProber(t *testing.T) {
+	for name, control := range map[string]func(*breakerhttp.Transport, string){
+		"ForceOpen":   (*breakerhttp.Transport).ForceOpen,
+		"ForceClosed": (*breakerhttp.Transport).ForceClosed,
+		"Reset":       (*breakerhttp.Transport).Reset,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, way := newProberFleet(t)
+				way.to(func(*http.Request) (*http.Response, error) { time.Sleep(20 * time.Second); return nil, errNet500 })
+				go get(f.processes[0], host)
+				synctest.Wait()
+				if got := f.record(); got.State != "half" {
+					t.Fatalf("the record is %+v, want half", got)
+				}
+				control(f.processes[0], host)
+				if got := f.record(); got.State != "open" || got.Millis != 0 || len(got.Failed) != 0 {
+					t.Errorf("the record is %+v, want open for the next", got)
+				}
+				if _, err := get(f.processes[1], host); err != nil {
+					t.Errorf("the next process got %v, want to probe", err)
+				}
+				time.Sleep(20 * time.Second) // the late answer counts for nothing
+				if got := f.record(); got.State != "closed" {
+					t.Errorf("the record is %+v, want closed", got)
+				}
+			})
+		})
+	}
+}
+
+// A shardedStore fails for the keys that its shard holds.
+type shardedStore struct {
+	*faultyStore
+	fails func(key string) bool
+}
+
+var errShard = errors.New("CLUSTERDOWN Hash slot not served")
+
+func (s shardedStore) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+	items, err := s.faultyStore.Load(ctx, keys)
+	for i, key := range keys {
+		if err == nil && s.fails(key) {
+			items[i] = breakerhttp.Item{Err: errShard}
+		}
+	}
+	return items, err
+}
+
+func (s shardedStore) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (breakerhttp.Item, bool, error) {
+	if s.fails(key) {
+		s.writes.Add(1)
+		return breakerhttp.Item{Err: errShard}, false, nil
+	}
+	return s.faultyStore.CompareAndSwap(ctx, key, old, value, ttl)
+}
+
+// TestOneShardDown: what is on the shards that are up is shared, and the other records are left alone.
+func TestOneShardDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := shardedStore{
+			&faultyStore{Memory: storetest.NewMemory()},
+			func(key string) bool { return strings.HasSuffix(key, "3.test") },
+		}
+		var errs atomic.Int64
+		var all []*breakerhttp.Transport
+		for i := range 2 {
+			all = append(all, newTransport(t, respond(500), breakerhttp.WithStore(store, breakerhttp.Sharing{
+				Instance: fmt.Sprint(i),
+				OnError:  func(err error) { errs.Add(1) },
+			})))
+		}
+		for range 5 {
+			for i := range 50 {
+				for _, tr := range all {
+					_, _ = get(tr, fmt.Sprintf("http://%d.test", i))
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		for i := range 50 {
+			key := fmt.Sprintf("default/http://%d.test", i)
+			items, _ := store.Memory.Load(t.Context(), []string{key})
+			open := strings.Contains(string(items[0].Value), `"st":"open"`)
+			if want := !store.fails(key); open != want {
+				t.Errorf("record %s is %s, want it open: %v", key, items[0].Value, want)
+			}
+		}
+		if errs.Load() == 0 {
+			t.Error("nothing was reported")
+		}
+		loads := store.loads.Load()
+		for range 100 {
+			_, _ = get(all[0], "http://3.test")
+			time.Sleep(100 * time.Millisecond)
+		}
+		if got := store.loads.Load() - loads; got > 5 {
+			t.Errorf("a record that fails was read %d times in 10s", got)
+		}
+	})
+}
+
+// TestLongKeys: a key that no store takes is shared like any other, hints included.
+func TestLongKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &loadingStore{Memory: storetest.NewMemory()}
+		byTenant := func(req *http.Request) string { return req.Header.Get("Tenant") }
+		var all []*breakerhttp.Transport
+		for i := range 3 {
+			all = append(all, newTransport(t, respond(500), breakerhttp.WithKey(byTenant),
+				breakerhttp.WithStore(store, breakerhttp.Sharing{Instance: fmt.Sprint(i), OnError: func(err error) { t.Error(err) }})))
+		}
+		tenants := []string{strings.Repeat("x", 3000), strings.Repeat("x", 3001), "a\xffb", "a\xfeb", "a/b"}
+		send := func(tr *breakerhttp.Transport, tenant string) error {
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, host, nil)
+			req.Header.Set("Tenant", tenant)
+			_, err := tr.RoundTrip(req)
+			return err
+		}
+		for i, tenant := range tenants {
+			if err := send(all[2], tenant); err != nil {
+				t.Errorf("tenant %d: %v", i, err)
+			}
+		}
+		go all[2].Watch(t.Context())
+		synctest.Wait()
+		for _, tenant := range tenants {
+			for range 5 {
+				_, _ = send(all[0], tenant), send(all[1], tenant)
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+		for i, tenant := range tenants {
+			if err := send(all[2], tenant); !errors.Is(err, breakerhttp.ErrOpen) {
+				t.Errorf("tenant %d: got %v, want a refusal", i, err)
+			}
+		}
+		for _, keys := range store.taken() {
+			for _, key := range keys {
+				if len(key) > 600 || !utf8.ValidString(key) {
+					t.Errorf("the store was asked for %q", key)
+				}
+			}
+		}
+	})
+}
+
+// TestBurst: when a thousand hosts fail at once, the store is not overrun, and all records open.
+func TestBurst(t *testing.T) {
+	const hosts = 1000
+	synctest.Test(t, func(t *testing.T) {
+		store := &pooledStore{Memory: storetest.NewMemory(), latency: time.Millisecond, connections: make(chan struct{}, 20)}
+		var hits atomic.Int64
+		base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			hits.Add(1)
+			time.Sleep(time.Millisecond)
+			return respond(503)(req)
+		})
+		var all []*breakerhttp.Transport
+		for i := range 2 {
+			all = append(all, newTransport(t, base, breakerhttp.WithStore(store, breakerhttp.Sharing{
+				Instance: fmt.Sprint(i), OnError: func(err error) { t.Error(err) },
+			})))
+		}
+		send := func(rounds int, pause time.Duration) {
+			for range rounds {
+				var wg sync.WaitGroup
+				for i := range hosts {
+					for _, tr := range all {
+						wg.Go(func() { _, _ = get(tr, fmt.Sprintf("http://%d.test", i)) })
+					}
+				}
+				wg.Wait()
+				time.Sleep(pause)
+			}
+		}
+		send(20, 100*time.Millisecond)
+		open := 0
+		for i := range hosts {
+			items, _ := store.Memory.Load(t.Context(), []string{fmt.Sprintf("default/http://%d.test", i)})
+			if strings.Contains(string(items[0].Value), `"st":"open"`) {
+				open++
+			}
+		}
+		if open < 950 {
+			t.Errorf("%d records are open, want 950 of %d", open, hosts)
+		}
+		hits.Store(0)
+		send(14, 5*time.Second)
+		if got := hits.Load(); got > hosts*2*11/10 {
+			t.Errorf("got %d probes, want two for each of %d hosts and 10%%", got, hosts)
+		}
+	})
+}
+
+// A pooledStore answers over a few connections.
+type pooledStore struct {
+	*storetest.Memory
+	latency     time.Duration
+	connections chan struct{}
+}
+
+func (s *pooledStore) travel(ctx context.Context) error {
+	select {
+	case s.connections <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.connections }()
+	select {
+	case <-time.After(s.latency):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *pooledStore) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+	if err := s.travel(ctx); err != nil {
+		return nil, err
+	}
+	return s.Memory.Load(ctx, keys)
+}
+
+func (s *pooledStore) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (breakerhttp.Item, bool, error) {
+	if err := s.travel(ctx); err != nil {
+		return breakerhttp.Item{}, false, err
+	}
+	return s.Memory.CompareAndSwap(ctx, key, old, value, ttl)
+}
+
+// TestOneVoter: processes with the same Instance are one voter, and so are two Transports of one
+// process.
+func TestOneVoter(t *testing.T) {
+	for name, c := range map[string]struct {
+		instances [2]string
+		want      string
+	}{
+		"two pods":        {[2]string{"pod-1", "pod-2"}, "open"},
+		"a pod restarted": {[2]string{"pod-1", "pod-1"}, "suspect"},
+		"one process":     {[2]string{"", ""}, "suspect"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 0)
+				for _, instance := range c.instances {
+					f.add(f, breakerhttp.WithName(instance)) // its own option follows
+					f.processes[len(f.processes)-1] = newTransport(t, f, breakerhttp.WithStore(f.store, breakerhttp.Sharing{Instance: instance}))
+				}
+				f.status.Store(http.StatusServiceUnavailable)
+				for _, p := range f.processes {
+					for range 5 {
+						_, _ = get(p, host)
+					}
+				}
+				if got := f.record(); got.State != c.want {
+					t.Errorf("the record is %+v, want %s", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// TestSameInstanceEverywhere: if all processes have one name, their votes count once, and that is
+// reported.
+func TestSameInstanceEverywhere(t *testing.T) {
+	for name, c := range map[string]struct {
+		age  time.Duration // of the vote when the process starts
+		want int
+	}{"a vote from before its start": {time.Minute, 0}, "a vote from after its start": {0, 1}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 0)
+				const vote = `{"s":1,"st":"suspect","d":60000,"o":"another","g":0,"v":[{"i":"14e95fcf5b4c5f8e","a":0}]}`
+				if c.age > 0 {
+					f.put(strings.Replace(vote, "14e95fcf5b4c5f8e", voterID("pod"), 1))
+					time.Sleep(c.age)
+				}
+				var reports reportLog
+				tr := newTransport(t, f, breakerhttp.WithStore(f.store, breakerhttp.Sharing{
+					Instance: "pod", OnError: reports.add,
+				}))
+				if c.age == 0 {
+					time.Sleep(time.Second)
+					f.put(strings.Replace(vote, "14e95fcf5b4c5f8e", voterID("pod"), 1))
+				}
+				_, _ = get(tr, host)
+				if got := reports.all(); len(got) != c.want {
+					t.Errorf("got reports %v, want %d", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func voterID(instance string) string {
+	sum := sha256.Sum256([]byte(instance))
+	return hex.EncodeToString(sum[:8])
+}
+
+// TestNeverShared: what is another host in each process is not shared.
+func TestNeverShared(t *testing.T) {
+	for url, shared := range map[string]bool{
+		"http://localhost:8080":          false,
+		"https://LOCALHOST.":             false,
+		"http://api.localhost":           false,
+		"http://127.0.0.1":               false,
+		"http://127.8.9.10:99":           false,
+		"http://[::1]:8080":              false,
+		"http://[::ffff:127.0.0.1]:8080": false,
+		"http://169.254.169.254":         false,
+		"http://[fe80::1%25eth0]":        false,
+		"http://0.0.0.0:80":              false,
+		"http://skipped.test":            false,
+		"http://10.0.0.1":                true,
+		"http://localhost.example.com":   true,
+		"http://notlocalhost":            true,
+		"http://[2001:db8::1]":           true,
+	} {
+		t.Run(url, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &faultyStore{Memory: storetest.NewMemory()}
+				tr := newTransport(t, respond(500), breakerhttp.WithStore(store, breakerhttp.Sharing{
+					Skip: func(key string) bool { return key == "http://skipped.test" },
+				}))
+				for range 5 {
+					_, _ = get(tr, url)
+				}
+				if got := store.loads.Load()+store.writes.Load() > 0; got != shared {
+					t.Errorf("it is shared: %v, want %v", got, shared)
+				}
+				wantRefused(t, second(get(tr, url)))
+				time.Sleep(time.Minute)
+				if _, err := get(tr, url); err != nil { // probes
+					t.Errorf("the probe: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestProbeRetryAfter: a fleet waits for as long as the host has asked its probes to.
+func TestProbeRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 0)
+		var retryAfter atomic.Value
+		retryAfter.Store("")
+		for range 3 {
+			f.add(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				resp, err := f.RoundTrip(req)
+				if s := retryAfter.Load().(string); s != "" {
+					resp.Header.Set("Retry-After", s)
+				}
+				return resp, err
+			}), breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: 10 * time.Second}))
+		}
+		f.open()
+		retryAfter.Store("120")
+		f.run(20 * time.Second)
+		if got := f.hits.Load(); got != 2 {
+			t.Errorf("got %d hits, want a round of probes", got)
+		}
+		f.run(95 * time.Second)
+		if got := f.hits.Load(); got != 2 {
+			t.Errorf("got %d hits, want none for 120s", got-2)
+		}
+		f.run(20 * time.Second)
+		if got := f.hits.Load(); got != 4 {
+			t.Errorf("got %d hits, want another round", got-2)
+		}
+	})
+}
+
+// TestWaitReadyOnlooker: while another process probes, nobody knows when a request may go. WaitReady
+// looks again, also if its deadline falls before the end of the lease.
+func TestWaitReadyOnlooker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, way := newProberFleet(t)
+		way.to(func(req *http.Request) (*http.Response, error) {
+			time.Sleep(200 * time.Millisecond)
+			return f.RoundTrip(req)
+		})
+		go get(f.processes[0], host)
+		time.Sleep(10 * time.Millisecond)
+		_, err := get(f.processes[1], host)
+		if r := wantRefused(t, err); r.RetryAfter != 0 {
+			t.Errorf("RetryAfter is %v, want 0: unknown", r.RetryAfter)
+		}
+		if s, _ := f.processes[1].Snapshot(host); !s.Until.IsZero() {
+			t.Errorf("Until is %v, want none", s.Until)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, host, nil)
+		before := time.Now()
+		if err := f.processes[1].WaitReady(req); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(before); waited > 3*time.Second {
+			t.Errorf("waited for %v, want to look again after 1 to 3s", waited)
+		}
+	})
+}
+
+// A hintingStore tells a Watch what it is given.
+type hintingStore struct {
+	*loadingStore
+	latency time.Duration
+	hints   chan string
+}
+
+func (s *hintingStore) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+	time.Sleep(s.latency)
+	return s.loadingStore.Load(ctx, keys)
+}
+
+func (s *hintingStore) Watch(ctx context.Context, changed func(string)) error {
+	for {
+		select {
+		case key := <-s.hints:
+			changed(key)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// TestManyHints: a thousand hints are heard soon, and each record is read once.
+func TestManyHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hosts = 1000
+		store := &hintingStore{loadingStore: &loadingStore{Memory: storetest.NewMemory()}, hints: make(chan string)}
+		tr := newTransport(t, respond(200), breakerhttp.WithStore(store, breakerhttp.Sharing{}))
+		for i := range hosts {
+			_, _ = get(tr, fmt.Sprintf("http://%d.test", i))
+		}
+		store.taken()
+		go tr.Watch(t.Context())
+		store.latency = 40 * time.Millisecond
+		for i := range hosts {
+			key := fmt.Sprintf("default/http://%d.test", i)
+			_, _, _ = store.Memory.CompareAndSwap(t.Context(), key, 0, []byte(`{"s":1,"st":"open","d":60000,"g":1}`), time.Hour)
+			for range 20 {
+				store.hints <- key
+			}
+		}
+		time.Sleep(2 * time.Second)
+		for i := range hosts {
+			wantState(t, tr, fmt.Sprintf("http://%d.test", i), breakerhttp.StateOpen)
+		}
+		loads := store.taken()
+		if len(loads) > hosts/100+1 {
+			t.Errorf("got %d reads, want %d", len(loads), hosts/100)
+		}
+		read := map[string]int{}
+		for _, keys := range loads {
+			for _, key := range keys {
+				if read[key]++; read[key] > 1 {
+					t.Fatalf("%s was read twice", key)
+				}
+			}
+		}
+	})
+}
+
+// TestWatchPanics: neither a hook that panics nor a store that does ends the program, and the next
+// hint is heard.
+func TestWatchPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var errs atomic.Int64
+		f := newFleet(t, 0)
+		sharing := breakerhttp.Sharing{OnError: func(error) { errs.Add(1) }}
+		f.add(f, breakerhttp.WithTransitionHook(func(context.Context, breakerhttp.Transition) { panic("hook") }))
+		f.processes[0] = newTransport(t, f, breakerhttp.WithStore(f.store, sharing),
+			breakerhttp.WithTransitionHook(func(context.Context, breakerhttp.Transition) { panic("hook") }))
+		f.run(time.Second)
+		go f.processes[0].Watch(t.Context())
+		synctest.Wait()
+		for _, want := range []breakerhttp.State{breakerhttp.StateOpen, breakerhttp.StateClosed} {
+			f.put(fmt.Sprintf(`{"s":1,"st":%q,"d":60000,"g":1}`, want))
+			time.Sleep(2 * time.Second)
+			wantState(t, f.processes[0], host, want)
+		}
+		if errs.Load() != 2 {
+			t.Errorf("got %d reports, want one for each panic", errs.Load())
+		}
+		tr := newTransport(t, f, breakerhttp.WithStore(panickingWatcher{f.store}, sharing))
+		if err := tr.Watch(t.Context()); err == nil || !strings.Contains(err.Error(), "boom") {
+			t.Errorf("got %v, want the panic as an error", err)
+		}
+	})
+}
+
+type panickingWatcher struct{ *faultyStore }
+
+func (panickingWatcher) Watch(context.Context, func(string)) error { panic("boom") }
+
+// TestCancelledProbes: callers that cancel do not make a fleet write in a loop.
+func TestCancelledProbes(t *testing.T) {
+	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
+		"a host that hangs": func(req *http.Request) (*http.Response, error) {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		},
+		"no more files": func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: syscall.EMFILE}
+		},
+	} {
+		for _, processes := range []int{1, 10} {
+			t.Run(fmt.Sprint(name, ", ", processes), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFleet(t, 0)
+					way := &switchable{}
+					way.to(f.RoundTrip)
+					for range processes {
+						f.add(way, breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: 10 * time.Second}))
+					}
+					f.put(`{"s":1,"st":"open","d":10000,"g":1}`)
+					f.run(10 * time.Second)
+					way.to(answer)
+					writes := f.store.writes.Load()
+					var wg sync.WaitGroup
+					for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+						for _, p := range f.processes {
+							wg.Go(func() {
+								ctx, cancel := context.WithCancel(t.Context())
+								defer time.AfterFunc(time.Second, cancel).Stop()
+								req, _ := http.NewRequestWithContext(ctx, http.MethodGet, host, nil)
+								_, _ = p.RoundTrip(req)
+							})
+						}
+					}
+					wg.Wait()
+					if got := f.store.writes.Load() - writes; got < 20 || got > 200 {
+						t.Errorf("got %d writes in ten minutes, want 20 to 200", got)
+					}
+					way.to(f.RoundTrip)
+					f.run(15 * time.Second)
+					f.wantStates(breakerhttp.StateClosed)
+				})
+			})
+		}
+	}
+}
+
+// TestLowerVersions: a store that has lost writes is believed after a while, and that is reported.
+func TestLowerVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 0)
+		var reports reportLog
+		store := &shiftedStore{Memory: storetest.NewMemory()}
+		store.shift.Store(1 << 40)
+		f.processes = append(f.processes, newTransport(t, f, breakerhttp.WithStore(store, breakerhttp.Sharing{
+			OnError: reports.add,
+		})))
+		write := func(state string) {
+			items, _ := store.Memory.Load(t.Context(), []string{"default/" + host})
+			_, _, _ = store.Memory.CompareAndSwap(t.Context(), "default/"+host, items[0].Version, []byte(fmt.Sprintf(`{"s":1,"st":%q,"d":60000,"g":1}`, state)), time.Hour)
+		}
+		write("closed")
+		f.run(time.Second)
+		store.shift.Store(0)
+		write("open")
+		f.run(20 * time.Second)
+		f.wantStates(breakerhttp.StateOpen)
+		if got := reports.all(); len(got) != 1 || !strings.Contains(got[0].Error(), "lost writes") {
+			t.Errorf("got reports %v, want one that the store has lost writes", got)
+		}
+	})
+}
+
+// A shiftedStore has versions that are higher by shift.
+type shiftedStore struct {
+	*storetest.Memory
+	shift atomic.Uint64
+}
+
+func (s *shiftedStore) Load(ctx context.Context, keys []string) ([]breakerhttp.Item, error) {
+	items, err := s.Memory.Load(ctx, keys)
+	for i := range items {
+		if items[i].Version != 0 {
+			items[i].Version += s.shift.Load()
+		}
+	}
+	return items, err
+}
+
+// TestStoreMetrics: calls are counted by what became of them, and a gauge says that the store is not
+// called for now.
+func TestStoreMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{Memory: storetest.NewMemory()}
+		tr, reader := newMetered(t, respond(500), breakerhttp.WithStore(store, breakerhttp.Sharing{OnError: func(error) {}}))
+		paused := func() int64 { return collectPoints(t, reader)[series("store.paused")] }
+		for range 5 {
+			_, _ = get(tr, host)
+		}
+		got := collectPoints(t, reader).of("store.calls")
+		for name, want := range map[string]int64{
+			series("store.calls", "store.operation=load", "store.result=ok"):                1,
+			series("store.calls", "store.operation=load", "store.result=error"):             0,
+			series("store.calls", "store.operation=load", "store.result=full"):              0,
+			series("store.calls", "store.operation=compare_and_swap", "store.result=ok"):    1,
+			series("store.calls", "store.operation=compare_and_swap", "store.result=lost"):  0,
+			series("store.calls", "store.operation=compare_and_swap", "store.result=error"): 0,
+		} {
+			if n, ok := got[name]; !ok || n != want {
+				t.Errorf("%s is %v (%v), want %v", name, n, ok, want)
+			}
+		}
+		if got := paused(); got != 0 {
+			t.Errorf("the gauge says %v, want 0", got)
+		}
+		store.misbehave(func(context.Context) error { return errors.New("down") })
+		for i := range 3 {
+			_, _ = get(tr, fmt.Sprintf("http://%d.test", i))
+		}
+		if got := paused(); got != 1 {
+			t.Errorf("after three errors the gauge says %v, want 1", got)
+		}
+		time.Sleep(5 * time.Second)
+		if got := paused(); got != 0 {
+			t.Errorf("after 5s the gauge says %v, want 0", got)
+		}
+	})
+}
+
+// TestOpenedBy: the reason of a shared opening says by whom it was opened, where they have names.
+func TestOpenedBy(t *testing.T) {
+	for want, instances := range map[string][]string{
+		"opened by 2 other processes: pod-7, pod-3": {"pod-3", "pod-7", "pod-9"},
+		"opened by another process: pod-3":          {"pod-3", "", "pod-9"},
+		"opened by other processes":                 nil,
+	} {
+		t.Run(want, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 0)
+				for _, instance := range instances {
+					f.processes = append(f.processes, newTransport(t, f, breakerhttp.WithStore(f.store, breakerhttp.Sharing{Instance: instance})))
+				}
+				if instances == nil {
+					f.add(f)
+					f.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+				} else {
+					f.status.Store(http.StatusServiceUnavailable)
+					for _, p := range f.processes[:2] {
+						for range 5 {
+							_, _ = get(p, host)
+						}
+					}
+				}
+				last := f.processes[len(f.processes)-1]
+				for range 2 {
+					if r := wantRefused(t, second(get(last, host))); r.Reason != want {
+						t.Errorf("got reason %q, want %q", r.Reason, want)
+					}
+				}
+				if got := last.Transitions(); got[0].Detail != want || got[0].Reason != "shared" {
+					t.Errorf("got %+v, want detail %q", got[0], want)
+				}
+			})
+		})
 	}
 }

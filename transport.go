@@ -60,8 +60,8 @@ func New(base http.RoundTripper, opts ...Option) (*Transport, error) {
 		hosts:       keyed.New[host](c.maxCircuits),
 		journal:     journal{hook: c.hook},
 	}
-	t.metrics = newMetrics(t, c)
 	t.sharing = newSharing(t, c)
+	t.metrics = newMetrics(t, c)
 	return t, nil
 }
 

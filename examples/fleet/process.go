@@ -128,6 +128,7 @@ func (a assignment) transport(ctx context.Context) (*breakerhttp.Transport, erro
 	if store != nil {
 		opts = append(opts, breakerhttp.WithStore(store, breakerhttp.Sharing{
 			Namespace: a.Namespace,
+			Instance:  a.Name,
 			// A whole fleet on one machine is slower than one on many.
 			ReadTimeout:  time.Second,
 			WriteTimeout: time.Second,

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
@@ -94,7 +95,7 @@ func startFleet(t *testing.T, h *host, a *assignment) map[string]*process {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	a.Address, a.Namespace = srv.Listener.Addr().String(), t.Name()+time.Now().String()
+	a.Address, a.Namespace = srv.Listener.Addr().String(), rand.Text()
 	a.OpenFor, a.ProbeTimeout, a.Every = openFor, probeTimeout, 50*time.Millisecond
 	if err := a.prepare(); err != nil {
 		t.Fatal(err)

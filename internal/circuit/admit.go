@@ -78,7 +78,7 @@ func (c *Circuit) refuse(now time.Duration) (Refusal, bool) {
 	if _, ok := g.refused.add(); !ok {
 		return Refusal{}, false
 	}
-	return Refusal{State: Open, RetryAfter: r.until - now, Detail: r.detail}, true
+	return Refusal{State: Open, RetryAfter: r.retryAfter(now), Detail: r.detail}, true
 }
 
 func (c *Circuit) decide(by *Cause, call *Call, now time.Duration, mayProbe bool) (Refusal, Decision) {
@@ -114,7 +114,7 @@ func (c *Circuit) admissible(now time.Duration, mayProbe bool) (Refusal, bool) {
 		case c.forced:
 			return Refusal{State: Open, Detail: c.detail}, false
 		case now < c.until:
-			return Refusal{State: Open, RetryAfter: c.until - now, Detail: c.detail}, false
+			return Refusal{State: Open, RetryAfter: c.gen.Load().refusing.Load().retryAfter(now), Detail: c.detail}, false
 		case !mayProbe || c.electing:
 			return Refusal{State: HalfOpen, Detail: c.detail}, false
 		}
@@ -158,7 +158,9 @@ func (c *Circuit) Ready(by *Cause, mayProbe bool) (r Refusal, wake time.Duration
 	if r, ok = c.admissible(now, mayProbe); ok {
 		return r, 0, nil, true
 	}
-	wake = r.RetryAfter
+	if c.State() == Open && !c.forced {
+		wake = max(0, c.until-now)
+	}
 	if first := c.waiting.first; first != nil {
 		wake = c.cfg.ProbeTimeout - (now - first.since)
 	}

@@ -110,6 +110,7 @@ type Circuit struct {
 	since    time.Duration // the state was entered
 	until    time.Duration // end of an open state
 	own      time.Duration // the same, if it is this process's own
+	openedAt time.Duration // by this process or by others, whichever was later
 	openFor  time.Duration // how long the latest open state was to last; 0 if growth has nothing to remember
 	ramped   time.Duration // end of a ramp, 0 if there is none
 	failedAt time.Duration // the latest failure; never if there is none
@@ -153,8 +154,17 @@ type generation struct {
 
 // refusing is why, and for how long, an open circuit refuses every request.
 type refusing struct {
-	until  time.Duration
-	detail string
+	until   time.Duration
+	unknown bool // it may be sooner
+	detail  string
+}
+
+// retryAfter is 0 if it is unknown.
+func (r *refusing) retryAfter(now time.Duration) time.Duration {
+	if r.unknown {
+		return 0
+	}
+	return r.until - now
 }
 
 // A counter counts until it is closed. To close it and to count is atomic:

@@ -2,6 +2,7 @@ package circuit_test
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -58,7 +59,7 @@ func (c clocked) Admit(by *circuit.Cause, now time.Duration, mayProbe bool) (cal
 
 func (c clocked) Elected(by *circuit.Cause, now time.Duration, mayProbe bool, until time.Duration) (call circuit.Call, r circuit.Refusal, d circuit.Decision) {
 	c.at(now)
-	r, d = c.Circuit.Elected(by, &call, mayProbe, until)
+	r, d = c.Circuit.Elected(by, &call, circuit.Election{MayProbe: mayProbe, Until: until})
 	return call, r, d
 }
 
@@ -104,12 +105,12 @@ func (c clocked) Reset(by *circuit.Cause, now time.Duration) bool {
 
 func (c clocked) AdoptOpen(by *circuit.Cause, now, until time.Duration) {
 	c.at(now)
-	c.Circuit.AdoptOpen(by, until)
+	c.Circuit.AdoptOpen(by, circuit.Opening{At: now, Until: until, Detail: "opened by other processes"})
 }
 
 func (c clocked) AdoptClosed(by *circuit.Cause, now time.Duration) {
 	c.at(now)
-	c.Circuit.AdoptClosed(by)
+	c.Circuit.AdoptClosed(by, math.MaxInt64)
 }
 
 func (c clocked) Evict(now time.Duration, seen uint64) (circuit.Totals, uint64, bool) {

@@ -2,10 +2,25 @@ package circuit
 
 import "time"
 
+// An Election says whether this process may probe. It is good until then.
+type Election struct {
+	MayProbe bool
+	Until    time.Duration
+	Probed   bool // another process probes, or is about to: it may be over sooner
+}
+
+// An Opening is that of a circuit which other processes have opened.
+type Opening struct {
+	At     time.Duration // when they opened it
+	Until  time.Duration // when its open time or the lease of the prober is over
+	Probed bool          // another process probes, or is about to: it may be over sooner
+	Detail string        // for people
+}
+
 // Elected is the end of what the decision [Elect] has begun. Until then, the
 // process may probe without asking again; or it may not, and the circuit stays
 // open. Whatever the user's code does afterwards, the election is over.
-func (c *Circuit) Elected(by *Cause, call *Call, mayProbe bool, until time.Duration) (Refusal, Decision) {
+func (c *Circuit) Elected(by *Cause, call *Call, e Election) (Refusal, Decision) {
 	now := c.owner.Now()
 	c.mu.Lock()
 	c.electing = false
@@ -13,10 +28,10 @@ func (c *Circuit) Elected(by *Cause, call *Call, mayProbe bool, until time.Durat
 	c.settle(by, now)
 	switch {
 	case c.evicted || c.State() == Closed: // meanwhile
-	case mayProbe:
-		c.elected = until
+	case e.MayProbe:
+		c.elected = e.Until
 	default:
-		c.adoptOpen(by, now, until)
+		c.adoptOpen(by, now, Opening{At: c.openedAt, Until: e.Until, Probed: e.Probed, Detail: c.detail})
 	}
 	r, d := c.decide(by, call, now, true)
 	if d == Elect { // there is nothing to wait for: the next request asks
@@ -33,40 +48,41 @@ func (c *Circuit) mustElect(now time.Duration) bool {
 	return c.cfg.Elect && c.State() != Closed && now >= c.elected
 }
 
-// AdoptOpen opens the circuit until then, because other processes have found its
+// AdoptOpen opens the circuit, because other processes have found its
 // host down. It stays open for longer if it has its own reasons. A probe in
 // flight, and force, count for more.
-func (c *Circuit) AdoptOpen(by *Cause, until time.Duration) {
+func (c *Circuit) AdoptOpen(by *Cause, o Opening) {
 	now := c.owner.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.adoptOpen(by, now, until)
+	c.adoptOpen(by, now, o)
 }
 
-func (c *Circuit) adoptOpen(by *Cause, now, until time.Duration) {
+func (c *Circuit) adoptOpen(by *Cause, now time.Duration, o Opening) {
 	if c.forced || c.evicted || c.probing() {
 		return
 	}
 	if c.State() != Open {
 		c.own = 0
 		if c.State() == Closed {
-			c.detail = "opened by other processes"
+			c.detail, c.openedAt = o.Detail, o.At
 		}
 		e := c.event(Open, now, Shared, c.detail)
-		e.OpenFor = max(0, until-now)
+		e.OpenFor = max(0, o.Until-now)
 		c.become(by, e)
 	}
-	c.stayOpen(max(c.own, until))
+	c.openedAt = max(c.openedAt, o.At)
+	c.stayOpen(refusing{until: max(c.own, o.Until), unknown: o.Probed && o.Until > c.own})
 	c.wake()
 }
 
-// AdoptClosed closes the circuit, because other processes have found its host healthy.
-// A probe in flight, and force, count for more.
-func (c *Circuit) AdoptClosed(by *Cause) {
+// AdoptClosed closes the circuit if it was opened before closedAt, because other processes have found
+// its host healthy then. A probe in flight, and force, count for more.
+func (c *Circuit) AdoptClosed(by *Cause, closedAt time.Duration) {
 	now := c.owner.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.State() == Closed || c.forced || c.probing() {
+	if c.State() == Closed || c.openedAt >= closedAt || c.forced || c.probing() {
 		return
 	}
 	c.close(by, c.event(Closed, now, Shared, "healthy for other processes"))

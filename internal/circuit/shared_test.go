@@ -212,3 +212,82 @@ func TestAProbeWithoutAVerdictReleasesTheRight(t *testing.T) {
 	}
 	r.wantDecision(now, circuit.Elect)
 }
+
+func TestAnOnlookerIsToldNothingOfTheTime(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		until time.Duration // of others
+		want  time.Duration // to wait
+	}{
+		{"longer than its own open time", 10 * time.Minute, 0},
+		{"within its own open time", second, 60 * second},
+	} {
+		r, own := opened(t, func(*circuit.Config) {})
+		opened := own - 60*second
+		r.Circuit.AdoptOpen(&r.by, circuit.Opening{Until: test.until, Probed: true})
+		if got := r.refuse(opened).RetryAfter; got != test.want {
+			t.Errorf("%s: told to wait for %v, want %v", test.name, got, test.want)
+		}
+		if got := r.read(opened).Until; (got > 0) != (test.want > 0) {
+			t.Errorf("%s: open until %v", test.name, got)
+		}
+		_, wake, _, _ := r.Ready(&r.by, opened, true)
+		if want := max(test.until, own) - opened; wake != want {
+			t.Errorf("%s: WaitReady looks again in %v, want %v", test.name, wake, want)
+		}
+	}
+	r, now := opened(t, elect)
+	r.wantDecision(now, circuit.Elect)
+	var call circuit.Call
+	refusal, _ := r.Circuit.Elected(&r.by, &call, circuit.Election{Until: now + second, Probed: true})
+	if refusal.State != circuit.Open || refusal.RetryAfter != 0 {
+		t.Errorf("after an election the refusal is %+v, want open for an unknown time", refusal)
+	}
+}
+
+func TestOnlyAnEarlierOpeningIsClosedByOthers(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		open     func(*rig)
+		closedAt time.Duration
+		want     bool
+	}{
+		{"its own, before", func(r *rig) { r.trip(5 * second) }, 6 * second, true},
+		{"its own, after", func(r *rig) { r.trip(5 * second) }, 5 * second, false},
+		{"that of others, before", func(r *rig) { r.adopt(9*second, 5*second) }, 6 * second, true},
+		{"that of others, after", func(r *rig) { r.adopt(9*second, 5*second) }, 5 * second, false},
+		{"both", func(r *rig) { r.trip(5 * second); r.adopt(9*second, 7*second) }, 6 * second, false},
+		{"an older one of others", func(r *rig) { r.trip(5 * second); r.adopt(9*second, 2*second) }, 4 * second, false},
+		{"one that was reset", func(r *rig) { r.trip(8 * second); r.Reset(&r.by, 8*second); r.adopt(9*second, 5*second) }, 6 * second, true},
+	} {
+		r := newRig(t, defaults())
+		test.open(r)
+		r.at(10 * second)
+		r.Circuit.AdoptClosed(&r.by, test.closedAt)
+		if got := r.State() == circuit.Closed; got != test.want {
+			t.Errorf("%s: it is closed: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// trip opens the circuit by its own rules.
+func (r *rig) trip(now time.Duration) {
+	for r.State() == circuit.Closed {
+		r.send(now, bad)
+	}
+}
+
+// adopt opens the circuit by a record that others wrote then.
+func (r *rig) adopt(now, written time.Duration) {
+	r.at(now)
+	r.Circuit.AdoptOpen(&r.by, circuit.Opening{At: written, Until: time.Minute})
+}
+
+func TestTheOpeningCarriesRetryAfter(t *testing.T) {
+	r, now := opened(t, func(*circuit.Config) {})
+	call := r.begin(now)
+	r.Done(&r.by, now, call, circuit.Verdict{Outcome: circuit.Failure, RetryAfter: 7 * second})
+	if got := r.lastEvent().RetryAfter; got != 7*second {
+		t.Errorf("the event has Retry-After %v, want 7s", got)
+	}
+}

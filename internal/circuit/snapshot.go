@@ -10,7 +10,7 @@ type Snapshot struct {
 	State    State // an open circuit whose time is up is half-open
 	Forced   bool
 	Since    time.Duration // State was entered
-	Until    time.Duration // if State is Open and not Forced
+	Until    time.Duration // if State is Open and not Forced; 0 if it is unknown
 	Detail   string        // of the latest opening
 	Counts   Counts
 	Totals   Totals
@@ -96,10 +96,11 @@ func (c *Circuit) Snapshot(by *Cause) Snapshot {
 		InFlight: c.stale + c.inFlight(g),
 	}
 	if s.State == Open && !c.forced {
-		if now < c.until {
-			s.Until = c.until
-		} else {
+		switch {
+		case now >= c.until:
 			s.State, s.Since = HalfOpen, c.until
+		case !g.refusing.Load().unknown:
+			s.Until = c.until
 		}
 	}
 	return s

@@ -13,6 +13,8 @@ type Event struct {
 	Detail   string // for people
 	OpenFor  time.Duration
 	Counts   Counts // of From, as it ended
+
+	RetryAfter time.Duration // of the failure that has opened the circuit; 0 if it had none
 }
 
 // Why a circuit changed its state.
@@ -64,16 +66,18 @@ func (c *Circuit) open(by *Cause, e Event, retryAfter time.Duration) {
 	if c.cfg.Jitter > 0 {
 		d = seconds(float64(d) * (1 + c.cfg.Jitter*c.cfg.rand()))
 	}
-	c.detail, e.OpenFor = e.Detail, d
+	e.OpenFor, e.RetryAfter = d, retryAfter
+	c.detail, c.openedAt = e.Detail, e.At
 	c.become(by, e)
-	c.stayOpen(after(e.At, d))
+	c.stayOpen(refusing{until: after(e.At, d)})
 	c.own = c.until
 }
 
 // stayOpen says until when an open circuit stays so.
-func (c *Circuit) stayOpen(until time.Duration) {
-	c.until, c.openFor = until, until-c.since
-	c.gen.Load().refusing.Store(&refusing{until, c.detail})
+func (c *Circuit) stayOpen(r refusing) {
+	r.detail = c.detail
+	c.until, c.openFor = r.until, r.until-c.since
+	c.gen.Load().refusing.Store(&r)
 }
 
 // grown is the open time after the failed probes so far, without a bound.

@@ -2,48 +2,95 @@ package fleet
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// adopt learns what the store has, and lets the local circuit follow.
-func (m *Member) adopt(ctx context.Context, item store.Item) {
+// adopt learns what the store has answered to a call that began then, and lets the local circuit
+// follow. It returns what the caller has to call then.
+func (m *Member) adopt(ctx context.Context, item store.Item, began time.Duration) (after []func()) {
+	if item.Err != nil {
+		m.failedItem(OpLoad, item)
+		m.readFailed()
+		return nil
+	}
+	m.guard.report(m.now(), true)
 	m.mu.Lock()
-	defer m.unlock()
-	m.learn(ctx, item)
+	defer m.mu.Unlock()
+	m.learn(ctx, item, began)
+	if publish := m.atNextLoad; publish != nil {
+		m.atNextLoad = nil
+		m.afterUnlock = append(m.afterUnlock, func() { m.fleet.Go(func() { m.publishLater(publish) }) })
+	}
+	after, m.afterUnlock = m.afterUnlock, nil
+	return after
+}
+
+// publishLater publishes what could not be published before.
+func (m *Member) publishLater(publish func(context.Context)) {
+	ctx, cancel := m.fleet.writing(context.Background())
+	defer cancel()
+	publish(ctx)
 }
 
 // learn is adopt for a caller that holds mu.
-func (m *Member) learn(ctx context.Context, item store.Item) {
-	if item.Version != 0 && item.Version < m.known.version {
-		m.reads.latest = m.now() // from a replica that lags behind
-		m.schedule(m.reads.latest)
+func (m *Member) learn(ctx context.Context, item store.Item, began time.Duration) {
+	if m.overtaken(item, began) {
 		return
 	}
-	state, wasOpen := m.known.rec.State, m.known.wasOpen
 	m.remember(item)
-	rec := &m.known.rec
-	switch {
-	case m.isOwnLease() && (m.electing || m.lease.version == m.known.version):
-		// This process probes, or is about to.
-	case rec.State == Closed && !wasOpen, rec.State == Suspect && state != Open && state != Half:
-		// If the local circuit is open, it is so by its own rules.
-	default:
-		m.follow(ctx)
+	if m.isOwnLease() && (m.electing || m.lease.version == m.known.version) {
+		return // this process probes, or is about to
 	}
+	m.follow(ctx)
 }
 
-// follow lets the local circuit do as the record says.
+// follow lets the local circuit do as the record says. A record that is dead, or that is absent
+// after an open one, says nothing.
 func (m *Member) follow(ctx context.Context) {
+	k := &m.known
+	now := m.now()
 	var deliver func()
-	switch m.known.rec.State {
-	case Open, Half:
-		now := m.now()
-		deliver = m.local.AdoptOpen(ctx, now+m.remaining(now))
-	case Closed, Suspect:
-		deliver = m.local.AdoptClosed(ctx)
+	switch healthy, ok := k.healthyAt(now); {
+	case m.holds(now):
+		k.wasOpen = true
+		deliver = m.local.AdoptOpen(ctx, m.opening(now))
+	case k.rec.State == Closed && k.wasOpen:
+		k.wasOpen = false
+		deliver = m.local.AdoptClosed(ctx, longest) // whenever it has opened
+	case ok:
+		k.wasOpen = false
+		deliver = m.local.AdoptClosed(ctx, now-healthy)
 	}
 	if deliver != nil {
 		m.afterUnlock = append(m.afterUnlock, deliver)
+	}
+}
+
+// opening is what a record that holds says of the host.
+func (m *Member) opening(now time.Duration) Opening {
+	remaining := m.remaining(now)
+	return Opening{
+		At:     now - m.known.ageAt(now),
+		Until:  now + remaining,
+		Probed: m.known.rec.State == Half && remaining > 0,
+		Detail: m.openedBy(),
+	}
+}
+
+// openedBy says who has opened the record, if they have names.
+func (m *Member) openedBy() string {
+	others := slices.DeleteFunc(slices.Clone(m.known.rec.By), func(name string) bool { return name == m.fleet.voter.Name })
+	switch n := len(others); n {
+	case 0:
+		return "opened by other processes"
+	case 1:
+		return "opened by another process: " + others[0]
+	default:
+		return fmt.Sprintf("opened by %d other processes: %s", n, strings.Join(others, ", "))
 	}
 }

@@ -12,28 +12,29 @@ const (
 	maxLooks = 1000
 )
 
-// enter makes m one of those that are read along with others.
+// enter makes m one of those that are read along with others. The caller holds mu.
 func (f *Fleet) enter(m *Member) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if !m.gone {
-		f.members[m] = struct{}{}
+		f.members[m.key] = m
 	}
 }
 
 // Leave is the end of a member whose circuit is evicted.
 func (m *Member) Leave() {
-	m.fleet.mu.Lock()
-	defer m.fleet.mu.Unlock()
+	f := m.fleet
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	m.gone = true
-	delete(m.fleet.members, m)
+	if f.members[m.key] == m { // and not that of a new circuit with the same key
+		delete(f.members, m.key)
+	}
 }
 
 // readDue reads the records of all members that are due, m among them, in the background. While such
 // a read is under way, m is left to the next one. The request waits for a read that it has started,
 // if it wants to.
 func (f *Fleet) readDue(ctx context.Context, m *Member, now time.Duration, wait bool) {
-	if !f.guard.allows(now) {
+	if !f.guard.allows(now) || !m.guard.allows(now) {
 		m.readFailed()
 		return
 	}
@@ -41,12 +42,14 @@ func (f *Fleet) readDue(ctx context.Context, m *Member, now time.Duration, wait 
 		return
 	}
 	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f.readBatch(context.WithoutCancel(ctx), f.nextBatch(now))
-	}()
+	go f.read(context.Background(), f.nextBatch(now), func([]*Member) {
+		f.mu.Lock()
+		f.reading = false
+		f.mu.Unlock()
+		close(done)
+	})
 	if wait {
-		await(ctx, done, f.cfg.ReadTimeout) // not for the hooks of other circuits
+		await(ctx, done, f.cfg.ReadTimeout)
 	}
 }
 
@@ -83,46 +86,18 @@ func (f *Fleet) nextBatch(now time.Duration) []*Member {
 		f.postpone(m, now)
 	}
 	looks := 0
-	for m := range f.members { // in random order
+	for _, m := range f.members { // in random order
 		if looks++; looks > maxLooks || len(members) == maxBatch {
 			break
 		}
-		if !m.queued && !m.prefetched && m.Due(now) {
-			m.prefetched = true
-			f.postpone(m, now)
-			members = append(members, m)
+		if m.queued || m.prefetched || !m.Due(now) || !m.guard.allows(now) {
+			continue
 		}
+		m.prefetched = true
+		f.postpone(m, now)
+		members = append(members, m)
 	}
 	return members
-}
-
-func (f *Fleet) readBatch(ctx context.Context, members []*Member) {
-	keys := make([]string, len(members))
-	for i, m := range members {
-		keys[i] = m.key
-		m.mu.Lock()
-		m.reads.wantedSoon = false
-		m.mu.Unlock()
-	}
-	items, err := f.load(ctx, keys)
-	if err != nil {
-		for _, m := range members {
-			m.readFailed()
-		}
-		items = nil
-	}
-	f.endBatch()
-	for i := range items {
-		// The request may be over, and is not the cause.
-		f.catchPanics(func() { members[i].adopt(context.Background(), items[i]) })
-	}
-}
-
-// endBatch lets the next read start.
-func (f *Fleet) endBatch() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.reading = false
 }
 
 // postpone keeps requests from asking again while the record is about to be read.

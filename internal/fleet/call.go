@@ -2,7 +2,9 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/store"
@@ -14,22 +16,82 @@ const (
 	OpSwap   = "compare_and_swap"
 	OpRecord = "record" // to understand a record
 	OpAdopt  = "adopt"  // to deliver a transition
+	OpWatch  = "watch"
 )
 
-// keepFor is how long the store keeps a record after its time is over.
-const keepFor = 24 * time.Hour
+// The results of a call of the store, as calls are counted.
+const (
+	ResultOK      = "ok"
+	ResultLost    = "lost"    // a write came second
+	ResultError   = "error"   // the store, or all that it was asked for, has failed
+	ResultDelayed = "delayed" // ended late because of this process
+	ResultFull    = "full"    // not made: too many were under way
+)
+
+// Results are all results that an operation has.
+func Results(operation string) []string {
+	if operation == OpSwap {
+		return []string{ResultOK, ResultLost, ResultError, ResultDelayed, ResultFull}
+	}
+	return []string{ResultOK, ResultError, ResultDelayed, ResultFull}
+}
+
+// Errors of a call that say nothing about the store.
+var (
+	errGuarded = fmt.Errorf("breakerhttp: store: not called for a while, after %d errors in a row", guardErrors)
+	errFull    = fmt.Errorf("breakerhttp: store: not called, because %d calls are under way", maxCalls)
+	errDelayed = errors.New("breakerhttp: store: the call ended late because of this process")
+)
+
+const (
+	// keepFor is how long the store keeps a record after its time is over.
+	keepFor = 24 * time.Hour
+
+	// frozenFor is how long after its deadline a call has ended if the process was frozen meanwhile.
+	frozenFor = time.Second
+
+	// holdSlot is how many times its timeout a call keeps its slot, if the store does not return.
+	holdSlot = 10
+)
+
+// A priority of a call of the store.
+type priority uint8
+
+const (
+	ordinary priority = iota
+	urgent            // a verdict: it gets the next slot
+	command           // of a person: urgent, and made even if the store has failed before
+)
 
 // load reads records, within ReadTimeout.
-func (f *Fleet) load(ctx context.Context, keys []string) ([]store.Item, error) {
+func (f *Fleet) load(ctx context.Context, keys []string, p priority) ([]store.Item, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.cfg.ReadTimeout)
 	defer cancel()
-	return call(ctx, f, OpLoad, func() ([]store.Item, error) {
+	c := storeCall{OpLoad, f.cfg.ReadTimeout, p}
+	return call(ctx, f, c, func(ctx context.Context) ([]store.Item, string, error) {
 		items, err := f.cfg.Store.Load(ctx, keys)
 		if err == nil && len(items) != len(keys) {
 			err = fmt.Errorf("breakerhttp: the store returned %d items for %d keys", len(items), len(keys))
 		}
-		return items, err
+		if err == nil {
+			err = allFailed(items)
+		}
+		return items, ResultOK, err
 	})
+}
+
+// allFailed returns an error if none of two or more items could be read: then it is the store that
+// fails, and not single records.
+func allFailed(items []store.Item) error {
+	if len(items) < 2 {
+		return nil
+	}
+	for _, item := range items {
+		if item.Err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("breakerhttp: the store could read none of %d records: %w", len(items), items[0].Err)
 }
 
 type swapped struct {
@@ -37,12 +99,16 @@ type swapped struct {
 	ok  bool
 }
 
-// swap writes a record if its version is old, within the deadline of ctx.
-func (f *Fleet) swap(ctx context.Context, key string, old uint64, r record) (swapped, error) {
+// swap writes a record if its version is old, before the deadline of ctx.
+func (f *Fleet) swap(ctx context.Context, key string, old uint64, r record, p priority) (swapped, error) {
 	r.Owner = f.id
-	return call(ctx, f, OpSwap, func() (s swapped, err error) {
+	c := storeCall{OpSwap, f.cfg.WriteTimeout, p}
+	return call(ctx, f, c, func(ctx context.Context) (s swapped, result string, err error) {
 		s.cur, s.ok, err = f.cfg.Store.CompareAndSwap(ctx, key, old, r.encode(), r.Lasts.duration()+keepFor)
-		return s, err
+		if !s.ok {
+			return s, ResultLost, err
+		}
+		return s, ResultOK, err
 	})
 }
 
@@ -52,36 +118,66 @@ func (f *Fleet) writing(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(context.WithoutCancel(ctx), f.cfg.WriteTimeout)
 }
 
-// call calls the store, unless the guard forbids it. It waits until the deadline of ctx and no
-// longer, even if the store ignores that.
-func call[T any](ctx context.Context, f *Fleet, operation string, do func() (T, error)) (T, error) {
+// A storeCall is a call of the store to be made.
+type storeCall struct {
+	operation string
+	timeout   time.Duration
+	priority  priority
+}
+
+// call calls the store, unless the guard forbids it or no slot comes free in half of the time. It
+// waits until the deadline of ctx and no longer, even if the store ignores that.
+func call[T any](ctx context.Context, f *Fleet, c storeCall, do func(context.Context) (T, string, error)) (value T, err error) {
+	if c.priority != command && !f.guard.allows(f.cfg.Now()) {
+		return value, errGuarded
+	}
+	deadline, _ := ctx.Deadline()
+	ok, waited := f.slots.take(time.Until(deadline)/2, c.priority >= urgent)
+	if !ok {
+		f.cfg.OnCall(c.operation, ResultFull)
+		return value, errFull
+	}
+	value, result, err := callWithSlot(ctx, f, c, do)
+	if time.Since(deadline) > frozenFor || waited && errors.Is(err, context.DeadlineExceeded) {
+		f.cfg.OnCall(c.operation, ResultDelayed)
+		return value, errDelayed
+	}
+	if err != nil {
+		result = ResultError
+		f.cfg.OnError(c.operation, err)
+	}
+	f.cfg.OnCall(c.operation, result)
+	f.guard.report(f.cfg.Now(), err == nil)
+	return value, err
+}
+
+// callWithSlot makes the call, and frees its slot when that has returned.
+func callWithSlot[T any](ctx context.Context, f *Fleet, c storeCall, do func(context.Context) (T, string, error)) (T, string, error) {
 	type answer struct {
-		value T
-		err   error
+		value  T
+		result string
+		err    error
 	}
-	var a answer
-	if !f.guard.allows(f.cfg.Now()) {
-		return a.value, errGuarded
-	}
+	var freed sync.Once
+	free := func() { freed.Do(f.slots.free) }
 	answers := make(chan answer, 1)
 	go func() {
-		a := answer{err: fmt.Errorf("breakerhttp: store: %s ended without an answer", operation)} // as Goexit does
+		defer free()
+		a := answer{err: fmt.Errorf("breakerhttp: store: %s ended without an answer", c.operation)} // as Goexit does
 		defer func() {
 			if v := recover(); v != nil {
-				a.err = fmt.Errorf("breakerhttp: store: %s panicked: %v", operation, v)
+				a.err = fmt.Errorf("breakerhttp: store: %s panicked: %v", c.operation, v)
 			}
 			answers <- a
 		}()
-		a.value, a.err = do()
+		a.value, a.result, a.err = do(ctx)
 	}()
 	select {
-	case a = <-answers:
+	case a := <-answers:
+		return a.value, a.result, a.err
 	case <-ctx.Done():
-		a.err = fmt.Errorf("breakerhttp: store: %s: %w", operation, ctx.Err())
+		time.AfterFunc((holdSlot-1)*c.timeout, free)
+		var none T
+		return none, "", fmt.Errorf("breakerhttp: store: %s: %w", c.operation, ctx.Err())
 	}
-	f.guard.report(f.cfg.Now(), a.err == nil)
-	if a.err != nil {
-		f.cfg.OnError(operation, a.err)
-	}
-	return a.value, a.err
 }

@@ -26,7 +26,7 @@ func TestBrokenStores(t *testing.T) {
 				s := newFakeStore()
 				s.misbehave(how)
 				p := newProcess(t, s)
-				want := time.Duration(0)
+				want := gatherFirst
 				if name == "black hole" {
 					want = 50 * time.Millisecond
 				}

@@ -36,16 +36,19 @@ func (m *Member) Failed(ctx context.Context, now time.Duration) {
 
 // schedule sets the time of the next read. The caller holds mu.
 func (m *Member) schedule(now time.Duration) {
-	next := now
-	switch m.known.rec.State {
-	case Open:
-		next += m.remaining(now) + spread(m.halfRefresh())
-	case Half:
-		next += spread(m.halfRefresh())
+	refresh := m.fleet.cfg.Refresh
+	var wait time.Duration
+	switch {
+	case !m.holds(now):
+		if wait = spread(refresh); m.deaf.on {
+			wait = min(wait, refresh)
+		}
+	case m.known.rec.State == Open:
+		wait = m.remaining(now) + spread(m.halfRefresh())
 	default:
-		next += spread(m.fleet.cfg.Refresh)
+		wait = spread(m.halfRefresh())
 	}
-	m.due.Store(int64(next))
+	m.due.Store(int64(now + wait))
 	m.readSoon()
 }
 
@@ -53,15 +56,15 @@ func (m *Member) schedule(now time.Duration) {
 // never before its time is up. The caller holds mu.
 func (m *Member) readSoon() {
 	next := m.reads.latest + afterFailure
-	if m.known.rec.State == Open {
-		next = max(next, m.known.at+m.remaining(m.known.at))
+	if k := &m.known; k.rec.State == Open && m.holds(k.at) {
+		next = max(next, k.at+m.remaining(k.at))
 	}
 	if m.reads.wantedSoon && int64(next) < m.due.Load() {
 		m.due.Store(int64(next))
 	}
 }
 
-// readFailed schedules the next read after one that has failed, or that the guard has forbidden: it
+// readFailed schedules the next read after one that has failed, or that a guard has forbidden: it
 // comes at the ordinary time, and no request waits for it.
 func (m *Member) readFailed() {
 	m.mu.Lock()

@@ -63,32 +63,37 @@ func TestFailureDuringRead(t *testing.T) {
 }
 
 // TestOpenReads: an open record is not read before its time is up, not even
-// after a failure; from then on, and while somebody probes, at short intervals.
+// after a failure; from then on, and while somebody probes, at short intervals, until it is dead.
 func TestOpenReads(t *testing.T) {
 	for name, c := range map[string]struct {
 		value    string
 		openFor  time.Duration
 		from, to time.Duration // when the first read comes
 		gap      time.Duration // between the reads, on average
+		alive    time.Duration // of the record
 	}{
-		"open":             {`{"s":1,"st":"open","d":60000,"g":1}`, time.Minute, 61 * time.Second, 63 * time.Second, 2 * time.Second},
-		"half":             {`{"s":1,"st":"half","d":31000,"g":1}`, time.Minute, time.Second, 3 * time.Second, 2 * time.Second},
-		"round":            {`{"s":1,"st":"open","d":0,"g":1}`, time.Minute, time.Second, 3 * time.Second, 2 * time.Second},
-		"half, soon":       {`{"s":1,"st":"half","d":31000,"g":1}`, 4 * time.Second, 500 * time.Millisecond, 1500 * time.Millisecond, time.Second},
-		"round, soon":      {`{"s":1,"st":"open","d":0,"g":1}`, 4 * time.Second, 500 * time.Millisecond, 1500 * time.Millisecond, time.Second},
-		"closed, for once": {`{"s":1,"st":"closed","d":0,"g":1}`, time.Minute, 5 * time.Second, 15 * time.Second, 10 * time.Second},
+		"open":             {`{"s":1,"st":"open","d":60000,"g":1}`, time.Minute, 61 * time.Second, 63 * time.Second, 2 * time.Second, 91 * time.Second},
+		"half":             {`{"s":1,"st":"half","d":31000,"g":1}`, time.Minute, time.Second, 3 * time.Second, 2 * time.Second, 62 * time.Second},
+		"round":            {`{"s":1,"st":"open","d":0,"g":1}`, time.Minute, time.Second, 3 * time.Second, 2 * time.Second, 31 * time.Second},
+		"half, soon":       {`{"s":1,"st":"half","d":31000,"g":1}`, 4 * time.Second, 500 * time.Millisecond, 1500 * time.Millisecond, time.Second, 62 * time.Second},
+		"round, soon":      {`{"s":1,"st":"open","d":0,"g":1}`, 4 * time.Second, 500 * time.Millisecond, 1500 * time.Millisecond, time.Second, 31 * time.Second},
+		"closed, for once": {`{"s":1,"st":"closed","d":0,"g":1}`, time.Minute, 5 * time.Second, 15 * time.Second, 10 * time.Second, 10 * time.Minute},
+		"dead":             {`{"s":1,"st":"open","d":0,"g":1}`, time.Minute, 5 * time.Second, 15 * time.Second, 10 * time.Second, 10 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newFakeStore()
 				s.put(c.value)
+				if name == "dead" {
+					time.Sleep(31 * time.Second)
+				}
 				p := newProcess(t, s, func(_ *Config, policy *Policy) { policy.OpenFor = c.openFor })
 				p.request()
-				at := p.readTimes(10 * time.Minute)
+				at := p.readTimes(c.alive)
 				if at[0] < c.from || at[0] > c.to+20*time.Millisecond {
 					t.Errorf("the first read came at %v, want %v to %v", at[0], c.from, c.to)
 				}
-				if gap := (at[len(at)-1] - at[0]) / time.Duration(len(at)-1); gap < c.gap*8/10 || gap > c.gap*12/10 {
+				if gap := (at[len(at)-1] - at[0]) / time.Duration(len(at)-1); gap < c.gap*7/10 || gap > c.gap*13/10 {
 					t.Errorf("the reads are %v apart on average, want %v", gap, c.gap)
 				}
 			})

@@ -13,6 +13,7 @@ import (
 type lease struct {
 	version uint64
 	until   time.Duration
+	said    bool // the verdict was written, and the store did not say how that ended
 }
 
 // A role is what the record lets a process do whose open time is over.
@@ -24,68 +25,95 @@ const (
 	onlooker              // wait: another process probes, or the open time is not over
 )
 
-// Elect asks whether this process, whose open time is over, may probe. The answer is good until
-// then. It takes at most ReadTimeout and WriteTimeout.
-func (m *Member) Elect(ctx context.Context) (mayProbe bool, until time.Duration) {
-	alone := m.now() + m.leaseTime()
-	if !m.load(context.WithoutCancel(ctx)) {
-		return true, alone
+// An Election says whether a process may probe. It is good until then.
+type Election struct {
+	MayProbe bool
+	Until    time.Duration
+	Probed   bool // another process probes, or is about to: it may be over sooner
+}
+
+// Elect asks whether this process, whose open time is over, may probe. It takes at most ReadTimeout
+// and WriteTimeout.
+func (m *Member) Elect(ctx context.Context) Election {
+	alone := Election{MayProbe: true, Until: m.now() + m.leaseTime()}
+	switch err := m.load(ctx, ordinary); {
+	case err == errFull:
+		return m.lookAgain()
+	case err != nil:
+		return alone
 	}
 	m.mu.Lock()
-	r, until := m.role()
-	w := m.replace(m.leaseRecord())
+	r, wait := m.role()
+	w := write{old: m.known.version, next: m.leaseRecord()}
 	m.electing = r == candidate
 	m.mu.Unlock()
 	switch r {
 	case loner:
-		return true, alone
+		return alone
 	case onlooker:
-		return false, until
+		return wait
 	}
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
 	// Counted from before the swap: the lease ends here before it ends in the store.
 	w.leaseEnd = m.now() + m.leaseTime()
 	switch winner, o := m.swap(ctx, w); o {
+	case won:
+		return Election{MayProbe: true, Until: w.leaseEnd}
 	case lost:
 		return m.lostElection(w.old, winner)
-	case unknown:
-		return true, alone
+	case full:
+		return m.lookAgain()
 	}
-	return true, w.leaseEnd
+	return alone
+}
+
+// lookAgain makes an onlooker of a process.
+func (m *Member) lookAgain() Election {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Election{Until: m.now() + spread(m.halfRefresh()), Probed: true}
 }
 
 // lostElection is what a candidate may do that has lost to another process.
-func (m *Member) lostElection(old uint64, winner store.Item) (mayProbe bool, until time.Duration) {
+func (m *Member) lostElection(old uint64, winner store.Item) Election {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.now()
-	r, until := m.role()
+	r, wait := m.role()
+	alone := Election{MayProbe: true, Until: m.now() + m.leaseTime()}
+	m.mu.Unlock()
 	switch {
 	case r == loner || winner.Version <= old: // or nobody has won: the store is out of order
-		return true, now + m.leaseTime()
+		return alone
 	case r == candidate:
-		return false, now + spread(m.halfRefresh()) // not twice in one request
+		return m.lookAgain() // not twice in one request
 	}
-	return false, until
+	return wait
 }
 
-// role returns the role of this process, and how long an onlooker has to wait.
-func (m *Member) role() (r role, until time.Duration) {
+// role returns the role of this process, and how long an onlooker has to wait. The caller holds mu.
+func (m *Member) role() (r role, wait Election) {
 	now := m.now()
 	rec := &m.known.rec
-	if rec.State != Open && rec.State != Half {
-		return loner, 0
+	if rec.State != Open && rec.State != Half || m.ignores() {
+		return loner, Election{}
 	}
-	if remaining := m.remaining(now); remaining > 0 {
-		return onlooker, now + remaining
+	if m.live(now) {
+		if remaining := m.remaining(now); remaining > 0 {
+			return onlooker, Election{Until: now + remaining, Probed: rec.State == Half}
+		}
+		failed := m.failedProbers(now)
+		if i := slices.IndexFunc(failed, func(v vote) bool { return v.ID == m.fleet.voter.ID }); i >= 0 {
+			again := m.openTime(rec.Opens) - failed[i].Age.duration()
+			return onlooker, Election{Until: now + min(again, spread(m.halfRefresh())), Probed: true}
+		}
 	}
-	failed := m.failedProbers(now)
-	if i := slices.IndexFunc(failed, func(v vote) bool { return v.ID == m.fleet.id }); i >= 0 {
-		again := m.openTime(rec.Opens) - failed[i].Age.duration()
-		return onlooker, now + min(again, spread(m.halfRefresh()))
+	switch {
+	case m.fleet.cfg.DryRun:
+		return loner, Election{}
+	case now < m.pausedUntil:
+		return onlooker, Election{Until: m.pausedUntil, Probed: true}
 	}
-	return candidate, 0
+	return candidate, Election{}
 }
 
 // failedProbers are the processes whose probe has failed in this round.
@@ -96,10 +124,14 @@ func (m *Member) failedProbers(now time.Duration) []vote {
 
 // leaseRecord is the record with a lease for this process.
 func (m *Member) leaseRecord() record {
+	now := m.now()
 	return record{
 		State:  Half,
 		Lasts:  millisOf(m.leaseTime()),
-		Opens:  m.known.rec.Opens,
-		Failed: m.failedProbers(m.now()),
+		Opens:  max(1, m.opensKept(now)),
+		Failed: m.failedProbers(now),
+		By:     m.known.rec.By,
+
+		Ignored: m.known.rec.Ignored,
 	}
 }

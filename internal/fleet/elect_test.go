@@ -12,14 +12,14 @@ import (
 
 // elect returns the role that the process has got, and until when.
 func (p *process) elect() (role, time.Duration) {
-	mayProbe, until := p.Elect(context.Background())
+	e := p.Elect(context.Background())
 	switch {
-	case !mayProbe:
-		return onlooker, until
+	case !e.MayProbe:
+		return onlooker, e.Until
 	case p.lease.version != 0:
-		return candidate, until
+		return candidate, e.Until
 	}
-	return loner, until
+	return loner, e.Until
 }
 
 func (p *process) wantRole(want role, until time.Duration) {
@@ -158,15 +158,15 @@ func TestOwnLease(t *testing.T) {
 		s.onSwap = func(_ context.Context, swap func() (Item, bool)) (Item, bool, error) {
 			item, swapped := swap()
 			p.circuit.opened = false
-			p.Hint(t.Context())
+			p.hint()
 			return item, swapped, nil
 		}
 		p.wantRole(candidate, 31*time.Second)
 		p.wantCircuit(false, 0)
 		s.onSwap = nil
-		p.Released(t.Context()) // gives it up
+		p.ProbeIgnored(t.Context()) // gives it up
 		s.put(p.store.value())
-		p.Hint(t.Context())
+		p.hint()
 		p.wantCircuit(true, 0)
 	})
 }
@@ -181,11 +181,11 @@ func TestElectWithoutStore(t *testing.T) {
 		p := newProcess(t, s)
 		p.wantRole(loner, 31*time.Second)
 		s.misbehave(nil)
-		p.Probed(t.Context(), true, 0)
+		p.ProbeSucceeded(t.Context())
 		if s.swapped() > 0 {
 			t.Errorf("a success without a lease wrote %s", s.value())
 		}
-		p.Probed(t.Context(), false, time.Minute)
+		p.ProbeFailed(t.Context(), time.Minute, 0)
 		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
 	})
 	for _, value := range []string{`{"s":1,"st":"open","d":0,"g":1}`, `{"s":1,"st":"half","d":0,"g":1}`} {
@@ -195,9 +195,9 @@ func TestElectWithoutStore(t *testing.T) {
 			p := newProcess(t, s)
 			p.request()
 			s.misbehave(down)
-			p.wantRole(loner, 31*time.Second)
+			p.wantRole(loner, p.now()+31*time.Second)
 			s.misbehave(nil)
-			p.Probed(t.Context(), false, time.Minute)
+			p.ProbeFailed(t.Context(), time.Minute, 0)
 			if s.swapped() > 0 {
 				t.Errorf("it wrote %s over %s", s.value(), value)
 			}

@@ -1,13 +1,12 @@
 package fleet
 
 import (
-	"fmt"
 	"sync"
 	"time"
 )
 
-// A guard stops calls to what fails: after three errors in a row for five seconds, then for twice as
-// long after each further one, up to a minute.
+// A guard stops calls of what fails, the store or a record: after three errors in a row for five
+// seconds, then for twice as long after each further one, up to a minute.
 type guard struct {
 	mu     sync.Mutex
 	errors int
@@ -20,8 +19,6 @@ const (
 	guardPause    = 5 * time.Second
 	guardMaxPause = 60 * time.Second
 )
-
-var errGuarded = fmt.Errorf("breakerhttp: store: not called for a while after %d errors in a row", guardErrors)
 
 func (g *guard) allows(now time.Duration) bool {
 	g.mu.Lock()

@@ -56,13 +56,13 @@ func TestGuard(t *testing.T) {
 		s.misbehave(blackHole)
 		p := newProcess(t, s)
 		for range 10 {
-			go p.Hint(t.Context())
+			go p.hint()
 		}
 		time.Sleep(5100 * time.Millisecond)
 		if p.errs.take(); !p.fleet.guard.allows(p.now()) {
 			t.Error("the store is left alone for more than 5s")
 		}
-		p.Hint(t.Context())
+		p.hint()
 		if p.wantErrors("[load]"); p.fleet.guard.allows(p.now() + 9*time.Second) {
 			t.Error("one more error does not double the pause")
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,25 +43,37 @@ func (l *errorLog) take() string {
 	return out
 }
 
+// A fakeCircuit follows its record as a real one does.
 type fakeCircuit struct {
 	mu     sync.Mutex
 	opened bool
-	until  time.Duration
-	tell   func()
+	Opening
+	tell func()
 }
 
-func (c *fakeCircuit) AdoptOpen(_ context.Context, until time.Duration) func() {
+func (c *fakeCircuit) AdoptOpen(_ context.Context, o Opening) func() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.opened, c.until = true, until
+	c.opened, c.Opening = true, o
 	return c.tell
 }
 
-func (c *fakeCircuit) AdoptClosed(context.Context) func() {
+func (c *fakeCircuit) AdoptClosed(_ context.Context, closedAt time.Duration) func() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.opened = false
+	if c.opened && c.At < closedAt {
+		c.opened = false
+	}
 	return c.tell
+}
+
+// trip opens the circuit by its own rules.
+func (p *process) trip(openFor time.Duration) {
+	p.t.Helper()
+	p.circuit.mu.Lock()
+	p.circuit.opened, p.circuit.Opening = true, Opening{At: p.now(), Until: p.now() + openFor}
+	p.circuit.mu.Unlock()
+	p.Tripped(context.Background(), openFor)
 }
 
 func (c *fakeCircuit) isOpen() bool {
@@ -68,6 +81,8 @@ func (c *fakeCircuit) isOpen() bool {
 	defer c.mu.Unlock()
 	return c.opened
 }
+
+var pods atomic.Int64
 
 func testPolicy() Policy {
 	return Policy{OpenFor: time.Minute, MaxOpenFor: 5 * time.Minute, ProbeTimeout: 30 * time.Second, OpenGrowth: 1}
@@ -83,7 +98,9 @@ func newProcess(t *testing.T, s *fakeStore, edit ...func(*Config, *Policy)) *pro
 		Refresh:      10 * time.Second,
 		ReadTimeout:  50 * time.Millisecond,
 		WriteTimeout: 100 * time.Millisecond,
+		Instance:     fmt.Sprint("pod-", pods.Add(1)),
 		OnError:      p.errs.add,
+		OnCall:       func(string, string) {},
 		Now:          func() time.Duration { return time.Since(p.start) },
 	}
 	policy := testPolicy()
@@ -126,14 +143,24 @@ func (p *process) readTimes(d time.Duration) (at []time.Duration) {
 	return at
 }
 
+// answer adopts an item that the store has answered just now.
+func (p *process) answer(item Item) {
+	for _, deliver := range p.adopt(context.Background(), item, p.now()) {
+		deliver()
+	}
+}
+
+// hint reads the record now.
+func (p *process) hint() { p.fleet.read(context.Background(), []*Member{p.Member}, func([]*Member) {}) }
+
 func (p *process) fail() { p.Failed(context.Background(), p.now()) }
 
 func (p *process) wantCircuit(opened bool, until time.Duration) {
 	p.t.Helper()
 	p.circuit.mu.Lock()
 	defer p.circuit.mu.Unlock()
-	if c := &p.circuit; c.opened != opened || opened && c.until != until {
-		p.t.Errorf("the circuit is open: %v, until %v; want %v, %v", c.opened, c.until, opened, until)
+	if c := &p.circuit; c.opened != opened || opened && c.Until != until {
+		p.t.Errorf("the circuit is open: %v, until %v; want %v, %v", c.opened, c.Until, opened, until)
 	}
 }
 
@@ -157,15 +184,15 @@ func (p *process) masked(value string) string {
 		p.t.Fatalf("record %q: %v", value, err)
 	}
 	mask := func(id string) string {
-		if id == p.fleet.id {
+		if id == p.fleet.id || id == p.fleet.voter.ID {
 			return "me"
 		}
 		return id
 	}
-	r.Owner = mask(r.Owner)
+	r.Owner, r.By = mask(r.Owner), nil
 	for _, votes := range [][]vote{r.Votes, r.Failed} {
 		for i := range votes {
-			votes[i].ID = mask(votes[i].ID)
+			votes[i].ID, votes[i].Name = mask(votes[i].ID), ""
 		}
 	}
 	return string(r.encode())

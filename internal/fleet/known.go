@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -14,12 +16,24 @@ type known struct {
 	rec     record
 	age     time.Duration // of rec when it was read
 	at      time.Duration // when rec was read
-	wasOpen bool          // the latest record that was not absent was open or half
-	ignored uint64        // the version that a Reset has made this process ignore
+	since   time.Duration // when this version was read first
+	wasOpen bool          // the circuit follows a record that was open or half, and none since that says it is healthy
+	lower   lowerVersions
 }
 
 // ageAt is the age of the record at now.
 func (k *known) ageAt(now time.Duration) time.Duration { return k.age + now - k.at }
+
+// healthyAt is how long at now the host has been healthy, by a record that is closed or suspect.
+func (k *known) healthyAt(now time.Duration) (d time.Duration, ok bool) {
+	switch {
+	case k.rec.State == Closed:
+		return k.ageAt(now), true
+	case k.rec.State == Suspect && k.rec.Healthy != nil:
+		return k.rec.Healthy.duration() + k.ageAt(now), true
+	}
+	return 0, false
+}
 
 // remember replaces what is known by what the store has. The local circuit is left as it is.
 func (m *Member) remember(item store.Item) {
@@ -32,30 +46,89 @@ func (m *Member) remember(item store.Item) {
 	case k.version:
 		age = max(age, k.ageAt(now)) // a record gets no younger
 	}
+	if item.Version != k.version {
+		k.since = now
+	}
 	k.version, k.age, k.at, m.reads.latest = item.Version, age, now, now
 	rec, err := parse(item.Value)
 	if limit := millisOf(m.limit(rec.State)); rec.Lasts > limit {
 		rec.Lasts, err = limit, errTooLong
 	}
+	k.rec, m.inDoubt, k.lower = rec, false, lowerVersions{}
+	if err == nil && m.sameInstance(now) {
+		err = errSameInstance
+	}
 	if err != nil {
-		m.afterUnlock = append(m.afterUnlock, func() { m.fleet.cfg.OnError(OpRecord, err) })
+		m.report(err)
 	}
-	k.rec, m.inDoubt = rec, false
-	if k.version != 0 && m.wasReset != never && (k.version == k.ignored || k.age >= now-m.wasReset) {
-		m.ignoreRecord()
-	}
-	if k.rec.State != Absent {
-		k.wasOpen = k.rec.State == Open || k.rec.State == Half
-	}
+	m.listen(now)
 	m.resolveLease()
 	m.schedule(now)
 }
 
-// ignoreRecord makes the record read as absent, and protects it from being overwritten.
-func (m *Member) ignoreRecord() {
-	m.known.ignored = m.known.version
-	m.known.rec = record{foreign: true}
+func (m *Member) report(err error) {
+	m.afterUnlock = append(m.afterUnlock, func() { m.fleet.cfg.OnError(OpRecord, err) })
 }
+
+var errSameInstance = errors.New("breakerhttp: another process has the same Sharing.Instance as this one, so that their votes count once")
+
+// sameInstance reports that another process has voted under the name of this one. Votes that are
+// older than this process may be its own, from before it was restarted.
+func (m *Member) sameInstance(now time.Duration) bool {
+	rec := &m.known.rec
+	if rec.State != Suspect || len(rec.Votes) == 0 || ownedHere(rec.Owner) {
+		return false
+	}
+	owner := rec.Votes[0] // the youngest
+	return owner.ID == m.fleet.voter.ID && owner.Age.duration()+m.known.age < now
+}
+
+// lowerVersions counts the answers with a lower version than is known.
+type lowerVersions struct {
+	count int
+	since time.Duration
+}
+
+const (
+	believeLower      = 3
+	believeLowerAfter = 2 * time.Second
+)
+
+// overtaken reports whether an answer is to be ignored because a higher version is known: the store
+// gave it before. One that was asked for later counts: after a few the store has lost writes.
+func (m *Member) overtaken(item store.Item, began time.Duration) bool {
+	k := &m.known
+	if item.Version >= k.version {
+		return false
+	}
+	now := m.now()
+	m.reads.latest = now
+	if began <= k.since {
+		m.schedule(now)
+		return true
+	}
+	if item.Version == 0 {
+		return false // there is no record any more
+	}
+	if k.lower.count++; k.lower.count == 1 {
+		k.lower.since = now
+	}
+	if k.lower.count < believeLower || now-k.lower.since < believeLowerAfter {
+		m.due.Store(int64(now + afterFailure))
+		return true
+	}
+	m.report(fmt.Errorf("breakerhttp: the store has lost writes: version %d of a record became %d", k.version, item.Version))
+	return false
+}
+
+// live reports that the record is open or half and not so old that nobody cares for it any more.
+func (m *Member) live(now time.Duration) bool {
+	s := m.known.rec.State
+	return (s == Open || s == Half) && m.known.ageAt(now) < m.known.rec.Lasts.duration()+m.leaseTime()
+}
+
+// holds reports that the record is live, and that this process listens to it.
+func (m *Member) holds(now time.Duration) bool { return m.live(now) && !m.ignores() }
 
 // remaining is what is left at now of the record's open time or lease. A process need not wait for
 // a lease of its own: it asks once it has given that up.
@@ -72,13 +145,20 @@ func (m *Member) isOwnLease() bool {
 }
 
 // opensKept is the number of opens in a row that is not forgotten. One is forgotten for each
-// MaxOpenFor that the record is closed.
+// MaxOpenFor that the host has been healthy, or the record dead.
 func (m *Member) opensKept(now time.Duration) int {
-	k := &m.known
-	if k.rec.State != Closed {
-		return k.rec.Opens
+	rec, age := &m.known.rec, m.known.ageAt(now)
+	steps := func(d time.Duration) int { return int(min(d/m.policy.MaxOpenFor, maxOpens)) }
+	var forgotten int
+	switch {
+	case rec.State == Suspect && rec.Healthy != nil: // what was forgotten when it was written is taken off
+		forgotten = steps(rec.Healthy.duration()+age) - steps(rec.Healthy.duration())
+	case rec.State == Closed, rec.State == Suspect:
+		forgotten = steps(age)
+	case !m.live(now):
+		forgotten = steps(age - rec.Lasts.duration() - m.leaseTime())
 	}
-	return max(0, k.rec.Opens-int(min(k.ageAt(now)/m.policy.MaxOpenFor, maxOpens)))
+	return max(0, rec.Opens-forgotten)
 }
 
 // limit is the longest open time or lease that is believed.
@@ -99,6 +179,9 @@ func (m *Member) openTime(g int) time.Duration {
 	d := duration(float64(m.policy.OpenFor) * math.Pow(m.policy.OpenGrowth, float64(max(g, 1)-1)))
 	return min(d, m.policy.MaxOpenFor)
 }
+
+// votesLast is how long a vote counts, if the record has opened g times in a row.
+func (m *Member) votesLast(g int) time.Duration { return max(m.openTime(g), m.policy.VotesLast) }
 
 // longest is the longest time that is calculated with. Sums of a few do not overflow.
 const longest = time.Duration(math.MaxInt64 / 8)

@@ -3,8 +3,15 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/store"
 )
+
+// gatherFirst is how long a first read waits for others, which share its Load.
+const gatherFirst = 100 * time.Microsecond
 
 // Refresh reads the record, which is due. The request waits for the read if it is the first one, or
 // the first one after a long time without requests; otherwise it goes on in the background. If the
@@ -21,13 +28,10 @@ func (m *Member) Refresh(ctx context.Context, now time.Duration, failing bool) {
 	if done == nil {
 		done = make(chan struct{})
 		m.reads.firstEnds = done
-		go func() {
-			defer close(done)
-			m.readFirst(context.WithoutCancel(ctx))
-		}()
+		m.fleet.readFirst(m)
 	}
 	m.mu.Unlock()
-	await(ctx, done, longest) // load has a limit of its own
+	await(ctx, done, longest) // the read has a limit of its own
 }
 
 // await lets a request wait for a read, for limit at most, and for half of its own time at most. The
@@ -52,30 +56,109 @@ func (m *Member) idle(now time.Duration) bool {
 	return m.reads.latest == never || (now-m.reads.latest)/10 >= refresh && overdue/8 >= refresh
 }
 
-func (m *Member) readFirst(ctx context.Context) {
-	defer func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.reads.firstEnds = nil
+// readFirst reads the record of m, which requests wait for, with those of others that are read for
+// the first time at the same moment.
+func (f *Fleet) readFirst(m *Member) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.firsts = append(f.firsts, m); len(f.firsts) > 1 {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), f.cfg.ReadTimeout)
+		defer cancel()
+		time.Sleep(gatherFirst)
+		f.mu.Lock()
+		firsts := f.firsts
+		f.firsts = nil
+		for _, m := range firsts {
+			f.enter(m)
+		}
+		f.mu.Unlock()
+		var batches sync.WaitGroup
+		for batch := range slices.Chunk(firsts, maxBatch) {
+			batches.Go(func() { f.read(ctx, batch, endFirst) })
+		}
+		batches.Wait()
 	}()
-	m.fleet.catchPanics(func() { m.load(ctx) })
-	m.fleet.enter(m)
 }
 
-// load reads the record and adopts it. It reports whether that succeeded.
-func (m *Member) load(ctx context.Context) bool {
-	items, err := m.fleet.load(ctx, []string{m.key})
+// endFirst lets requests go on that have waited for the record.
+func endFirst(members []*Member) {
+	for _, m := range members {
+		m.mu.Lock()
+		close(m.reads.firstEnds)
+		m.reads.firstEnds = nil
+		m.mu.Unlock()
+	}
+}
+
+// read reads the records of members, lets their circuits follow, and then calls done. What the
+// circuits deliver comes last, for it may call the user's code.
+func (f *Fleet) read(ctx context.Context, members []*Member, done func([]*Member)) {
+	began := f.cfg.Now()
+	items, err := f.load(ctx, keysOf(members), ordinary)
+	var after []func()
+	for i, m := range members {
+		switch {
+		case err == errFull: // it stays due
+			m.readLater()
+		case err != nil:
+			m.readFailed()
+		default:
+			after = append(after, m.adopt(context.Background(), items[i], began)...) // no request is the cause
+		}
+	}
+	done(members)
+	for _, deliver := range after {
+		f.catchPanics(deliver)
+	}
+}
+
+// keysOf returns the keys of records that are about to be read: no failure wants that any more.
+func keysOf(members []*Member) []string {
+	keys := make([]string, len(members))
+	for i, m := range members {
+		keys[i] = m.key
+		m.mu.Lock()
+		m.reads.wantedSoon = false
+		m.mu.Unlock()
+	}
+	return keys
+}
+
+// readLater schedules the next read of a record that there was no room to read.
+func (m *Member) readLater() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	if m.reads.latest == never {
+		m.reads.latest = now // requests wait no longer
+	}
+	m.due.Store(int64(now + spread(m.fleet.cfg.ReadTimeout)))
+}
+
+// load reads the record and adopts it, while the caller waits. It returns the error of the store.
+func (m *Member) load(ctx context.Context, p priority) error {
+	began := m.now()
+	if !m.guard.allows(began) {
+		return errGuarded
+	}
+	items, err := m.fleet.load(context.WithoutCancel(ctx), []string{m.key}, p)
 	if err != nil {
 		m.readFailed()
-		return false
+		return err
 	}
-	m.adopt(ctx, items[0])
-	return true
+	for _, deliver := range m.adopt(ctx, items[0], began) {
+		deliver()
+	}
+	return items[0].Err
 }
 
-// Hint reads the record now, for another process has written it.
-func (m *Member) Hint(ctx context.Context) {
-	m.load(context.WithoutCancel(ctx))
+// failedItem reports that the store could not read or write this record, though it may serve others.
+func (m *Member) failedItem(operation string, item store.Item) {
+	m.guard.report(m.now(), false)
+	m.fleet.cfg.OnError(operation, item.Err)
 }
 
 // Go calls do, which may call the user's code, in a goroutine of its own.

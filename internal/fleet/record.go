@@ -15,36 +15,43 @@ import (
 type State string
 
 const (
-	Absent  State = ""        // there is none, or none that can be understood
-	Closed  State = "closed"  // the host is well
+	Absent  State = ""        // there is no record, or none that can be understood
+	Closed  State = "closed"  // the host is healthy
 	Suspect State = "suspect" // fewer than Quorum processes have tripped
-	Open    State = "open"    // nobody asks the host until the time is over
+	Open    State = "open"    // no process calls the host until the time is over
 	Half    State = "half"    // the owner of the lease probes
 )
 
 const (
 	schema   = 1
-	maxBytes = 1024
+	maxWrite = 1024 // bytes of a record that this process writes
+	maxRead  = 4096 // bytes of a record that is parsed
 	maxOpens = math.MaxInt32
+	maxName  = 63 // bytes of the name of a process
 )
 
-// A record is what the processes of a fleet know of a host. Its version and its
-// age are the store's, never inside: two machines' clocks are not compared.
+// A record is what the processes of a fleet know of a host. Its version and its age are kept by the
+// store and never inside: the clocks of two machines are not compared.
 type record struct {
-	Schema  int    `json:"s"`
-	State   State  `json:"st"`
-	Lasts   millis `json:"d"` // the open time or the lease
-	Owner   string `json:"o"`
-	Opens   int    `json:"g"`           // in a row: open, probed, open again
-	Votes   []vote `json:"v,omitempty"` // processes that have tripped
-	Failed  []vote `json:"f,omitempty"` // processes whose probe failed in this round
-	foreign bool   // not to be written over
+	Schema  int      `json:"s"`
+	State   State    `json:"st"`
+	Lasts   millis   `json:"d"` // the open time or the lease
+	Owner   string   `json:"o"`
+	Opens   int      `json:"g"`            // in a row: open, probed, open again
+	Healthy *millis  `json:"w,omitempty"`  // of a suspect: how long the host had been healthy when it was written
+	Votes   []vote   `json:"v,omitempty"`  // processes that have tripped
+	Failed  []vote   `json:"f,omitempty"`  // processes whose probe failed in this round
+	By      []string `json:"by,omitempty"` // names of the processes that opened it
+	Ignored int      `json:"n,omitempty"`  // probes in a row, of any process, that ended without a verdict
+	foreign bool     // of another schema: not to be overwritten
 }
 
-// A vote is a process, and the age of what it said when the record was written.
+// A vote is a process, and how old its vote or failed probe was when the record was written.
 type vote struct {
-	ID  string `json:"i"` // of the maker's choice
-	Age millis `json:"a"`
+	ID         string `json:"i"`
+	Age        millis `json:"a"`
+	RetryAfter millis `json:"r,omitempty"` // what was left of the Retry-After that a failed probe got
+	Name       string `json:"n,omitempty"` // of a voter that has one
 }
 
 // millis are milliseconds.
@@ -71,28 +78,28 @@ var (
 
 // parse reads a value. What cannot be understood reads as absent, with an error.
 func parse(value []byte) (record, error) {
-	if len(value) == 0 {
-		return record{}, nil
-	}
 	var head struct {
 		Schema int `json:"s"`
 	}
 	var r record
-	switch err := json.Unmarshal(value, &head); {
-	case err != nil:
+	switch {
+	case len(value) == 0:
+		return record{}, nil
+	case len(value) > maxRead:
+		return record{}, fmt.Errorf("%w: %d bytes, want at most %d", errPoison, len(value), maxRead)
+	case json.Unmarshal(value, &head) != nil:
 		return record{}, fmt.Errorf("%w: %d bytes that are no record", errPoison, len(value))
 	case head.Schema > schema: // the rest may be anything
 		return record{foreign: true}, fmt.Errorf("%w: schema %d, want %d", errPoison, head.Schema, schema)
-	case len(value) > maxBytes:
-		return record{}, fmt.Errorf("%w: %d bytes, want at most %d", errPoison, len(value), maxBytes)
-	}
-	if err := json.Unmarshal(value, &r); err != nil {
+	case json.Unmarshal(value, &r) != nil:
 		return record{}, fmt.Errorf("%w: a field of another type", errPoison)
-	}
-	if !r.valid() {
+	case !r.valid():
 		return record{}, fmt.Errorf("%w: a field is out of range", errPoison)
 	}
-	r.Opens = min(r.Opens, maxOpens)
+	r.Opens, r.Ignored = min(r.Opens, maxOpens), min(max(r.Ignored, 0), maxOpens)
+	if r.Healthy != nil {
+		*r.Healthy = min(max(*r.Healthy, 0), millisOf(longest))
+	}
 	return r, nil
 }
 
@@ -101,16 +108,23 @@ func (r *record) valid() bool {
 		slices.Contains([]State{Closed, Suspect, Open, Half}, r.State)
 }
 
-// encode leaves out the oldest of the votes for which there is no room.
+// encode leaves out what there is no room for: names first, then the oldest votes.
 func (r record) encode() []byte {
 	r.Schema = schema
+	r.Votes, r.Failed = slices.Clone(r.Votes), slices.Clone(r.Failed)
 	for {
 		b, err := json.Marshal(r)
-		switch {
-		case err != nil:
+		if err != nil {
 			panic(err) // strings and numbers only
-		case len(b) <= maxBytes:
+		}
+		named := slices.IndexFunc(r.Votes, func(v vote) bool { return v.Name != "" })
+		switch {
+		case len(b) <= maxWrite:
 			return b
+		case len(r.By) > 0:
+			r.By = r.By[:len(r.By)-1]
+		case named >= 0:
+			r.Votes[named].Name = ""
 		case len(r.Votes) > 0:
 			r.Votes = r.Votes[:len(r.Votes)-1]
 		default:
@@ -119,24 +133,28 @@ func (r record) encode() []byte {
 	}
 }
 
-// young returns the votes that are younger than limit when the record has that
-// age, with their ages then.
+// young returns the votes that are younger than limit when the record has that age, with their ages
+// then.
 func young(votes []vote, age, limit time.Duration) (out []vote) {
 	for _, v := range votes {
-		if older := max(v.Age, 0) + millisOf(age); older >= 0 && older < millisOf(limit) {
-			out = append(out, vote{v.ID, older})
+		older := max(v.Age, 0) + millisOf(age)
+		if older < 0 || older >= millisOf(limit) {
+			continue
 		}
+		v.Age = older
+		v.RetryAfter = max(0, v.RetryAfter-millisOf(age))
+		out = append(out, v)
 	}
 	return out
 }
 
-// with returns the votes with a fresh one of id: at most most of them, the
+// with returns the votes with that of v, in place of an older one: at most most of them, the
 // youngest.
-func with(votes []vote, id string, most int) []vote {
-	out := []vote{{ID: id}}
-	for _, v := range votes {
-		if v.ID != id {
-			out = append(out, v)
+func with(votes []vote, v vote, most int) []vote {
+	out := []vote{v}
+	for _, w := range votes {
+		if w.ID != v.ID {
+			out = append(out, w)
 		}
 	}
 	return youngest(out, most)

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -22,6 +21,8 @@ func TestParse(t *testing.T) {
 		`{"s":1,"st":"open","d":1e30,"v":[{"i":"pod-7/ß","a":1e400}]}`:               "open",
 		`{"s":1,"st":"open","d":99999999999999999999,"o":"pod-7"}`:                   "open",
 		`{"s":1,"st":"half","d":31000.0,"g":2}`:                                      "half",
+		`{"s":1,"st":"open","d":1,"o":"` + strings.Repeat("x", 4000) + `"}`:          "open",
+		`{"s":1,"st":"suspect","d":1,"w":-7}`:                                        "suspect",
 
 		`{"st":"open","d":60000}`:                                           "poison",
 		`{"s":0,"st":"open","d":60000}`:                                     "poison",
@@ -31,7 +32,8 @@ func TestParse(t *testing.T) {
 		`{"s":1,"st":"open","d":-1}`:                                        "poison",
 		`{"s":1,"st":"open","d":1,"g":-1}`:                                  "poison",
 		`{"s":1,"st":"open","d":"60s"}`:                                     "poison",
-		`{"s":1,"st":"open","d":1,"o":"` + strings.Repeat("x", 1000) + `"}`: "poison",
+		`{"s":1,"st":"open","d":1,"o":"` + strings.Repeat("x", 5000) + `"}`: "poison",
+		`{"s":2,"pad":"` + strings.Repeat("x", 5000) + `"}`:                 "poison",
 
 		`[]`:       "poison",
 		`1`:        "poison",
@@ -40,7 +42,7 @@ func TestParse(t *testing.T) {
 
 		`{"s":2,"st":"x"}`:                                  "foreign",
 		`{"s":2,"st":{"open":true},"d":"60s"}`:              "foreign",
-		`{"s":9,"pad":"` + strings.Repeat("x", 5000) + `"}`: "foreign",
+		`{"s":9,"pad":"` + strings.Repeat("x", 4000) + `"}`: "foreign",
 	} {
 		r, err := parse([]byte(value))
 		got := string(r.State)
@@ -61,30 +63,30 @@ func TestParse(t *testing.T) {
 // TestRecordSize: a record is at most 1 KB, and has room for the votes of the
 // greatest quorum. Who has longer ids than ours loses the oldest votes.
 func TestRecordSize(t *testing.T) {
-	for size, want := range map[int]int{len(New(Config{}).id): 20, 64: 10, 600: 2} {
+	for size, want := range map[int]int{len(New(Config{}).voter.ID): 20, 64: 10, 600: 2} {
 		id := strings.Repeat("f", size)
 		r := record{State: Suspect, Lasts: millisOf(longest), Owner: New(Config{}).id, Opens: maxOpens}
 		for range 20 {
-			r.Votes = append(r.Votes, vote{id, millisOf(longest)})
+			r.Votes = append(r.Votes, vote{ID: id, Age: millisOf(longest)})
 		}
 		r.Votes[0].ID = "the youngest"
 		b := r.encode()
 		got, err := parse(b)
-		if err != nil || len(b) > maxBytes || len(got.Votes) != want || got.Votes[0] != r.Votes[0] {
+		if err != nil || len(b) > maxWrite || len(got.Votes) != want || got.Votes[0] != r.Votes[0] {
 			t.Errorf("with ids of %d bytes: %d bytes with %d votes (%v), want at most %d with %d, the youngest first: %s",
-				size, len(b), len(got.Votes), err, maxBytes, want, b)
+				size, len(b), len(got.Votes), err, maxWrite, want, b)
 		}
 	}
 }
 
 func TestYoung(t *testing.T) {
-	votes := []vote{{"a", 0}, {"b", 4000}, {"c", 5000}, {"d", -9000}, {"e", math.MaxInt64}}
+	votes := []vote{{ID: "a", Age: 0}, {ID: "b", Age: 4000}, {ID: "c", Age: 5000}, {ID: "d", Age: -9000}, {ID: "e", Age: math.MaxInt64}}
 	got := young(votes, 5*time.Second, 10*time.Second)
-	if want := []vote{{"a", 5000}, {"b", 9000}, {"d", 5000}}; !slices.Equal(got, want) {
+	if want := []vote{{ID: "a", Age: 5000}, {ID: "b", Age: 9000}, {ID: "d", Age: 5000}}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	got = with([]vote{{"a", 9000}, {"b", 5000}, {"c", 7000}}, "b", 2)
-	if want := []vote{{"b", 0}, {"c", 7000}}; !slices.Equal(got, want) {
+	got = with([]vote{{ID: "a", Age: 9000}, {ID: "b", Age: 5000}, {ID: "c", Age: 7000}}, vote{ID: "b"}, 2)
+	if want := []vote{{ID: "b", Age: 0}, {ID: "c", Age: 7000}}; !slices.Equal(got, want) {
 		t.Errorf("with b, two at most: got %v, want %v", got, want)
 	}
 }
@@ -101,18 +103,18 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value []byte, version uint64, age int64) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newProcess(t, newFakeStore(), func(_ *Config, policy *Policy) { policy.OpenGrowth, policy.Jitter = 2, 0.5 })
-			p.adopt(context.Background(), Item{Value: value, Version: version, Age: time.Duration(age)})
-			if limit := p.limit(Half); p.circuit.until > limit+limit/2 {
-				t.Errorf("the circuit is open until %v", p.circuit.until)
+			p.answer(Item{Value: value, Version: version, Age: time.Duration(age)})
+			if limit := p.limit(Half); p.circuit.Until > limit+limit/2 {
+				t.Errorf("the circuit is open until %v", p.circuit.Until)
 			}
 			if due := time.Duration(p.due.Load()); due < 0 || due > 2*p.limit(Half) {
 				t.Errorf("the record is read again at %v", due)
 			}
 			for name, next := range map[string]func() (record, bool){
-				"vote":     func() (record, bool) { return p.voteRecord(time.Hour) },
+				"vote":     func() (record, bool) { p.vote = &ownVote{openFor: time.Hour}; return p.voteRecord() },
 				"lease":    func() (record, bool) { r, _ := p.role(); return p.leaseRecord(), r == candidate },
 				"success":  func() (record, bool) { return p.successRecord(), p.known.rec.State == Half },
-				"failure":  func() (record, bool) { return p.failureRecord(), p.known.rec.State == Half },
+				"failure":  func() (record, bool) { return p.failureRecord(time.Hour), p.known.rec.State == Half },
 				"released": func() (record, bool) { return p.releaseRecord(), p.known.rec.State == Half },
 			} {
 				r, ok := next()
@@ -133,7 +135,7 @@ func FuzzRecord(f *testing.F) {
 
 func readable(r record) error {
 	b := r.encode()
-	if len(b) > maxBytes {
+	if len(b) > maxWrite {
 		return fmt.Errorf("%d bytes: %s", len(b), b)
 	}
 	back, err := parse(b)

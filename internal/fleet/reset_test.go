@@ -1,110 +1,163 @@
 package fleet
 
 import (
-	"sync/atomic"
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// TestReset: what was written before a Reset is not heard and not written over,
-// also if it has not been read yet; what comes after is.
+// TestReset: a process that was reset reads again at once, releases its lease, and votes as ever
+// when it trips.
 func TestReset(t *testing.T) {
-	const (
-		open    = `{"s":1,"st":"open","d":60000,"o":"a","g":1}`
-		suspect = `{"s":1,"st":"suspect","d":60000,"o":"a","g":0,"v":[{"i":"a","a":0}]}`
-	)
-	for name, value := range map[string]string{"open": open, "suspect": suspect} {
-		for _, known := range []bool{true, false} {
-			synctest.Test(t, func(t *testing.T) {
-				s := newFakeStore()
-				p := newProcess(t, s)
-				p.request()
-				s.put(value)
-				time.Sleep(time.Second)
-				if known {
-					p.Hint(t.Context())
-				}
-				p.Reset()
-				p.circuit.opened = false
-				time.Sleep(time.Second)
-				p.Tripped(t.Context(), time.Minute)
-				p.Hint(t.Context())
-				p.Tripped(t.Context(), time.Minute)
-				p.Hint(t.Context())
-				if got := s.value(); got != value || p.circuit.opened {
-					t.Errorf("%s, known %v: after a Reset the circuit is open: %v, and the record %s", name, known, p.circuit.opened, got)
-				}
-				if r, _ := p.elect(); r != loner {
-					t.Errorf("%s, known %v: after a Reset got role %v, want loner", name, known, r)
-				}
-				s.put(open)
-				p.Hint(t.Context())
-				p.wantCircuit(true, p.now()+time.Minute)
-			})
-		}
-	}
-}
-
-// TestResetOtherwise: a Reset hears a record whose age is rounded down no more
-// than another, lets an absent one be written, and gives up a lease.
-func TestResetOtherwise(t *testing.T) {
-	const open = `{"s":1,"st":"open","d":60000,"o":"a","g":1}`
 	synctest.Test(t, func(t *testing.T) {
-		p := newProcess(t, newFakeStore())
-		p.adopt(t.Context(), Item{Value: []byte(open), Version: 7, Age: time.Second})
-		p.Reset()
+		s := newFakeStore()
+		s.put(`{"s":1,"st":"open","d":300000,"o":"a","g":1}`)
+		p := newProcess(t, s)
+		p.request()
+		p.Reset(t.Context())
 		p.circuit.opened = false
-		time.Sleep(time.Second)
-		p.adopt(t.Context(), Item{Value: []byte(open), Version: 7, Age: 0})
+		if at := p.readTimes(time.Minute); len(at) < 6 || at[0] > 10*time.Millisecond {
+			t.Errorf("after a Reset, reads at %v, want one at once and then one for each Refresh", at)
+		}
 		p.wantCircuit(false, 0)
 	})
 	synctest.Test(t, func(t *testing.T) {
-		p := newProcess(t, newFakeStore())
-		p.request()
-		p.Reset()
-		p.Hint(t.Context())
-		p.Tripped(t.Context(), time.Minute)
-		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
+		p := leaseholder(t, newFakeStore(), `{"s":1,"st":"open","d":0,"o":"a","g":1}`)
+		p.Reset(t.Context())
+		p.wantRecord(`{"s":1,"st":"open","d":0,"o":"me","g":1}`)
+		p.ProbeSucceeded(t.Context()) // late: the lease is given up once
+		p.wantRecord(`{"s":1,"st":"open","d":0,"o":"me","g":1}`)
 	})
-	synctest.Test(t, func(t *testing.T) {
-		p := leaseholder(t, newFakeStore(), open[:len(open)-1]+`,"d":0}`)
-		p.Reset()
-		p.Probed(t.Context(), true, 0)
-		p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
+	synctest.Test(t, func(t *testing.T) { // the record was suspect: this vote is the second
+		s := newFakeStore()
+		s.put(`{"s":1,"st":"suspect","d":60000,"o":"a","g":0,"v":[{"i":"a","a":0}]}`)
+		p := newProcess(t, s)
+		p.Reset(t.Context())
+		p.trip(time.Minute)
+		p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":1}`)
+	})
+	synctest.Test(t, func(t *testing.T) { // the record is open still, and then dead
+		s := newFakeStore()
+		s.put(`{"s":1,"st":"open","d":60000,"o":"a","g":1}`)
+		p := newProcess(t, s)
+		p.Reset(t.Context())
+		time.Sleep(time.Minute)
+		p.trip(time.Minute)
+		p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"a","g":1}`)
+		time.Sleep(32 * time.Second)
+		p.trip(time.Minute)
+		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":1,"v":[{"i":"me","a":0}]}`)
 	})
 }
 
-// TestResetDuringSwap: what was being written when a Reset came is not heard
-// either, and no lease comes of it.
-func TestResetDuringSwap(t *testing.T) {
+// TestResetDuringElection: a lease that is won after a Reset is not heard, and is released by the
+// request that asked for it.
+func TestResetDuringElection(t *testing.T) {
 	for name, ambiguous := range map[string]bool{"won": false, "ambiguous": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newFakeStore()
 				s.put(`{"s":1,"st":"open","d":0,"o":"a","g":1}`)
-				var ticks atomic.Int64 // a clock never says the same time twice
 				p := newProcess(t, s)
-				now := p.fleet.cfg.Now
-				p.fleet.cfg.Now = func() time.Duration { return now() + time.Duration(ticks.Add(1)) }
 				p.request()
 				s.latency = 10 * time.Millisecond
 				if ambiguous {
 					s.loseAnswers()
 				}
 				time.AfterFunc(15*time.Millisecond, func() {
-					p.Reset()
-					p.circuit.AdoptClosed(t.Context())
+					p.Reset(t.Context())
+					p.circuit.AdoptClosed(t.Context(), longest)
 				})
-				if r, _ := p.elect(); r == candidate {
-					t.Error("got a lease after a Reset")
-				}
-				p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
-				p.Probed(t.Context(), true, 0)
-				p.Hint(t.Context())
+				p.elect()
+				s.misbehave(nil)
+				p.Release(t.Context())
+				p.hint()
 				p.wantCircuit(false, 0)
-				p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
+				p.wantRecord(`{"s":1,"st":"open","d":0,"o":"me","g":1}`)
 			})
 		})
 	}
+}
+
+// TestResetFleet closes whatever the record is, except one of another schema.
+func TestResetFleet(t *testing.T) {
+	const closed = `{"s":1,"st":"closed","d":0,"o":"me","g":0}`
+	for name, value := range map[string]string{
+		"absent":  ``,
+		"closed":  `{"s":1,"st":"closed","d":0,"g":4}`,
+		"suspect": `{"s":1,"st":"suspect","d":60000,"v":[{"i":"a","a":0}]}`,
+		"open":    `{"s":1,"st":"open","d":60000,"g":3}`,
+		"half":    `{"s":1,"st":"half","d":31000,"g":3}`,
+		"poison":  `}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				p := newProcess(t, s)
+				other := newProcess(t, s)
+				if value != "" {
+					s.put(value)
+				}
+				p.request()
+				other.trip(time.Hour) // by its own rules
+				if value != "" {
+					s.put(value)
+				}
+				time.Sleep(time.Second)
+				if err := p.fleet.Reset(t.Context(), "host"); err != nil {
+					t.Error(err)
+				}
+				p.wantRecord(closed)
+				p.wantCircuit(false, 0)
+				other.hint()
+				other.wantCircuit(false, 0)
+			})
+		})
+	}
+	t.Run("another schema", func(t *testing.T) {
+		s := newFakeStore()
+		s.put(`{"s":2}`)
+		p := newProcess(t, s)
+		if err := p.fleet.Reset(t.Context(), "host"); err == nil || s.value() != `{"s":2}` || s.loaded() != 1 {
+			t.Errorf("got error %v and record %s after %d reads, want an error at once", err, s.value(), s.loaded())
+		}
+	})
+	t.Run("it tries though the store is left alone, and again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			p := newProcess(t, s)
+			s.misbehave(func(context.Context) error { return errors.New("READONLY") })
+			for range 5 {
+				p.hint()
+			}
+			err := p.fleet.Reset(t.Context(), "host")
+			if err == nil || !strings.Contains(err.Error(), "READONLY") || s.loaded() != 7 {
+				t.Errorf("got error %v after %d reads, want that of the store after 3 and 4", err, s.loaded())
+			}
+			tries := 0
+			s.misbehave(nil)
+			s.onSwap = func(_ context.Context, swap func() (Item, bool)) (Item, bool, error) {
+				if tries++; tries < 4 {
+					s.put(`{"s":1,"st":"open","d":60000,"g":3}`)
+				}
+				item, swapped := swap()
+				return item, swapped, nil
+			}
+			if err := p.fleet.Reset(t.Context(), "host"); err != nil {
+				t.Error(err)
+			}
+			p.wantRecord(closed)
+		})
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		p := newProcess(t, newFakeStore())
+		if err := p.fleet.Reset(ctx, "host"); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want the context's error", err)
+		}
+	})
 }

@@ -11,8 +11,8 @@ import (
 type write struct {
 	old      uint64
 	next     record
-	wasReset time.Duration // as it was then
 	leaseEnd time.Duration // end of the lease that it asks for; 0 if it does not
+	priority priority
 }
 
 // An outcome is how a swap has ended.
@@ -22,65 +22,86 @@ const (
 	won     outcome = iota
 	lost            // to the winner, whose record has been learnt
 	unknown         // the store did not say
+	delayed         // the store did not say, for which this process is to blame
+	full            // not sent: too many calls are under way
+	unsent          // not sent: the store or the record has failed too often
 )
-
-// replace returns the write that replaces what is known. The caller holds mu.
-func (m *Member) replace(next record) write {
-	return write{old: m.known.version, next: next, wasReset: m.wasReset}
-}
 
 // swap writes, and learns from how that has ended. A lease held before is given up.
 func (m *Member) swap(ctx context.Context, w write) (winner store.Item, o outcome) {
-	s, err := m.fleet.swap(ctx, m.key, w.old, w.next)
+	var s swapped
+	err := errGuarded
+	if m.guard.allows(m.now()) {
+		s, err = m.fleet.swap(ctx, m.key, w.old, w.next, w.priority)
+	}
+	if err == nil && s.cur.Err != nil {
+		err = s.cur.Err
+		m.failedItem(OpSwap, s.cur)
+	} else if err == nil {
+		m.guard.report(m.now(), true)
+	}
 	m.mu.Lock()
 	defer m.unlock()
-	if m.wasReset != w.wasReset { // what is written by now is as old as what the Reset was about
-		m.wasReset, m.known.ignored, w.leaseEnd = m.now(), s.cur.Version, 0
-	}
-	m.lease, m.electing = lease{}, false
+	m.electing = false
 	switch {
+	case err == errGuarded:
+		m.setLease(lease{})
+		return store.Item{}, unsent
+	case err == errFull:
+		m.setLease(lease{})
+		return store.Item{}, full
 	case err != nil:
-		m.lease.until = w.leaseEnd
+		m.setLease(lease{until: w.leaseEnd})
 		m.inDoubt = true
 		m.due.Store(int64(m.now())) // the record is read before anything else is written
+		if err == errDelayed {
+			return store.Item{}, delayed
+		}
 		return store.Item{}, unknown
 	case !s.ok:
-		if s.cur.Version < w.old {
-			m.known.version = 0 // the store is out of order, but what it says now counts
+		m.setLease(lease{})
+		if s.cur.Version != 0 && s.cur.Version < w.old { // reads will tell whether the store has lost writes
+			m.due.Store(int64(m.now() + afterFailure))
+		} else {
+			m.learn(ctx, s.cur, m.now()+1)
 		}
-		m.learn(ctx, s.cur)
 		return s.cur, lost
 	}
+	l := lease{}
 	if w.leaseEnd > 0 {
-		m.lease = lease{s.cur.Version, w.leaseEnd}
+		l = lease{version: s.cur.Version, until: w.leaseEnd}
 	}
+	m.setLease(l)
 	m.remember(s.cur)
 	return s.cur, won
 }
 
-// resolveDoubt reads the record if a write of this process's is in doubt. It reports whether none is
-// in doubt afterwards.
-func (m *Member) resolveDoubt(ctx context.Context) bool {
+// resolveDoubt reads the record if a write of this process's is in doubt. It returns the error if it
+// still is.
+func (m *Member) resolveDoubt(ctx context.Context) error {
 	m.mu.Lock()
 	inDoubt := m.inDoubt
 	m.mu.Unlock()
-	if !inDoubt || m.load(ctx) {
-		return true
+	if !inDoubt {
+		return nil
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.lease = lease{}
-	return false
+	err := m.load(ctx, urgent)
+	if err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.setLease(lease{})
+	}
+	return err
 }
 
 // resolveLease finds out from the record about a lease that was in doubt. The caller holds mu.
 func (m *Member) resolveLease() {
-	if m.lease.version != 0 {
-		return
+	switch {
+	case m.lease.version != 0:
+	case !m.isOwnLease() || m.lease.until == 0:
+		m.setLease(lease{})
+	default:
+		end := m.known.at + m.known.rec.Lasts.duration() - m.known.age
+		m.setLease(lease{version: m.known.version, until: min(m.lease.until, end)})
 	}
-	if !m.isOwnLease() || m.lease.until == 0 {
-		m.lease = lease{}
-		return
-	}
-	m.lease = lease{m.known.version, min(m.lease.until, m.known.at+m.known.rec.Lasts.duration()-m.known.age)}
 }

@@ -11,8 +11,8 @@ import (
 // TestAmbiguousLease: a lease that was not answered is found by the next read,
 // if need be by that of the verdict, and used if it came through.
 func TestAmbiguousLease(t *testing.T) {
-	succeed := func(p *process) { p.Probed(p.t.Context(), true, 0) }
-	release := func(p *process) { p.Released(p.t.Context()) }
+	succeed := func(p *process) { p.ProbeSucceeded(p.t.Context()) }
+	release := func(p *process) { p.Release(p.t.Context()) }
 	for name, c := range map[string]struct {
 		through bool
 		refresh bool
@@ -39,7 +39,7 @@ func TestAmbiguousLease(t *testing.T) {
 					s.loseAnswers()
 				}
 				s.onLoad = nil
-				p.wantRole(loner, 31*time.Second)
+				p.wantRole(loner, p.now()+31*time.Second)
 				s.misbehave(nil)
 				if c.refresh {
 					p.request()
@@ -64,14 +64,14 @@ func TestAmbiguousWithoutStore(t *testing.T) {
 			p.wantRole(loner, 31*time.Second)
 			s.onSwap = nil
 			s.onLoad = func(context.Context, []string) ([]Item, error, bool) { return nil, errors.New("down"), true }
-			p.Probed(t.Context(), ok, time.Minute)
+			p.probed(ok)
 			p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
 			s.misbehave(nil)
 			p.circuit.opened = false
 			time.Sleep(16 * time.Second)
 			p.request()
 			synctest.Wait()
-			p.wantCircuit(true, p.now()) // it may ask at once
+			p.wantCircuit(!ok, p.now()) // it may ask at once, if it does not know better
 			if p.lease != (lease{}) {
 				t.Errorf("%s: it holds a lease still", name)
 			}
@@ -87,7 +87,7 @@ func TestAmbiguousWithoutStore(t *testing.T) {
 		s.misbehave(nil)
 		p.request()
 		time.Sleep(until + s.latency - p.now()) // it was asked for after the first answer
-		p.Probed(t.Context(), true, 0)
+		p.ProbeSucceeded(t.Context())
 		p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
 	})
 	synctest.Test(t, func(t *testing.T) { // what a process finds may be an older lease of its own
@@ -96,31 +96,58 @@ func TestAmbiguousWithoutStore(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		s.misbehave(blackHole)
 		s.onLoad = nil
-		p.Probed(t.Context(), true, 0)
+		p.probed(false)
 		if r, until := p.elect(); r != loner || until < p.now()+30*time.Second {
 			t.Errorf("got role %v until %v", r, until)
 		}
 		s.misbehave(nil)
 		time.Sleep(25 * time.Second)
-		p.Probed(t.Context(), true, 0)
+		p.ProbeSucceeded(t.Context())
 		p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
 	})
 }
 
-// TestAmbiguousVerdict: a verdict that was lost leaves a lease of the process's
-// own, which it may take over at once.
+// TestAmbiguousVerdict: a verdict that was lost is written once more when a Load has shown the lease.
+// Until then, and if that is lost too, the process does not hear its own lease: it knows better.
 func TestAmbiguousVerdict(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newFakeStore()
-		p := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`)
-		s.misbehave(blackHole)
-		p.Probed(t.Context(), true, 0)
-		s.misbehave(nil)
-		p.request()
-		time.Sleep(time.Millisecond)
-		p.wantCircuit(true, p.now()-time.Millisecond)
-		p.wantRole(candidate, p.now()+31*time.Second)
-	})
+	for name, c := range map[string]struct {
+		again bool // it is lost again
+		say   func(*process)
+		want  string
+	}{
+		"success":             {false, func(p *process) { p.probed(true) }, `{"s":1,"st":"closed","d":0,"o":"me","g":1}`},
+		"success, lost again": {true, func(p *process) { p.probed(true) }, `{"s":1,"st":"half","d":31000,"o":"me","g":1}`},
+		"failure":             {false, func(p *process) { p.probed(false) }, `{"s":1,"st":"open","d":0,"o":"me","g":1,"f":[{"i":"me","a":0}]}`},
+		"release":             {false, func(p *process) { p.Release(p.t.Context()) }, `{"s":1,"st":"open","d":0,"o":"me","g":1}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				p := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`)
+				losing := func(context.Context) error { return context.DeadlineExceeded }
+				s.misbehave(losing)
+				p.circuit.opened = false
+				c.say(p)
+				s.misbehave(nil)
+				swaps := 0
+				s.onSwap = func(_ context.Context, swap func() (Item, bool)) (Item, bool, error) {
+					if swaps++; c.again {
+						return Item{}, false, context.DeadlineExceeded
+					}
+					item, swapped := swap()
+					return item, swapped, nil
+				}
+				p.readTimes(30 * time.Second)
+				p.wantRecord(c.want)
+				if p.circuit.opened && name != "failure" && name != "release" {
+					t.Error("the circuit is open")
+				}
+				if swaps > 1 {
+					t.Errorf("it was written %d times more, want once", swaps)
+				}
+			})
+		})
+	}
 }
 
 // TestLyingStore: a store that lies about versions keeps no process from probing
@@ -145,16 +172,15 @@ func TestLyingStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // a version of the far future, once
 		s := newFakeStore()
 		p := newProcess(t, s)
-		p.adopt(t.Context(), Item{Value: []byte(over), Version: 1 << 62})
+		p.answer(Item{Value: []byte(over), Version: 1 << 62})
 		time.Sleep(10 * time.Minute)
+		p.circuit.opened = false
 		s.put(`{"s":1,"st":"open","d":60000,"g":1}`)
-		p.elect()
-		p.wantCircuit(true, p.now()+time.Minute)
-		p.adopt(t.Context(), Item{Value: []byte(over), Version: 1 << 62})
-		s.put(`{"s":1,"st":"closed","d":0,"g":1}`)
 		p.wantRole(loner, p.now()+31*time.Second)
-		s.put(`{"s":1,"st":"open","d":60000,"g":1}`)
-		p.Hint(t.Context())
-		p.wantCircuit(true, p.now()+time.Minute)
+		p.readTimes(2 * time.Second)
+		p.wantCircuit(false, 0)
+		p.readTimes(2 * time.Second)
+		p.wantErrors("[record]")
+		p.wantCircuit(true, 11*time.Minute)
 	})
 }

@@ -2,77 +2,143 @@ package fleet
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
-// Probed publishes how a probe, or the last of several, has ended. A probe without a lease speaks for
-// this process alone: if it has failed, it is a vote. It takes at most WriteTimeout.
-func (m *Member) Probed(ctx context.Context, ok bool, openFor time.Duration) {
+// maxIgnored is how many probes of a process in a row may end without a verdict before it waits.
+// Callers that cancel would otherwise let it write in a loop.
+const maxIgnored = 2
+
+// ProbeSucceeded publishes that the probe of this process, or the last of several, has succeeded. It
+// takes at most WriteTimeout.
+func (m *Member) ProbeSucceeded(ctx context.Context) {
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
-	if !m.resolveDoubt(ctx) {
-		return
+	m.mu.Lock()
+	m.ignored = 0
+	if m.lease.version == 0 || m.lease.version == m.known.version {
+		m.deafen() // otherwise another process has taken over, and knows better
 	}
-	next := m.failureRecord
-	if ok {
-		next = m.successRecord
-	}
-	if !m.endLease(ctx, next) && !ok {
-		m.vote(ctx, openFor)
+	m.mu.Unlock()
+	if _, o := m.publishVerdict(ctx, m.successRecord); o == lost {
+		m.mu.Lock()
+		m.deaf = deafness{}
+		m.follow(ctx)
+		m.unlock()
 	}
 }
 
-// Released publishes that the probes of this process have ended without a verdict: the next process
-// may try. It takes at most WriteTimeout.
-func (m *Member) Released(ctx context.Context) {
+// ProbeFailed publishes that the probe of this process has failed, that its circuit opens for
+// openFor, and the Retry-After that the probe got. A probe without a lease speaks for this process
+// alone: it is a vote. It takes at most WriteTimeout.
+func (m *Member) ProbeFailed(ctx context.Context, openFor, retryAfter time.Duration) {
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
-	if m.resolveDoubt(ctx) {
-		m.endLease(ctx, m.releaseRecord)
+	m.mu.Lock()
+	m.ignored = 0
+	m.mu.Unlock()
+	next := func() record { return m.failureRecord(retryAfter) }
+	if leased, _ := m.publishVerdict(ctx, next); !leased {
+		m.startVote(ctx, openFor)
 	}
 }
 
-// endLease replaces the lease by the record that next returns. It reports false if this process has
-// no lease. A process whose lease has run out has nothing to say. One that has lost it to another
-// process follows that.
-func (m *Member) endLease(ctx context.Context, next func() record) bool {
+// ProbeIgnored publishes that the probes of this process have ended without a verdict: the next
+// process may try. It takes at most WriteTimeout.
+func (m *Member) ProbeIgnored(ctx context.Context) {
+	m.mu.Lock()
+	if m.ignored++; m.ignored >= maxIgnored {
+		m.pausedUntil = m.now() + m.halfRefresh()
+	}
+	m.mu.Unlock()
+	ctx, cancel := m.fleet.writing(ctx)
+	defer cancel()
+	m.publishVerdict(ctx, m.ignoredRecord)
+}
+
+// Release gives up a lease that this process holds, without a verdict. It takes at most WriteTimeout.
+func (m *Member) Release(ctx context.Context) {
+	ctx, cancel := m.fleet.writing(ctx)
+	defer cancel()
+	m.publishVerdict(ctx, m.releaseRecord)
+}
+
+// publishVerdict replaces the lease by the record that next returns. A lease is given up once: false
+// if there is none. A process whose lease has run out has nothing to say. One that has lost it to
+// another process follows that. If the store does not say how the write has ended, and the next Load
+// shows the lease still, the verdict is written once more: all others wait for it.
+func (m *Member) publishVerdict(ctx context.Context, next func() record) (leased bool, o outcome) {
+	if m.resolveDoubt(ctx) != nil {
+		return true, unknown // whether there is one
+	}
 	m.mu.Lock()
 	held := m.lease
 	if held.version == 0 {
 		m.mu.Unlock()
-		return false
+		return false, unsent
 	}
+	w := write{old: m.known.version, next: next(), priority: urgent}
+	m.setLease(lease{})
 	if held.version != m.known.version || m.now() >= held.until {
-		m.lease = lease{}
 		m.follow(ctx)
 		m.unlock()
-		return true
+		return true, unsent
 	}
-	w := m.replace(next())
 	m.mu.Unlock()
-	m.swap(ctx, w)
-	return true
+	if _, o = m.swap(ctx, w); held.said || o == won || o == lost || o == unsent {
+		return true, o
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lease == (lease{}) && !m.electing {
+		held.said = true
+		m.lease = held
+		m.atNextLoad = func(ctx context.Context) { m.publishVerdict(ctx, next) }
+	}
+	return true, o
 }
 
 // successRecord is the record after a successful probe.
-func (m *Member) successRecord() record { return record{State: Closed, Opens: m.known.rec.Opens} }
+func (m *Member) successRecord() record {
+	return record{State: Closed, Opens: m.known.rec.Opens}
+}
 
-// releaseRecord is the record after a probe without a verdict.
+// releaseRecord is the record without the lease: the next process may probe at once.
 func (m *Member) releaseRecord() record {
-	return record{State: Open, Opens: m.known.rec.Opens, Failed: m.failedProbers(m.now())}
+	next := m.known.rec
+	next.State, next.Lasts, next.Failed = Open, 0, m.failedProbers(m.now())
+	return next
+}
+
+// ignoredRecord is the record after a probe without a verdict. Where many processes take turns, none
+// of them ends two in a row: from the third on, all wait, and longer each time.
+func (m *Member) ignoredRecord() record {
+	next := m.releaseRecord()
+	if next.Ignored = min(next.Ignored+1, maxOpens); next.Ignored > maxIgnored {
+		wait := duration(float64(m.halfRefresh()) * math.Pow(2, float64(next.Ignored-maxIgnored-1)))
+		next.Lasts = millisOf(min(wait, m.policy.OpenFor))
+	}
+	return next
 }
 
 // failureRecord adds this process to those whose probe has failed in this round. Enough of them end
 // the round. Until then another process probes at once: a process with a broken network must not
 // keep all others out.
-func (m *Member) failureRecord() record {
-	opens := m.known.rec.Opens
-	failed := with(m.failedProbers(m.now()), m.fleet.id, m.fleet.cfg.Quorum)
+func (m *Member) failureRecord(retryAfter time.Duration) record {
+	rec := &m.known.rec
+	own := vote{ID: m.fleet.voter.ID, RetryAfter: millisOf(retryAfter)}
+	failed := with(m.failedProbers(m.now()), own, m.fleet.cfg.Quorum)
 	if len(failed) < m.fleet.cfg.Quorum {
-		return record{State: Open, Opens: opens, Failed: failed}
+		return record{State: Open, Opens: rec.Opens, Failed: failed, By: rec.By}
 	}
+	opens := rec.Opens
 	if m.openTime(opens) < m.policy.MaxOpenFor {
 		opens = min(opens+1, maxOpens)
 	}
-	return record{State: Open, Opens: opens, Lasts: millisOf(m.openTime(opens))}
+	lasts := millisOf(m.openTime(opens))
+	for _, v := range failed {
+		lasts = max(lasts, min(v.RetryAfter, millisOf(m.policy.MaxOpenFor)))
+	}
+	return record{State: Open, Opens: opens, Lasts: lasts, By: rec.By}
 }

@@ -11,7 +11,7 @@ func TestVerdict(t *testing.T) {
 	grow := func(_ *Config, policy *Policy) { policy.OpenGrowth = 2 }
 	synctest.Test(t, func(t *testing.T) {
 		p := leaseholder(t, newFakeStore(), `{"s":1,"st":"open","d":0,"g":9223372036854775807,"f":[{"i":"a","a":0}]}`)
-		p.Probed(t.Context(), false, time.Minute)
+		p.ProbeFailed(t.Context(), time.Minute, 0)
 		p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":2147483647}`)
 	})
 	for name, c := range map[string]struct {
@@ -21,33 +21,63 @@ func TestVerdict(t *testing.T) {
 	}{
 		"success": {
 			`{"s":1,"st":"open","d":0,"g":3,"f":[{"i":"a","a":0}]}`,
-			func(p *process) { p.Probed(p.t.Context(), true, 0) },
+			func(p *process) { p.ProbeSucceeded(p.t.Context()) },
 			`{"s":1,"st":"closed","d":0,"o":"me","g":3}`,
 		},
 		"first failure": {
 			`{"s":1,"st":"open","d":0,"g":2}`,
-			func(p *process) { p.Probed(p.t.Context(), false, time.Minute) },
+			func(p *process) { p.ProbeFailed(p.t.Context(), time.Minute, 0) },
 			`{"s":1,"st":"open","d":0,"o":"me","g":2,"f":[{"i":"me","a":0}]}`,
 		},
 		"last failure": {
 			`{"s":1,"st":"open","d":0,"g":2,"f":[{"i":"a","a":0}]}`,
-			func(p *process) { p.Probed(p.t.Context(), false, time.Minute) },
+			func(p *process) { p.ProbeFailed(p.t.Context(), time.Minute, 0) },
 			`{"s":1,"st":"open","d":240000,"o":"me","g":3}`,
 		},
 		"failure after an old one": {
 			`{"s":1,"st":"open","d":0,"g":1,"f":[{"i":"a","a":59000}]}`,
-			func(p *process) { p.Probed(p.t.Context(), false, time.Minute) },
+			func(p *process) { p.ProbeFailed(p.t.Context(), time.Minute, 0) },
 			`{"s":1,"st":"open","d":0,"o":"me","g":1,"f":[{"i":"me","a":0}]}`,
 		},
 		"last failure, grown up": {
 			`{"s":1,"st":"open","d":0,"g":4,"f":[{"i":"a","a":0}]}`,
-			func(p *process) { p.Probed(p.t.Context(), false, time.Minute) },
+			func(p *process) { p.ProbeFailed(p.t.Context(), time.Minute, 0) },
 			`{"s":1,"st":"open","d":300000,"o":"me","g":4}`,
 		},
 		"ignored": {
 			`{"s":1,"st":"open","d":0,"g":2,"f":[{"i":"a","a":0}]}`,
-			func(p *process) { p.Released(p.t.Context()) },
-			`{"s":1,"st":"open","d":0,"o":"me","g":2,"f":[{"i":"a","a":5000}]}`,
+			func(p *process) { p.ProbeIgnored(p.t.Context()) },
+			`{"s":1,"st":"open","d":0,"o":"me","g":2,"f":[{"i":"a","a":5000}],"n":1}`,
+		},
+		"ignored again and again": {
+			`{"s":1,"st":"open","d":0,"g":2,"n":5}`,
+			func(p *process) { p.ProbeIgnored(p.t.Context()) },
+			`{"s":1,"st":"open","d":16000,"o":"me","g":2,"n":6}`,
+		},
+		"ignored for hours": {
+			`{"s":1,"st":"open","d":0,"g":2,"n":9223372036854775807}`,
+			func(p *process) { p.ProbeIgnored(p.t.Context()) },
+			`{"s":1,"st":"open","d":60000,"o":"me","g":2,"n":2147483647}`,
+		},
+		"released": {
+			`{"s":1,"st":"open","d":0,"g":2,"f":[{"i":"a","a":0}],"n":2}`,
+			func(p *process) { p.Release(p.t.Context()) },
+			`{"s":1,"st":"open","d":0,"o":"me","g":2,"f":[{"i":"a","a":5000}],"n":2}`,
+		},
+		"Retry-After of both": {
+			`{"s":1,"st":"open","d":0,"g":1,"f":[{"i":"a","a":1000,"r":150000}]}`,
+			func(p *process) { p.ProbeFailed(p.t.Context(), time.Minute, 130*time.Second) },
+			`{"s":1,"st":"open","d":145000,"o":"me","g":2}`,
+		},
+		"Retry-After of the first": {
+			`{"s":1,"st":"open","d":0,"g":2}`,
+			func(p *process) { p.ProbeFailed(p.t.Context(), time.Minute, 150*time.Second) },
+			`{"s":1,"st":"open","d":0,"o":"me","g":2,"f":[{"i":"me","a":0,"r":150000}]}`,
+		},
+		"Retry-After of an hour": {
+			`{"s":1,"st":"open","d":0,"g":1,"f":[{"i":"a","a":1000,"r":3600000}]}`,
+			func(p *process) { p.ProbeFailed(p.t.Context(), time.Minute, 0) },
+			`{"s":1,"st":"open","d":300000,"o":"me","g":2}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,37 +105,34 @@ func TestRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
 		a := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`)
-		a.Probed(t.Context(), false, time.Minute)
-		failed := a.now()
+		a.ProbeFailed(t.Context(), time.Minute, 0)
 		a.wantBarred()
 		b := newProcess(t, s)
 		b.wantRole(candidate, b.now()+31*time.Second)
-		b.Released(t.Context())
+		b.ProbeIgnored(t.Context())
 		a.wantBarred()
-		time.Sleep(59500 * time.Millisecond)
-		if r, until := a.elect(); r != onlooker || until > failed+time.Minute {
-			t.Errorf("got role %v until %v, want onlooker until a minute after the failure at most", r, until)
-		}
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(30500 * time.Millisecond)
+		a.wantBarred()
+		time.Sleep(500 * time.Millisecond) // nobody has taken the lease for as long as one lasts
 		a.wantRole(candidate, a.now()+31*time.Second)
-		a.Probed(t.Context(), false, time.Minute)
+		a.ProbeFailed(t.Context(), time.Minute, 0)
 		b.wantRole(candidate, b.now()+31*time.Second)
-		b.Probed(t.Context(), false, time.Minute)
+		b.ProbeFailed(t.Context(), time.Minute, 0)
 		b.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":2}`)
 	})
 	synctest.Test(t, func(t *testing.T) { // with a greater quorum than processes, they take turns
 		s := newFakeStore()
 		three := func(cfg *Config, _ *Policy) { cfg.Quorum = 3 }
 		a := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`, three)
-		a.Probed(t.Context(), false, time.Minute)
+		a.ProbeFailed(t.Context(), time.Minute, 0)
 		b := newProcess(t, s, three)
 		b.wantRole(candidate, 31*time.Second)
-		b.Probed(t.Context(), false, time.Minute)
+		b.ProbeFailed(t.Context(), time.Minute, 0)
 		a.wantBarred()
 		b.wantBarred()
 		time.Sleep(time.Minute)
 		a.wantRole(candidate, a.now()+31*time.Second)
-		a.Probed(t.Context(), true, 0)
+		a.ProbeSucceeded(t.Context())
 		a.wantRecord(`{"s":1,"st":"closed","d":0,"o":"me","g":1}`)
 	})
 }
@@ -119,13 +146,18 @@ func TestFencing(t *testing.T) {
 				s := newFakeStore()
 				p := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`)
 				time.Sleep(31 * time.Second)
-				p.Probed(t.Context(), ok, time.Minute)
+				p.circuit.opened = !ok
+				p.probed(ok)
 				p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
-				p.wantCircuit(true, p.now()) // and may ask at once
+				p.wantCircuit(!ok, p.now()) // and may ask at once, if it does not know better
 				if p.lease != (lease{}) {
 					t.Error("the lease is kept")
 				}
-				p.wantRole(candidate, p.now()+31*time.Second)
+				want := candidate
+				if ok {
+					want = loner
+				}
+				p.wantRole(want, p.now()+31*time.Second)
 			})
 		})
 		for winner, value := range map[string]string{
@@ -141,10 +173,10 @@ func TestFencing(t *testing.T) {
 						time.Sleep(time.Second) // its clock stands still while others' go on
 						s.put(value)
 						if known {
-							p.Hint(t.Context())
+							p.hint()
 						}
 						p.circuit.opened = !ok
-						p.Probed(t.Context(), ok, time.Minute)
+						p.probed(ok)
 						if got := s.value(); got != value {
 							t.Errorf("the winner's record became %s", got)
 						}
@@ -155,5 +187,14 @@ func TestFencing(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// probed ends a probe.
+func (p *process) probed(ok bool) {
+	if ok {
+		p.ProbeSucceeded(p.t.Context())
+	} else {
+		p.ProbeFailed(p.t.Context(), time.Minute, 0)
 	}
 }

@@ -8,45 +8,105 @@ import (
 // maxSwaps bounds the attempts to add a vote.
 const maxSwaps = 4
 
+// An ownVote is one of this process's.
+type ownVote struct {
+	at      time.Duration // when the circuit tripped
+	openFor time.Duration
+}
+
 // Tripped publishes that the local circuit has opened for openFor by its own rules: a vote to open
-// for all. It takes at most WriteTimeout.
+// for all. It takes at most WriteTimeout. A vote for which there is no room is cast when the record
+// is read next.
 func (m *Member) Tripped(ctx context.Context, openFor time.Duration) {
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
-	if m.resolveDoubt(ctx) {
-		m.vote(ctx, openFor)
-	}
+	m.startVote(ctx, openFor)
 }
 
-func (m *Member) vote(ctx context.Context, openFor time.Duration) {
+// startVote casts a vote. From now on this process does not know better than the record any more.
+func (m *Member) startVote(ctx context.Context, openFor time.Duration) {
+	m.mu.Lock()
+	m.deaf = deafness{}
+	if !m.fleet.cfg.DryRun {
+		m.vote = &ownVote{at: m.now(), openFor: openFor}
+	}
+	m.mu.Unlock()
+	m.tryVote(ctx)
+}
+
+// tryVote casts the vote that has not been cast, unless it waits for another occasion.
+func (m *Member) tryVote(ctx context.Context) {
+	if m.fleet.cfg.DryRun {
+		return
+	}
+	if err := m.resolveDoubt(ctx); err != nil {
+		m.keepVote(err == errFull || err == errDelayed)
+		return
+	}
 	for range maxSwaps {
 		m.mu.Lock()
-		next, ok := m.voteRecord(openFor)
-		w := m.replace(next)
+		next, ok := m.voteRecord()
+		w := write{old: m.known.version, next: next}
 		m.mu.Unlock()
 		if !ok {
+			m.keepVote(false)
 			return
 		}
-		if _, o := m.swap(ctx, w); o != lost {
+		switch winner, o := m.swap(ctx, w); {
+		case o == lost && winner.Version != 0 && winner.Version < w.old: // until the store is believed
+			m.keepVote(true)
+			return
+		case o != lost:
+			m.keepVote(o == full || o == delayed)
 			return
 		}
+	}
+	m.keepVote(false)
+}
+
+// keepVote keeps the vote for the next Load, or forgets it.
+func (m *Member) keepVote(keep bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !keep {
+		m.vote = nil
+		return
+	}
+	if m.vote != nil {
+		m.atNextLoad = m.tryVote
+		next := m.now() + spread(m.fleet.cfg.WriteTimeout)
+		m.due.Store(min(m.due.Load(), int64(next)))
 	}
 }
 
-// voteRecord returns the record with a vote of this process's. It returns false if there is nothing
-// to write.
-func (m *Member) voteRecord(openFor time.Duration) (next record, ok bool) {
-	rec := &m.known.rec
-	if rec.foreign || rec.State == Open || rec.State == Half {
+// voteRecord returns the record with the vote of this process. It returns false if there is nothing
+// to write. No vote replaces a live record, listened to or not.
+func (m *Member) voteRecord() (next record, ok bool) {
+	rec, now := &m.known.rec, m.now()
+	if m.vote == nil || rec.foreign || m.live(now) {
 		return record{}, false
 	}
-	now := m.now()
 	opens := m.opensKept(now)
-	open := m.openTime(opens)
-	votes := with(young(rec.Votes, m.known.ageAt(now), open), m.fleet.id, m.fleet.cfg.Quorum)
-	if len(votes) < m.fleet.cfg.Quorum {
-		return record{State: Suspect, Lasts: millisOf(m.policy.OpenFor), Opens: opens, Votes: votes}, true
+	own := m.fleet.voter
+	own.Age = millisOf(now - m.vote.at)
+	if own.Age >= millisOf(m.votesLast(opens)) {
+		return record{}, false
 	}
-	open = min(max(openFor, open), m.limit(Open))
-	return record{State: Open, Lasts: millisOf(open), Opens: max(1, opens)}, true
+	votes := with(young(rec.Votes, m.known.ageAt(now), m.votesLast(opens)), own, m.fleet.cfg.Quorum)
+	if len(votes) < m.fleet.cfg.Quorum {
+		next = record{State: Suspect, Lasts: millisOf(m.policy.OpenFor), Opens: opens, Votes: votes}
+		if healthy, ok := m.known.healthyAt(now); ok {
+			w := millisOf(healthy)
+			next.Healthy = &w
+		}
+		return next, true
+	}
+	open := min(max(m.vote.openFor, m.openTime(opens)), m.limit(Open))
+	next = record{State: Open, Lasts: millisOf(open), Opens: max(1, opens)}
+	for _, v := range votes {
+		if v.Name != "" {
+			next.By = append(next.By, v.Name)
+		}
+	}
+	return next, true
 }

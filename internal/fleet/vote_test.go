@@ -62,7 +62,8 @@ func TestTripTime(t *testing.T) {
 		"kept":        {`{"s":1,"st":"closed","d":0,"g":3}`, time.Minute, time.Minute, `"d":240000,"o":"me","g":3`},
 		"forgotten":   {`{"s":1,"st":"closed","d":0,"g":3}`, 10 * time.Minute, time.Minute, `"d":60000,"o":"me","g":1`},
 		"of old":      {`{"s":1,"st":"closed","d":0,"g":3}`, 1000 * time.Hour, time.Minute, `"d":60000,"o":"me","g":1`},
-		"suspect":     {`{"s":1,"st":"suspect","d":0,"g":2}`, 1000 * time.Hour, time.Minute, `"d":120000,"o":"me","g":2`},
+		"suspect":     {`{"s":1,"st":"suspect","d":0,"g":2}`, 4 * time.Minute, time.Minute, `"d":120000,"o":"me","g":2`},
+		"old suspect": {`{"s":1,"st":"suspect","d":0,"g":2}`, 1000 * time.Hour, time.Minute, `"d":60000,"o":"me","g":1`},
 		"at most":     {`{"s":1,"st":"suspect","d":0,"g":2147483647}`, 0, time.Minute, `"d":300000,"o":"me","g":2147483647`},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -79,7 +80,7 @@ func TestTripTime(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) { // an age that cannot be
 		p := newProcess(t, newFakeStore(), func(cfg *Config, _ *Policy) { cfg.Quorum = 1 })
-		p.adopt(t.Context(), Item{Value: []byte(`{"s":1,"st":"closed","d":0,"g":3}`), Age: math.MaxInt64})
+		p.answer(Item{Value: []byte(`{"s":1,"st":"closed","d":0,"g":3}`), Age: math.MaxInt64})
 		time.Sleep(time.Second)
 		p.Tripped(t.Context(), time.Minute)
 		p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":1}`)
@@ -90,7 +91,7 @@ func TestTripTime(t *testing.T) {
 		p := newProcess(t, s)
 		time.Sleep(6 * time.Minute)
 		p.Tripped(t.Context(), time.Minute)
-		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":2,"v":[{"i":"me","a":0}]}`)
+		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":2,"w":360000,"v":[{"i":"me","a":0}]}`)
 	})
 }
 
@@ -111,7 +112,7 @@ func TestLostVote(t *testing.T) {
 		p.request()
 		s.put(`{"s":1,"st":"open","d":60000,"o":"a","g":1}`)
 		p.Tripped(t.Context(), time.Minute)
-		if p.wantCircuit(true, time.Minute); s.swapped() != 1 {
+		if p.wantCircuit(true, p.now()+time.Minute); s.swapped() != 1 {
 			t.Errorf("got %d swaps, want 1", s.swapped())
 		}
 	})
@@ -164,7 +165,7 @@ func TestAmbiguousVote(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		s.onSwap = nil
-		p.Probed(t.Context(), false, time.Minute)
+		p.ProbeFailed(t.Context(), time.Minute, 0)
 		if p.wantErrors("[load]"); s.swapped() != 1 {
 			t.Error("there was another write without a read")
 		}
@@ -187,7 +188,7 @@ func TestCancelledRequest(t *testing.T) {
 		if p.Elect(ctx); p.lease.version == 0 {
 			t.Error("a cancelled request got no lease")
 		}
-		p.Released(ctx)
+		p.Release(ctx)
 		p.wantRecord(`{"s":1,"st":"open","d":0,"o":"me","g":1}`)
 	})
 }

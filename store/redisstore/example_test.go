@@ -34,6 +34,7 @@ func Example() {
 		})
 		transport, err := breakerhttp.New(nil,
 			breakerhttp.WithFallback(breakerhttp.ServiceUnavailable),
+			breakerhttp.WithKey(func(*http.Request) string { return "inventory" }), // circuits of 127.0.0.1 are not shared
 			breakerhttp.WithStore(redisstore.New(rdb), breakerhttp.Sharing{Namespace: "checkout", Quorum: 1}))
 		if err != nil {
 			log.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ const (
 // host.
 type process struct {
 	*world
+	number   int
 	rand     *rand.Rand
 	tr       *breakerhttp.Transport
 	answer   http.Response
@@ -32,6 +34,7 @@ type process struct {
 func newProcess(w *world, i int) *process {
 	return &process{
 		world:    w,
+		number:   i,
 		rand:     w.random(i),
 		answer:   http.Response{Body: http.NoBody},
 		broken:   i < w.broken,
@@ -49,7 +52,7 @@ func (p *process) live(t *testing.T) {
 		breakerhttp.WithMaxMetricKeys(0),
 	}
 	if !p.alone {
-		opts = append(opts, breakerhttp.WithStore(p.records, breakerhttp.Sharing{Quorum: p.quorum, Refresh: p.refresh, OnError: func(error) {}}))
+		opts = append(opts, breakerhttp.WithStore(p.records, breakerhttp.Sharing{Instance: strconv.Itoa(p.number), Quorum: p.quorum, Refresh: p.refresh, OnError: func(error) {}}))
 	}
 	var err error
 	if p.tr, err = breakerhttp.New(p, opts...); err != nil {

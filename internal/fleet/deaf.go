@@ -1,0 +1,46 @@
+package fleet
+
+import "time"
+
+// deafness is that of a process which knows better than the record: it was reset, or has probed the
+// host with success. It ignores the record as it is, and what others wrote in the same round, until
+// the fleet has learnt something new. Member.mu guards it.
+type deafness struct {
+	on      bool
+	since   time.Duration
+	version uint64 // of the record that was there when it began
+}
+
+// deafen makes this process ignore the record as it is. The caller holds mu.
+func (m *Member) deafen() {
+	now := m.now()
+	m.deaf = deafness{on: true, since: now, version: m.known.version}
+	m.known.wasOpen = false
+	m.schedule(now)
+}
+
+// listen ends the deafness if the record, which has just been read, says something new. The caller
+// holds mu.
+func (m *Member) listen(now time.Duration) {
+	k := &m.known
+	switch {
+	case !m.deaf.on || k.version == 0 || k.version == m.deaf.version:
+		return
+	case k.ageAt(now) >= now-m.deaf.since:
+		m.deaf.version = k.version // it was there already
+		return
+	}
+	switch k.rec.State {
+	case Closed, Suspect:
+		m.deaf = deafness{}
+	case Open:
+		if k.rec.Owner != m.fleet.id && k.rec.Lasts >= millisOf(m.policy.OpenFor) {
+			m.deaf = deafness{}
+		}
+	}
+}
+
+// ignores reports that this process is deaf to the record, which is open or half.
+func (m *Member) ignores() bool {
+	return m.deaf.on && (m.known.rec.State == Open || m.known.rec.State == Half)
+}

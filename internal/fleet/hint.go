@@ -1,0 +1,100 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/store"
+)
+
+// gatherHints is how long hints are gathered, so that each record is read once.
+const gatherHints = 5 * time.Millisecond
+
+// Watch reads the records of which the store says that other processes have written them, until ctx
+// is done or the store fails. It returns the error.
+func (f *Fleet) Watch(ctx context.Context, w store.Watcher) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	h := hints{fleet: f, hinted: make(chan struct{}, 1)}
+	var reader sync.WaitGroup
+	defer reader.Wait()
+	defer cancel()
+	reader.Go(func() { h.read(ctx) })
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("breakerhttp: store: Watch panicked: %v\n%s", v, debug.Stack())
+			f.cfg.OnError(OpWatch, err)
+		}
+	}()
+	return w.Watch(ctx, h.add)
+}
+
+// hints are records that other processes have written, and that are to be read.
+type hints struct {
+	fleet  *Fleet
+	hinted chan struct{} // full if there are hints
+
+	mu      sync.Mutex
+	members map[*Member]struct{}
+}
+
+// add adds a hint. It is called by the store.
+func (h *hints) add(key string) {
+	h.fleet.mu.Lock()
+	m, ok := h.fleet.members[key]
+	h.fleet.mu.Unlock()
+	if !ok {
+		return
+	}
+	h.mu.Lock()
+	if h.members == nil {
+		h.members = map[*Member]struct{}{}
+	}
+	h.members[m] = struct{}{}
+	h.mu.Unlock()
+	select {
+	case h.hinted <- struct{}{}:
+	default:
+	}
+}
+
+// read reads what is hinted, one Load at a time, until ctx is done.
+func (h *hints) read(ctx context.Context) {
+	for {
+		select {
+		case <-h.hinted:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(gatherHints):
+		case <-ctx.Done():
+			return
+		}
+		for batch := range slices.Chunk(h.take(), maxBatch) {
+			h.fleet.read(ctx, batch, func([]*Member) {})
+		}
+	}
+}
+
+// take returns the members that are to be read. While a guard forbids to read one, its hint is
+// dropped: the next Refresh reads it.
+func (h *hints) take() (members []*Member) {
+	h.mu.Lock()
+	hinted := h.members
+	h.members = nil
+	h.mu.Unlock()
+	now := h.fleet.cfg.Now()
+	if !h.fleet.guard.allows(now) {
+		return nil
+	}
+	for m := range hinted {
+		if m.guard.allows(now) {
+			members = append(members, m)
+		}
+	}
+	return members
+}

@@ -1,0 +1,74 @@
+package fleet
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"unicode/utf8"
+)
+
+// maxKey is the greatest length of a circuit's key that is stored as it is. DynamoDB takes keys of
+// 2,048 bytes.
+const maxKey = 512
+
+// RecordKey is the key of a circuit's record. Different circuits, also of different namespaces, have
+// different records.
+func RecordKey(namespace, key string) string {
+	return strings.NewReplacer("%", "%25", "/", "%2F").Replace(namespace) + "/" + short(key)
+}
+
+// short returns a key that any store takes: a key that is too long, or that is not valid UTF-8, is
+// replaced by its beginning and a hash.
+func short(key string) string {
+	if len(key) <= maxKey && utf8.ValidString(key) {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	hash := "#" + hex.EncodeToString(sum[:16])
+	start := key[:min(len(key), maxKey-len(hash))]
+	for i, r := range start {
+		if _, n := utf8.DecodeRuneInString(start[i:]); r == utf8.RuneError && n == 1 {
+			return start[:i] + hash
+		}
+	}
+	return start + hash
+}
+
+// processID identifies this process in the owners of its records, and is its voter by default.
+var processID = func() string {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}()
+
+var transports atomic.Uint64
+
+// newOwner returns an owner that no other Transport has, in this process or another. A lease has
+// one holder.
+func newOwner() string { return processID + "-" + strconv.FormatUint(transports.Add(1), 36) }
+
+// ownedHere reports whether a Transport of this process has written the record.
+func ownedHere(owner string) bool { return strings.HasPrefix(owner, processID+"-") }
+
+// newVoter returns the entry of a process in the lists of a record.
+func newVoter(instance string) vote {
+	if instance == "" {
+		return vote{ID: processID}
+	}
+	sum := sha256.Sum256([]byte(instance))
+	return vote{ID: hex.EncodeToString(sum[:8]), Name: cut(instance, maxName)}
+}
+
+// cut returns the beginning of s, cut at a rune.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
+}
