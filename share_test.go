@@ -1980,8 +1980,9 @@ func TestCancelledProbes(t *testing.T) {
 					writes := f.store.writes.Load()
 					var wg sync.WaitGroup
 					for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
-						for _, p := range f.processes {
+						for i, p := range f.processes {
 							wg.Go(func() {
+								time.Sleep(time.Duration(i) * 50 * time.Millisecond)
 								ctx, cancel := context.WithCancel(t.Context())
 								defer time.AfterFunc(time.Second, cancel).Stop()
 								req, _ := http.NewRequestWithContext(ctx, http.MethodGet, host, nil)

@@ -135,6 +135,7 @@ func TestLeft(t *testing.T) {
 		c.store.latency = 10 * time.Millisecond
 		time.AfterFunc(5*time.Millisecond, c.all[0].Leave)
 		c.requests(c.all...)
+		synctest.Wait()
 		if got := len(c.fleet.members); got != 0 {
 			t.Errorf("%d members are kept, want none", got)
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/store"
@@ -166,6 +167,7 @@ func (p *process) wantCircuit(opened bool, until time.Duration) {
 
 func (p *process) wantErrors(want string) {
 	p.t.Helper()
+	synctest.Wait() // they are reported last
 	if got := p.errs.take(); got != want {
 		p.t.Errorf("got errors of %s, want %s", got, want)
 	}

@@ -139,7 +139,7 @@ func TestAmbiguousVerdict(t *testing.T) {
 				}
 				p.readTimes(30 * time.Second)
 				p.wantRecord(c.want)
-				if p.circuit.opened && name != "failure" && name != "release" {
+				if p.circuit.isOpen() && name != "failure" && name != "release" {
 					t.Error("the circuit is open")
 				}
 				if swaps > 1 {
