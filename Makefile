@@ -102,6 +102,10 @@ sim: ## Simulate fleets of 1 to 10,000 processes; write what comes out into READ
 mutate: ## Break the rules one at a time, and show that a test fails for each
 	go run ./scripts/mutate
 
+.PHONY: pictures
+pictures: ## Take the pictures of the page in docs, in Chromium
+	scripts/with-servers.sh go test -count=1 -run=TestPictures ./dashboard/browsertest -args -docs
+
 .PHONY: clean
 clean: ## Remove what the targets built
 	rm -rf build

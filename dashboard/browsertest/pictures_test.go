@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -23,20 +24,16 @@ import (
 	"github.com/breakerhttp/breakerhttp/dashboard"
 )
 
-var docs = flag.Bool("docs", false, "write the screenshots into docs")
+var docs = flag.Bool("docs", false, "write the pictures that docs show into docs")
 
-// TestScreenshots looks at a night in all ways.
-func TestScreenshots(t *testing.T) {
+// TestPictures looks at a night in all ways.
+func TestPictures(t *testing.T) {
 	url := replay(t, recordNight(t))
 	for _, l := range []look{
-		{width: 390, height: 844},
-		{width: 390, height: 844, dark: true},
-		{width: 820, height: 1180},
-		{width: 820, height: 1180, dark: true},
-		{width: 1280, height: 800},
-		{width: 1280, height: 800, dark: true},
-		{width: 1920, height: 1080},
-		{width: 1920, height: 1080, dark: true},
+		{width: 390, height: 844}, {width: 390, height: 844, dark: true},
+		{width: 820, height: 1180}, {width: 820, height: 1180, dark: true},
+		{width: 1280, height: 800}, {width: 1280, height: 800, dark: true},
+		{width: 1920, height: 1080}, {width: 1920, height: 1080, dark: true},
 	} {
 		name := fmt.Sprintf("dashboard-%d", l.width)
 		if l.dark {
@@ -47,27 +44,33 @@ func TestScreenshots(t *testing.T) {
 			b.wait(`document.querySelector("#heard").textContent.startsWith("03:03:1")`)
 			b.wait(`document.querySelectorAll("#rows tr[data-state=open]").length >= 3`)
 			b.wait(`document.querySelector("#rows path.closed").getAttribute("d").startsWith("M0.00 ")`) // long before it opened
-			dir := t.ArtifactDir()
-			if *docs {
-				dir = filepath.Join("..", "..", "docs")
-			}
-			b.save(filepath.Join(dir, name+".png"))
-			b.checkLayout()
-
-			b.click(`#rows tr[data-state=open] .key`)
-			b.wait(`document.querySelector("#details").open`)
-			b.save(filepath.Join(t.ArtifactDir(), name+"-details.png"))
-			b.checkLayout()
+			b.picture(name)
+			b.click(`#rows tr:nth-child(4) .key`)
+			b.wait(`document.querySelector("#details").open && document.querySelectorAll("#details-log li").length > 2`)
+			b.picture(name + "-details")
 			b.click(`[data-do="force-closed"]`)
-			b.save(filepath.Join(t.ArtifactDir(), name+"-question.png"))
-			b.checkLayout()
+			b.picture(name + "-question")
 			b.click("#cancel")
 			b.click("#close")
 			b.click(`[popovertarget=help]`)
-			b.save(filepath.Join(t.ArtifactDir(), name+"-help.png"))
-			b.checkLayout()
+			b.picture(name + "-help")
 		})
 	}
+}
+
+// inDocs are the pictures that docs show.
+var inDocs = regexp.MustCompile(`^dashboard-(\d+(-dark)?|1280(-dark)?-(details|dry-run))$`)
+
+// picture checks what is seen, and keeps it.
+func (b *tab) picture(name string) {
+	b.t.Helper()
+	b.settle()
+	dir := b.t.ArtifactDir()
+	if *docs && inDocs.MatchString(name) {
+		dir = filepath.Join("..", "..", "docs")
+	}
+	b.save(filepath.Join(dir, name+".png"))
+	b.checkLayout()
 }
 
 // checkLayout checks that nothing is too wide, and that all text stands out from
