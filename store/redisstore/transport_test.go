@@ -4,13 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 )
 
@@ -107,4 +110,89 @@ func TestShareWithOneOfThreeServersDown(t *testing.T) {
 	if shared != living {
 		t.Errorf("%d of %d hosts on living servers are shared, want all", shared, living)
 	}
+}
+
+// When a thousand hosts fail at once, two processes with the client's default pool do not overrun the
+// server: the records open, and afterwards each host is probed by two processes and not more.
+func TestBurst(t *testing.T) {
+	t.Parallel()
+	const many = 1000
+	server := servertest.Redis(t)
+	h := &hosts{status: map[string]int{}}
+	var processes []*breakerhttp.Transport
+	for i := range 2 {
+		client := redis.NewClient(&redis.Options{Addr: server.Addr})
+		t.Cleanup(func() { client.Close() })
+		transport, err := breakerhttp.New(h, breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: 10 * time.Second}),
+			breakerhttp.WithStore(redisstore.New(client), breakerhttp.Sharing{
+				Instance:     fmt.Sprint("process ", i),
+				ReadTimeout:  5 * time.Second, // for busy machines
+				WriteTimeout: 5 * time.Second,
+				OnError:      func(err error) { t.Log(err) },
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		processes = append(processes, transport)
+	}
+	call := func() (sent int64) {
+		var wg sync.WaitGroup
+		var n atomic.Int64
+		for i := range many {
+			for _, p := range processes {
+				wg.Go(func() {
+					if !refused(t, p, fmt.Sprintf("host%d.example.com", i)) {
+						n.Add(1)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		return n.Load()
+	}
+	call() // the first requests, which wait for the store
+	for i := range many {
+		h.set(fmt.Sprintf("host%d.example.com", i), http.StatusServiceUnavailable)
+	}
+	began := time.Now()
+	for range 5 {
+		call()
+	}
+	keys := make([]string, many)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("default/http://host%d.example.com", i)
+	}
+	store := redisstore.New(connect(t, &redis.Options{Addr: server.Addr}))
+	open := 0
+	for range 20 { // some votes are cast when the record is read next
+		call()
+		items, err := store.Load(t.Context(), keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = 0
+		for _, item := range items {
+			if strings.Contains(string(item.Value), `"st":"open"`) {
+				open++
+			}
+		}
+		if open == many {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if open < 950 {
+		t.Errorf("%d records are open, want 950 of %d", open, many)
+	}
+	t.Logf("%d of %d records are open %v after the hosts failed", open, many, time.Since(began))
+	time.Sleep(time.Until(began.Add(8 * time.Second)))
+	probes := int64(0)
+	for time.Since(began) < 18*time.Second {
+		probes += call()
+		time.Sleep(200 * time.Millisecond)
+	}
+	if probes > 2*many*11/10 {
+		t.Errorf("got %d probes of %d hosts, want two each and 10%%", probes, many)
+	}
+	t.Logf("%d probes", probes)
 }
