@@ -35,9 +35,8 @@ func TestFrozenProcess(t *testing.T) {
 	var got string
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		switch line, end, _ := strings.Cut(lines.Text(), ":"); line {
-		case "reading":
-			_ = cmd.Process.Signal(syscall.SIGSTOP)
-			time.Sleep(2500 * time.Millisecond)
+		case "stopping":
+			time.Sleep(4 * time.Second)
 			_ = cmd.Process.Signal(syscall.SIGCONT)
 		case "end":
 			got = end
@@ -55,17 +54,18 @@ func beFrozen(t *testing.T) {
 	var results []string
 	s := newFakeStore()
 	p := newProcess(t, s, func(cfg *Config, _ *Policy) {
-		cfg.Quorum, cfg.ReadTimeout, cfg.WriteTimeout = 1, 500*time.Millisecond, time.Minute
+		cfg.Quorum, cfg.ReadTimeout, cfg.WriteTimeout = 1, 2*time.Second, time.Minute
 	})
 	p.request()
 	p.fleet.cfg.OnCall = func(_, result string) { results = append(results, result) }
-	s.latency = 400 * time.Millisecond
+	s.misbehave(func(context.Context) error {
+		fmt.Println("stopping:")
+		return syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	})
 	for range 3 {
-		done := make(chan struct{})
-		go func() { defer close(done); p.hint() }()
-		fmt.Println("reading:")
-		<-done
+		p.hint()
 	}
+	s.misbehave(nil)
 	reads, errs := fmt.Sprint(results), p.errs.take()
 	p.Tripped(context.Background(), time.Minute)
 	state := "not open"
