@@ -60,7 +60,9 @@ func beFrozen(t *testing.T) {
 	p.fleet.cfg.OnCall = func(_, result string) { results = append(results, result) }
 	s.misbehave(func(context.Context) error {
 		fmt.Println("stopping:")
-		return syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		err := syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		time.Sleep(100 * time.Millisecond) // other threads may stop before this one
+		return err
 	})
 	for range 3 {
 		p.hint()
