@@ -248,7 +248,14 @@ func TestOneOfThreeServersDown(t *testing.T) {
 		if cur, swapped, err := s.CompareAndSwap(ctx, dead[0], versions[dead[0]], nil, time.Hour); err != nil || swapped || cur.Err == nil {
 			t.Errorf("CompareAndSwap of a dead key = %v, swapped %v, error %v, want an error of the item", cur, swapped, err)
 		}
-		// Whoever cancels gets the context's error, and at once.
+		// Whoever cancels gets the context's error and no Items, and at once.
+		ctx, cancel = context.WithCancel(t.Context())
+		cancel()
+		for range 20 {
+			if items, err := s.Load(ctx, mixed); !errors.Is(err, context.Canceled) {
+				t.Fatalf("Load with a context that is done = %d items, error %v, want %v", len(items), err, context.Canceled)
+			}
+		}
 		ctx, cancel = context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
 		if err := servertest.Within(t, 50*time.Millisecond+prompt, "Load", func() error {
