@@ -201,7 +201,14 @@ func TestOneOfThreeServersDown(t *testing.T) {
 	c := startCluster(t, 3)
 	client := c.connect(t, &redis.ClusterOptions{})
 	s := redisstore.New(client)
-	down := c.addrs[1]
+	node, err := client.MasterForKey(t.Context(), "breakerhttp:checkout") // the client would watch there
+	if err != nil {
+		t.Fatal(err)
+	}
+	down, up := node.Options().Addr, c.addrs[0]
+	if up == down {
+		up = c.addrs[1]
+	}
 	var dead, living []string
 	for i := 0; len(dead) < 10 || len(living) < 50; i++ {
 		key := fmt.Sprintf("checkout/https://host%d.example.com", i)
@@ -297,7 +304,7 @@ func TestOneOfThreeServersDown(t *testing.T) {
 	})
 	t.Run("found dead by the others", func(t *testing.T) {
 		servertest.Eventually(t, "the cluster to notice", func() error {
-			info, err := c.nodes[c.addrs[0]].ClusterInfo(t.Context()).Result()
+			info, err := c.nodes[up].ClusterInfo(t.Context()).Result()
 			if err == nil && strings.Contains(info, "cluster_slots_fail:0") {
 				err = errors.New(info)
 			}

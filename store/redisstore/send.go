@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,8 +42,8 @@ func (s *Store) send(ctx context.Context, calls []call) ([]reply, error) {
 	for waiting := len(calls); waiting > 0; {
 		select {
 		case b := <-batches:
-			if b.err != nil {
-				return nil, b.err
+			if err := cmp.Or(ctx.Err(), b.err); err != nil {
+				return nil, err
 			}
 			for i, position := range b.positions {
 				replies[position], answered[position] = b.replies[i], true
@@ -129,9 +130,7 @@ func (s *Store) ask(ctx context.Context, calls []call, positions []int, ofSevera
 	for i, c := range s.run(ctx, calls, positions) {
 		r, err := c.reply()
 		if err != nil {
-			if own := (unreadable{}); ctx.Err() != nil {
-				return batch{err: ctx.Err()}
-			} else if !ofSeveral && !errors.As(err, &own) {
+			if own := (unreadable{}); !ofSeveral && !errors.As(err, &own) {
 				return batch{err: err}
 			}
 			r = reply{item: store.Item{Err: keyError(calls[positions[i]].key, err)}}
