@@ -99,7 +99,10 @@ func (b *responseBody) end(err error, waited bool, asked *Attempt) {
 		a = *asked
 	}
 	a.Response, a.Ended = b.resp, true
-	a.expired, a.owed, a.bodyFault = !waited, b.owed != 0, b.requestFailed()
+	a.expired, a.owed = !waited, b.owed != 0
+	if sent := watchedBody(b.out); sent != nil {
+		a.bodyFault, a.uploading = sent.failed(), sent.keptWaiting()
+	}
 	if !eof {
 		a.Err = err
 	}
@@ -125,13 +128,6 @@ func (b *responseBody) end(err error, waited bool, asked *Attempt) {
 // mayHaveGRPCStatus reports a response with trailers, or with none of what its
 // header may announce: a body of unknown length that was empty.
 func (b *responseBody) mayHaveGRPCStatus() bool { return len(b.resp.Trailer) != 0 || b.owed < 0 }
-
-// requestFailed reports whether the request's own body failed while that of the
-// response was being read.
-func (b *responseBody) requestFailed() bool {
-	body, ok := b.out.Body.(*requestBody)
-	return ok && body.failed()
-}
 
 func (h *host) failLate(req *http.Request, r circuit.Receipt, v circuit.Verdict) {
 	by := circuit.Cause{Context: req.Context()}

@@ -39,7 +39,15 @@ func byPath(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 	case "/503":
 		w.WriteHeader(http.StatusServiceUnavailable)
+	case "/half-a-second":
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-req.Context().Done():
+		}
 	case "/stall":
+		hangInBody(w, req)
+	case "/stall-of-known-length":
+		w.Header().Set("Content-Length", "10")
 		hangInBody(w, req)
 	case "/late":
 		time.Sleep(45 * time.Second) // longer than a probe may take, by default

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"syscall"
+	"strings"
 	"time"
 )
 
@@ -20,6 +20,7 @@ const (
 	Ignored Outcome = iota // says nothing about the upstream
 	Success
 	Failure
+	Limited // the upstream is healthy, and asks for less
 )
 
 // An Attempt is one call of the base RoundTripper, as it is judged: when the
@@ -39,10 +40,11 @@ type Attempt struct {
 	expired   bool // the context had ended before the host was asked, or the end of the body was
 	owed      bool // Ended: bytes were still to come, or the length is unknown and none has come
 	bodyFault bool // the request's own body failed
+	uploading bool // the request's own body kept base waiting as the context ended
 }
 
 // A Classifier judges an Attempt. It is called without a lock, and concurrently.
-// Any other value than the three counts as Ignored.
+// Any other value than the four counts as Ignored.
 //
 // It is called before RoundTrip returns. If it answers Success for a response
 // that has a body, it is called again, with Attempt.Ended set, by the Read that
@@ -67,10 +69,14 @@ const (
 )
 
 // DefaultClassifier counts status codes of 500 and above as failures, and errors
-// for which the upstream, or the way to it, is to blame. It ignores what the
-// caller has cancelled or done wrong, what this machine is short of, and the
-// refusals of an inner circuit. A deadline that passes while the upstream is
-// asked is a failure, whoever set it.
+// for which the upstream, or the network path to it, is to blame. A deadline that
+// passes while the upstream is waited for is a failure, whoever set it. It ignores
+//   - requests that the caller has cancelled, whatever the cause,
+//   - requests whose own body fails, has another length than ContentLength, or
+//     keeps the upstream waiting until the deadline,
+//   - requests that net/http refuses to send,
+//   - what this machine has run out of: file descriptors, memory, ports,
+//   - refusals of an inner circuit.
 func DefaultClassifier(a Attempt) Outcome {
 	outcome, _ := judge(&a)
 	return outcome
@@ -83,6 +89,18 @@ func FailureStatus(codes ...int) Classifier {
 	return func(a Attempt) Outcome {
 		if a.Err == nil && a.Response != nil && slices.Contains(codes, a.Response.StatusCode) {
 			return Failure
+		}
+		return DefaultClassifier(a)
+	}
+}
+
+// LimitedStatus returns [DefaultClassifier] with these status codes as [Limited],
+// such as 429 Too Many Requests and 529 of metered APIs.
+func LimitedStatus(codes ...int) Classifier {
+	codes = slices.Clone(codes)
+	return func(a Attempt) Outcome {
+		if a.Err == nil && a.Response != nil && slices.Contains(codes, a.Response.StatusCode) {
+			return Limited
 		}
 		return DefaultClassifier(a)
 	}
@@ -105,35 +123,30 @@ func judge(a *Attempt) (Outcome, string) {
 }
 
 // blame finds out whose fault an error is: by the context and the clock first,
-// for a cancelled request fails in many ways, then by type.
+// because a cancelled request fails in many ways, then by type.
 func blame(a *Attempt) (Outcome, string) {
-	err := a.Err
+	err := readable(a.Err)
 	switch {
 	case errors.Is(err, ErrOpen):
 		return Ignored, errorTypeOpen
-	case a.expired:
+	case a.expired, a.bodyFault, ofFile(a.Request, err):
+		return Ignored, ""
+	case timedOut(a.Request) && a.uploading:
 		return Ignored, ""
 	case timedOut(a.Request):
 		return Failure, errorTypeTimeout
-	case cancelled(a.Request), a.bodyFault, malformed(a.Request, err), shortage(err):
+	case cancelled(a.Request), malformed(a.Request, err), shortage(err):
 		return Ignored, ""
-	}
-	if isTimeout(err) {
+	case wraps(err, isTimeout):
 		return Failure, errorTypeTimeout
-	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
+	case is[*net.DNSError](err):
 		return Failure, errorTypeDNS
-	}
-	if isTLS(err) {
+	case wraps(err, isTLS):
 		return Failure, errorTypeTLS
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		switch op.Op {
-		case "proxyconnect":
-			return Failure, errorTypeProxy
-		case "dial":
-			return Failure, errorTypeConnect
-		}
+	case wraps(err, isOp("proxyconnect")):
+		return Failure, errorTypeProxy
+	case wraps(err, isOp("dial")):
+		return Failure, errorTypeConnect
 	}
 	return Failure, errorTypeConnection
 }
@@ -141,20 +154,19 @@ func blame(a *Attempt) (Outcome, string) {
 // judgeEnd judges how the body of a response ended. A deadline that ends it is the
 // host's fault only if the host owed bytes: an event stream never does.
 func judgeEnd(a *Attempt) (Outcome, string) {
+	err, late := readable(a.Err), timedOut(a.Request)
 	switch {
 	case a.Err == nil && a.Response != nil:
 		return judgeGRPC(a.Response, a.owed)
 	case a.Err == nil:
 		return Success, "" // made by hand
-	case a.expired:
+	case a.expired, a.bodyFault, shortage(err), !late && cancelled(a.Request):
 		return Ignored, ""
-	case timedOut(a.Request), isTimeout(a.Err):
-		if !a.owed || hasMediaType(a.Response, "text/event-stream") {
+	case late || wraps(err, isTimeout):
+		if !a.owed || a.uploading || hasMediaType(a.Response, "text/event-stream") {
 			return Ignored, ""
 		}
 		return Failure, errorTypeTimeout
-	case cancelled(a.Request), a.bodyFault, shortage(a.Err):
-		return Ignored, ""
 	}
 	return Failure, errorTypeBody
 }
@@ -169,18 +181,21 @@ func isOver(ctx context.Context) bool {
 	return ok && time.Until(deadline) <= 0
 }
 
-// timedOut reports whether the request's deadline has passed. The context alone
-// does not tell: the timer of http.Client.Timeout may cancel it first. Nor does
-// its cause: errgroup passes the timeout of one request on to all others.
+// timedOut reports whether the request's deadline has passed. A context that was
+// cancelled before its deadline says so, however late base returns, and whatever
+// the cause is: errgroup passes the timeout of one request on as the cause of all
+// others. A context that has not ended may be past its deadline: its timer is
+// late, and http.Client.Timeout has closed req.Cancel first.
 func timedOut(req *http.Request) bool {
 	if req == nil {
 		return false
 	}
 	ctx := req.Context()
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		return true
+	if err := ctx.Err(); err != nil {
+		return errors.Is(err, context.DeadlineExceeded)
 	}
-	return errors.Is(ctx.Err(), context.DeadlineExceeded)
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 // cancelled reports whether the caller has given the request up.
@@ -199,23 +214,37 @@ func cancelled(req *http.Request) bool {
 	}
 }
 
+// shortage reports whether this machine has run out of something. Of an error
+// within a look-up, net keeps only the text.
+func shortage(err error) bool {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return slices.ContainsFunc(shortages, func(short error) bool {
+		return errors.Is(err, short) || ok && strings.HasSuffix(dns.Err, short.Error())
+	})
+}
+
 func isTimeout(err error) bool {
-	t, ok := errors.AsType[net.Error](err)
+	t, ok := err.(net.Error) //nolint:errorlint // one of a chain
 	return ok && t.Timeout()
 }
 
 // isTLS reports whether the peers did not agree on TLS, or on who they are.
 func isTLS(err error) bool {
-	return is[tls.RecordHeaderError](err) || is[*tls.CertificateVerificationError](err) || is[tls.AlertError](err) ||
-		is[*tls.ECHRejectionError](err) || is[x509.UnknownAuthorityError](err) || is[x509.HostnameError](err) ||
-		is[x509.CertificateInvalidError](err) || is[x509.SystemRootsError](err) || isAlert(err)
+	switch err := err.(type) { //nolint:errorlint // one of a chain
+	case tls.RecordHeaderError, *tls.CertificateVerificationError, tls.AlertError, *tls.ECHRejectionError,
+		x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError, x509.SystemRootsError:
+		return true
+	case *net.OpError: // in which crypto/tls hides alerts
+		return err.Op == "remote error" || err.Op == "local error"
+	}
+	return false
 }
 
-// isAlert reports whether err is a TLS alert, which crypto/tls hides in an
-// OpError.
-func isAlert(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && (op.Op == "remote error" || op.Op == "local error")
+func isOp(name string) func(error) bool {
+	return func(err error) bool {
+		op, ok := err.(*net.OpError) //nolint:errorlint // one of a chain
+		return ok && op.Op == name
+	}
 }
 
 func is[E error](err error) bool {
@@ -223,16 +252,42 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// shortage reports whether this machine has run out of something.
-func shortage(err error) bool {
-	errno, ok := errors.AsType[syscall.Errno](err)
-	return ok && slices.Contains(shortages, errno)
+// wraps reports whether err, or any error that it wraps, is as asked.
+func wraps(err error, asked func(error) bool) bool {
+	if err == nil || asked(err) {
+		return err != nil
+	}
+	switch err := err.(type) { //nolint:errorlint // one of a chain
+	case interface{ Unwrap() error }:
+		return wraps(err.Unwrap(), asked)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(err.Unwrap(), func(err error) bool { return wraps(err, asked) })
+	}
+	return false
+}
+
+var errUnreadable = errors.New("an error whose methods panic")
+
+// readable returns err, or errUnreadable in place of one whose methods panic, as
+// those of a nil *net.OpError do.
+func readable(err error) (safe error) {
+	defer func() {
+		if recover() != nil {
+			safe = errUnreadable
+		}
+	}()
+	_ = errors.Is(err, ErrOpen)
+	wraps(err, func(err error) bool {
+		_, _ = err.Error(), isTimeout(err)
+		return false
+	})
+	return err
 }
 
 // describe says for people what failed. It repeats no text that the upstream or
 // the request has brought: that may hold secrets.
 func describe(a *Attempt, errorType string) string {
-	switch errno, ok := errors.AsType[syscall.Errno](a.Err); {
+	switch errno, ok := errors.AsType[errno](readable(a.Err)); {
 	case a.Ended:
 		return describeEnd(errorType)
 	case a.Response != nil && errorType == strconv.Itoa(a.Response.StatusCode):

@@ -9,16 +9,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -143,6 +146,9 @@ func TestClassifier(t *testing.T) {
 		{"a status that fails too", breakerhttp.FailureStatus(429, 404), 404, nil, tally{"failure 404": 1}},
 		{"a status that does not", breakerhttp.FailureStatus(429, 404), 403, nil, tally{"success": 1}},
 		{"a status that fails anyway", breakerhttp.FailureStatus(429), 500, nil, tally{"failure 500": 1}},
+		{"a limited status", breakerhttp.LimitedStatus(429, 529), 529, nil, tally{"ignored": 1}},
+		{"a status that is not limited", breakerhttp.LimitedStatus(429, 529), 503, nil, tally{"failure 503": 1}},
+		{"an error, by limited status", breakerhttp.LimitedStatus(429, 529), 0, errRefused, tally{"failure connect": 1}},
 		{"an error, by status", breakerhttp.FailureStatus(429), 0, errRefused, tally{"failure connect": 1}},
 		{"a success is a failure", failure, 200, nil, tally{"failure 200": 1}},
 		{"an error is a failure", failure, 0, errRefused, tally{"failure connect": 1}},
@@ -262,23 +268,69 @@ func wantCertificate(c *tls.Config) {
 
 func tls10(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS10 }
 
-// TestOtherScheme: a base may know schemes of its own. What the network says of
-// them counts; nothing else tells a request that cannot be sent.
-func TestOtherScheme(t *testing.T) {
+// TestDefaultClassifier: an Attempt made by hand need not have a Request.
+func TestDefaultClassifier(t *testing.T) {
+	resp := func(code int) *http.Response { return &http.Response{StatusCode: code} }
+	limited := breakerhttp.LimitedStatus(429)
 	for _, tt := range []struct {
-		err  error
-		want tally
+		name string
+		got  breakerhttp.Outcome
+		want breakerhttp.Outcome
 	}{
-		{&net.OpError{Op: "dial", Net: "unix", Err: syscall.ECONNREFUSED}, tally{"failure connect": 1}},
-		{errors.New("unsupported protocol scheme"), tally{"ignored": 1}},
+		{"EOF", breakerhttp.DefaultClassifier(breakerhttp.Attempt{Err: io.EOF}), breakerhttp.Failure},
+		{"EOF of an empty request", breakerhttp.DefaultClassifier(breakerhttp.Attempt{Request: new(http.Request), Err: io.EOF}), breakerhttp.Failure},
+		{"refusal", breakerhttp.DefaultClassifier(breakerhttp.Attempt{Err: breakerhttp.ErrOpen}), breakerhttp.Ignored},
+		{"nothing", breakerhttp.DefaultClassifier(breakerhttp.Attempt{}), breakerhttp.Failure},
+		{"503", breakerhttp.DefaultClassifier(breakerhttp.Attempt{Response: resp(503)}), breakerhttp.Failure},
+		{"429", breakerhttp.DefaultClassifier(breakerhttp.Attempt{Response: resp(429)}), breakerhttp.Success},
+		{"429, limited", limited(breakerhttp.Attempt{Response: resp(429)}), breakerhttp.Limited},
+		{"429 and an error, limited", limited(breakerhttp.Attempt{Response: resp(429), Err: io.EOF}), breakerhttp.Failure},
+		{"503, limited", limited(breakerhttp.Attempt{Response: resp(503)}), breakerhttp.Failure},
 	} {
-		base := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, tt.err })
-		key := breakerhttp.WithKey(func(*http.Request) string { return "socket" })
-		got := judged(t, base, newRequest(t, t.Context(), "unix:///var/run/a.sock"), key)
-		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("%v: counted (-want +got):\n%s", tt.err, diff)
+		if tt.got != tt.want {
+			t.Errorf("%s: got outcome %d, want %d", tt.name, tt.got, tt.want)
 		}
 	}
+}
+
+// TestCauseOfASibling: errgroup cancels a group with the error of one of its
+// requests as the cause. The timeout of a dead host says nothing about another one
+// that was asked at the same time, be it before its headers or within its body.
+func TestCauseOfASibling(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, healthy *pipetest.Server) {
+		dead := pipetest.NewServer(t, http.HandlerFunc(hang))
+		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "dead.test" {
+				return dead.Transport.RoundTrip(req)
+			}
+			return healthy.Transport.RoundTrip(req)
+		}))
+		ask := func(ctx context.Context, url string) error {
+			_, err := do(tr, newRequest(t, ctx, url))
+			return err
+		}
+		for _, path := range []string{"/half-a-second", "/stall-of-known-length"} {
+			group, cancel := context.WithCancelCause(t.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				ctx, stop := context.WithTimeout(group, 300*time.Millisecond)
+				defer stop()
+				cancel(fmt.Errorf("dead host: %w", ask(ctx, "http://dead.test")))
+			})
+			wg.Go(func() {
+				if err := ask(group, healthy.URL+path); err == nil || errors.Is(err, breakerhttp.ErrOpen) {
+					t.Errorf("got error %v, want that of a cancelled request", err)
+				}
+			})
+			wg.Wait()
+		}
+		if got, want := snapshot(t, tr, healthy.URL).Totals, (breakerhttp.Totals{Ignored: 1, Success: 1}); got != want {
+			t.Errorf("healthy host: got totals %+v, want %+v", got, want)
+		}
+		if got, want := snapshot(t, tr, "http://dead.test").Totals, (breakerhttp.Totals{Failure: 2}); got != want {
+			t.Errorf("dead host: got totals %+v, want %+v", got, want)
+		}
+	})
 }
 
 // TestClientTimeout: http.Client.Timeout ends requests in one of many ways, by
@@ -435,7 +487,13 @@ func TestContextFirst(t *testing.T) {
 			ctx, cancelChild := cancelled(during, nil)(ctx)
 			return ctx, func() { cancelChild(); cancel() }
 		}, context.Canceled, tally{"ignored": 1}},
+		{"cancelled before a deadline that passes before base returns", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithTimeout(ctx, during+1)
+			ctx, cancelChild := cancelled(during, nil)(ctx)
+			return ctx, func() { cancelChild(); cancel() }
+		}, context.Canceled, tally{"ignored": 1}},
 		{"a deadline is the cause", cancelled(during, fmt.Errorf("gave up: %w", context.DeadlineExceeded)), errOwn, tally{"ignored": 1}},
+		{"a deadline is the cause, and the error", cancelled(during, context.DeadlineExceeded), context.DeadlineExceeded, tally{"ignored": 1}},
 		{"a deadline was the cause", cancelled(before, context.DeadlineExceeded), errRefused, tally{"ignored": 1}},
 		{"context.Canceled without a cause in the context", background, context.Canceled, tally{"failure connection": 1}},
 		{"inner refusal, deadline passes", deadline(during), refusal, tally{"ignored": 1}},
@@ -475,6 +533,8 @@ func TestTypePrecedence(t *testing.T) {
 	dns := &net.DNSError{Err: "no such host", Name: "a.test", IsNotFound: true}
 	slowDNS := &net.DNSError{Err: "i/o timeout", Name: "a.test", IsTimeout: true}
 	short := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	wrapped := func(err error) error { return fmt.Errorf("wrapped: %w", err) }
+	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
 	tests := []struct {
 		name string
 		err  error
@@ -489,6 +549,15 @@ func TestTypePrecedence(t *testing.T) {
 		{"wrapped by a base", fmt.Errorf("base: %w", errRefused), tally{"failure connect": 1}},
 		{"text tells nothing", errors.New("dial tcp: lookup a.test: no such host; context canceled; i/o timeout"), tally{"failure connection": 1}},
 		{"EOF", io.EOF, tally{"failure connection": 1}},
+		{"timeout within a url.Error", &url.Error{Op: "Get", URL: "http://a.test", Err: wrapped(os.ErrDeadlineExceeded)}, tally{"failure timeout": 1}},
+		{"timeout within a dial", dial(wrapped(os.ErrDeadlineExceeded)), tally{"failure timeout": 1}},
+		{"timeout within a read", &net.OpError{Op: "read", Net: "tcp", Err: wrapped(syscall.ETIMEDOUT)}, tally{"failure timeout": 1}},
+		{"timeout of a context within a dial", dial(wrapped(context.DeadlineExceeded)), tally{"failure timeout": 1}},
+		{"timeout among others", errors.Join(io.EOF, errRefused, os.ErrDeadlineExceeded), tally{"failure timeout": 1}},
+		{"alert of a proxy", proxyconnect(&net.OpError{Op: "remote error", Err: tls.AlertError(40)}), tally{"failure tls": 1}},
+		{"old alert of a proxy", proxyconnect(&net.OpError{Op: "remote error", Err: errors.New("tls: handshake failure")}), tally{"failure tls": 1}},
+		{"dial within another operation", &net.OpError{Op: "socks connect", Net: "tcp", Err: errRefused}, tally{"failure connect": 1}},
+		{"proxy within another operation", &net.OpError{Op: "connect", Err: proxyconnect(errRefused)}, tally{"failure proxy": 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -500,6 +569,42 @@ func TestTypePrecedence(t *testing.T) {
 		})
 	}
 }
+
+// TestUnreadableError: the methods of an error may panic, as those of a typed nil
+// do. It is a failure, and returned as it is.
+func TestUnreadableError(t *testing.T) {
+	for name, err := range map[string]error{
+		"OpError":          (*net.OpError)(nil),
+		"DNSError":         (*net.DNSError)(nil),
+		"url.Error":        (*url.Error)(nil),
+		"PathError":        (*fs.PathError)(nil),
+		"SyscallError":     (*os.SyscallError)(nil),
+		"certificate":      (*tls.CertificateVerificationError)(nil),
+		"wrapped":          fmt.Errorf("base: %w", (*net.OpError)(nil)),
+		"joined":           errors.Join(io.EOF, (*net.DNSError)(nil)),
+		"within a dial":    &net.OpError{Op: "dial", Net: "tcp", Err: (*net.DNSError)(nil)},
+		"Error panics":     panickingError{},
+		"a dial's timeout": &net.OpError{Op: "dial", Net: "tcp", Err: panickingError{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, opts := range [][]breakerhttp.Option{nil, {breakerhttp.WithClassifier(breakerhttp.DefaultClassifier)}} {
+				base := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, err })
+				got := judged(t, base, post(t, "http://a.test", iotest.ErrReader(io.EOF), -1), opts...)
+				if diff := cmp.Diff(tally{"failure connection": 1}, got); diff != "" {
+					t.Errorf("counted (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+type panickingError struct{}
+
+func (panickingError) Error() string { panic("Error") }
+
+func (panickingError) Timeout() bool { panic("Timeout") }
+
+func (panickingError) Temporary() bool { panic("Temporary") }
 
 // TestCancelled: net/http returns the cause of a cancelled context itself, and
 // errors of its own for Request.Cancel. A deadline that has passed at that very

@@ -73,19 +73,17 @@ func (t *Transport) mayProbe(req *http.Request) bool {
 // refuse answers in place of the host; in a dry run it only reports.
 func (x *exchange) refuse(refusal *OpenError) (*http.Response, error) {
 	x.host.recordRefusal(x.req, refusal)
+	x.stage = over
 	if x.t.dryRun {
-		x.stage = over
 		return x.t.base.RoundTrip(x.req)
 	}
 	if x.req.Body != nil {
 		_ = x.req.Body.Close() // RoundTrip must, also on errors
 	}
 	if x.t.fallback == nil {
-		x.stage = over
 		return nil, refusal
 	}
 	resp, err := x.t.fallback(x.req, refusal)
-	x.stage = over
 	if (resp == nil) == (err == nil) {
 		if resp != nil && resp.Body != nil {
 			_ = resp.Body.Close()
@@ -150,7 +148,7 @@ func (x *exchange) done(v circuit.Verdict) bool {
 
 // verdict classifies what base has returned.
 func (x *exchange) verdict() circuit.Verdict {
-	a := Attempt{Request: x.req, Err: x.err, expired: x.expired, bodyFault: x.body.failed()}
+	a := Attempt{Request: x.req, Err: x.err, expired: x.expired, bodyFault: x.body.failed(), uploading: x.body.keptWaiting()}
 	if x.err == nil {
 		a.Response = x.resp
 	}

@@ -11,6 +11,7 @@ var (
 	AddressOf     = addressOf
 	NormalKey     = normalKey
 	NormalPattern = normalPattern
+	Refusals      = refusals
 	RetryAfter    = retryAfter
 )
 

@@ -1,92 +1,70 @@
 package breakerhttp
 
 import (
-	"errors"
-	"io"
 	"net"
 	"net/http"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// malformed reports whether req is one that net/http refuses to send, before it
-// has asked anybody, where err is what came of it. It is asked on the error path
-// only: errors cannot be told apart by type.
-func malformed(req *http.Request, err error) bool {
-	if req == nil || req.URL == nil || req.Header == nil {
-		return true
-	}
-	u := req.URL
-	if (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") && !is[*net.OpError](err) {
-		return true // but for a base that knows another scheme
-	}
-	if req.Method != "" && !isToken(req.Method) || strings.ContainsFunc(u.RequestURI(), isControl) {
-		return true
-	}
-	if req.ContentLength != 0 && req.Body == nil {
-		return true
-	}
-	if port := u.Port(); port != "" {
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return true
-		}
-	}
-	for name := range req.Trailer {
-		if slices.Contains(noTrailers, http.CanonicalHeaderKey(name)) {
-			return true
-		}
-	}
-	return malformedHeader(req.Header) || malformedHeader(req.Trailer) || malformedHTTP2(req) && untyped(err)
+// refusals are how the errors begin with which net/http refuses to send a request.
+// They have no type. Nor have many that tell of a broken host, so that nothing but
+// the text tells them apart. A test compares the list with the sources of net/http.
+var refusals = []string{
+	"http: nil Request.URL",
+	"http: nil Request.Header",
+	"http: Request.RequestURI can't be set in client requests",
+	"http: no Host in request URL",
+	"http: Request.Write on Request with no Host or URL set",
+	"http: invalid Host header",
+	"http: invalid method",
+	"http: invalid header",
+	"http: invalid trailer",
+	"http: Request.ContentLength=", // and no body
+	"http: ContentLength=",         // and a body of another length
+	"net/http: invalid method",
+	"net/http: invalid header",
+	"net/http: invalid trailer",
+	"net/http: can't write control character in Request.URL",
+	"net/http: extended connect not supported by peer",
+	"unsupported protocol scheme",
+	"invalid Trailer key",
+	"idna: ", // a host name
+
+	"http2: Request.URL is nil",
+	"http2: invalid Host header",
+	"http2: invalid request :path",
+	"http2: invalid :protocol header in non-CONNECT request",
+	"http2: invalid HTTP header",
+	"http2: invalid HTTP trailer",
+	"http2: invalid Trailer key",
+	"http2: invalid Connection request header: ",
+	"http2: invalid Transfer-Encoding request header: ",
+	"http2: invalid Upgrade request header: ",
+	"http2: request header list larger than peer's advertised limit",
+	"http2: request body larger than specified content length",
+	"http: Transport does not support unencrypted HTTP/2",
+	"http2: unencrypted HTTP/2 not enabled",
+	"http2: unsupported scheme",
 }
 
-// noTrailers must not be sent as trailers: RFC 9110, section 6.5.1.
-var noTrailers = []string{"Content-Length", "Trailer", "Transfer-Encoding"}
+// malformed reports whether err says that req was not sent because of what it is.
+func malformed(req *http.Request, err error) bool {
+	return wraps(err, isRefusal) || hasBadPort(req) && (is[*net.AddrError](err) || is[*net.DNSError](err))
+}
 
-// malformedHTTP2 reports whether HTTP/2 refuses what HTTP/1 sends: RFC 9113,
-// sections 8.2.2 and 8.3.1. For a WebSocket, net/http sends no HTTP/2.
-func malformedHTTP2(req *http.Request) bool {
-	h := req.Header
-	if strings.EqualFold(h.Get("Upgrade"), "websocket") {
+func isRefusal(err error) bool {
+	text := err.Error()
+	return slices.ContainsFunc(refusals, func(start string) bool { return strings.HasPrefix(text, start) })
+}
+
+// hasBadPort reports a port that package net refuses to dial. It says so by the
+// errors that it has for addresses and for look-ups.
+func hasBadPort(req *http.Request) bool {
+	if req == nil || req.URL == nil || req.URL.Port() == "" {
 		return false
 	}
-	connection := h["Connection"]
-	return h.Get("Upgrade") != "" || h.Get("Transfer-Encoding") != "" || len(connection) > 1 ||
-		len(connection) == 1 && !slices.Contains([]string{"", "close", "keep-alive"}, strings.ToLower(connection[0])) ||
-		req.URL.Opaque != "" || strings.ContainsFunc(req.Host, func(r rune) bool { return r == ' ' || isControl(r) })
+	_, err := strconv.ParseUint(req.URL.Port(), 10, 16)
+	return err != nil
 }
-
-// untyped reports an error that is but a text, as HTTP/2 gives it for a request
-// that it refuses: what the network says has types.
-func untyped(err error) bool {
-	for next := err; next != nil; next = errors.Unwrap(next) {
-		err = next
-	}
-	return reflect.TypeOf(err) == reflect.TypeOf(io.EOF) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-func malformedHeader(h http.Header) bool {
-	for name, values := range h {
-		if !isToken(name) {
-			return true
-		}
-		for _, v := range values {
-			if strings.ContainsFunc(v, func(r rune) bool { return r != '\t' && isControl(r) }) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// isToken is RFC 9110, section 5.6.2.
-func isToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
-	})
-}
-
-// isControl reports characters that neither a request line nor, but for the tab,
-// a field value may have: RFC 9112, section 3, and RFC 9110, section 5.5.
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }

@@ -31,7 +31,7 @@ func (e *OpenError) Error() string {
 		b.WriteString(": " + e.Reason)
 	}
 	if e.RetryAfter > 0 {
-		b.WriteString("; retry in " + strconv.Itoa(ceilSeconds(e.RetryAfter)) + "s")
+		b.WriteString("; retry in " + ceilSeconds(e.RetryAfter) + "s")
 	}
 	return b.String()
 }
@@ -41,6 +41,12 @@ func (e *OpenError) Is(target error) bool { return target == ErrOpen }
 
 // ErrorType returns "circuit_open", the error.type of OpenTelemetry.
 func (e *OpenError) ErrorType() string { return errorTypeOpen }
+
+// RetryableError returns false: aws-sdk-go-v2 asks for it.
+func (e *OpenError) RetryableError() bool { return false }
+
+// NonRetriable does nothing: azcore retries no error that has it.
+func (e *OpenError) NonRetriable() {}
 
 // A Fallback answers a request that was refused. It returns a response or an
 // error. The request's body is closed already.
@@ -70,15 +76,16 @@ func ServiceUnavailable(req *http.Request, err *OpenError) (*http.Response, erro
 		resp.Body = http.NoBody
 	}
 	if err.RetryAfter > 0 {
-		resp.Header.Set("Retry-After", strconv.Itoa(ceilSeconds(err.RetryAfter)))
+		resp.Header.Set("Retry-After", ceilSeconds(err.RetryAfter))
 	}
 	return resp, nil
 }
 
-func ceilSeconds(d time.Duration) int {
+// ceilSeconds writes d in seconds, rounded up. They need not fit into an int.
+func ceilSeconds(d time.Duration) string {
 	s := d / time.Second
 	if d%time.Second > 0 {
 		s++
 	}
-	return int(s)
+	return strconv.FormatInt(int64(s), 10)
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/breakerhttp/breakerhttp"
 )
@@ -67,16 +69,72 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// TestRefusalClosesRequestBody: net/http's contract holds on errors too.
+// TestRefusalClosesRequestBody: net/http's contract holds on errors too. Once is
+// enough, whatever a fallback does.
 func TestRefusalClosesRequestBody(t *testing.T) {
-	tr := newTransport(t, roundTripFunc(nil))
-	tr.ForceOpen("http://a.test")
-	body := &closeRecorder{Reader: strings.NewReader("x")}
-	req := httptest.NewRequest(http.MethodPost, "http://a.test/", body)
-	if _, err := tr.RoundTrip(req); err == nil {
-		t.Error("a forced open circuit admitted a request")
+	for name, opts := range map[string][]breakerhttp.Option{
+		"no fallback": nil,
+		"fallback":    {breakerhttp.WithFallback(breakerhttp.ServiceUnavailable)},
+		"fallback that panics": {breakerhttp.WithFallback(func(*http.Request, *breakerhttp.OpenError) (*http.Response, error) {
+			panic(http.ErrAbortHandler)
+		})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := newTransport(t, roundTripFunc(nil), opts...)
+			tr.ForceOpen("http://a.test")
+			body := &closeCounter{}
+			func() {
+				defer func() { _ = recover() }()
+				_, _ = tr.RoundTrip(httptest.NewRequest(http.MethodPost, "http://a.test/", body))
+			}()
+			if body.closed != 1 {
+				t.Errorf("the request's body was closed %d times, want once", body.closed)
+			}
+		})
 	}
-	if !body.closed.Load() {
-		t.Error("the request's body was not closed")
+}
+
+type closeCounter struct {
+	strings.Reader
+	closed int
+}
+
+func (c *closeCounter) Close() error {
+	c.closed++
+	return nil
+}
+
+// TestRefusalTellsOtherClients: the methods by which clients of other modules know
+// an error that is not to be tried again.
+func TestRefusalTellsOtherClients(t *testing.T) {
+	tr := newTransport(t, respond(200))
+	tr.ForceOpen("http://a.test")
+	_, err := tr.RoundTrip(newRequest(t, t.Context(), "http://a.test"))
+	err = &url.Error{Op: "Get", URL: "http://a.test", Err: err}
+	var aws interface{ RetryableError() bool }
+	if !errors.As(err, &aws) || aws.RetryableError() {
+		t.Errorf("aws-sdk-go-v2 would try %v again", err)
+	}
+	var azure interface{ NonRetriable() }
+	if !errors.As(err, &azure) {
+		t.Errorf("azcore would try %v again", err)
+	}
+	azure.NonRetriable()
+}
+
+// TestLongRetryAfter: the seconds until then may be more than fit in 32 bits.
+func TestLongRetryAfter(t *testing.T) {
+	const years = 100 * 365 * 24 * time.Hour
+	refusal := &breakerhttp.OpenError{Key: "http://a.test", State: breakerhttp.StateOpen, RetryAfter: years}
+	if want := "retry in 3153600000s"; !strings.Contains(refusal.Error(), want) {
+		t.Errorf("got error %q, want %q in it", refusal, want)
+	}
+	resp, err := breakerhttp.ServiceUnavailable(newRequest(t, t.Context(), "http://a.test"), refusal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, want := resp.Header.Get("Retry-After"), "3153600000"; got != want {
+		t.Errorf("got Retry-After %s, want %s", got, want)
 	}
 }

@@ -1,53 +1,221 @@
 package breakerhttp
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
 	"sync/atomic"
 )
 
-// A requestBody tells whether a request failed by its own body.
+// A requestBody tells whether a request failed by its own body, and whether that
+// kept base waiting as the request's context ended.
 type requestBody struct {
 	io.ReadCloser
-	length int64 // promised; 0 or less if none is
-	read   int64 // only Read uses it
-	closed atomic.Bool
-	fault  atomic.Bool
+	ctx     context.Context
+	length  int64 // promised; 0 or less if none is
+	read    int64 // only Read and WriteTo use it
+	closed  atomic.Bool
+	fault   atomic.Bool
+	waiting atomic.Bool                 // for a Read: now, or as the context ended
+	again   atomic.Pointer[requestBody] // the latest that GetBody has returned
 }
 
 // watchRequestBody returns the request to send, and its body if that must be
-// watched. A request that can be sent again is left alone: net/http may do so,
-// and knows its body by GetBody.
+// watched.
 func watchRequestBody(req *http.Request) (*http.Request, *requestBody) {
-	if req.Body == nil || req.Body == http.NoBody || req.GetBody != nil {
+	body, watched := newRequestBody(req, req.Body)
+	if body == nil {
 		return req, nil
 	}
-	body := &requestBody{ReadCloser: req.Body, length: req.ContentLength}
-	watched := *req
-	watched.Body = body
-	return &watched, body
+	out := *req
+	out.Body = watched
+	if req.GetBody != nil {
+		out.GetBody = func() (io.ReadCloser, error) { return body.getAgain(req) }
+	}
+	return &out, body
+}
+
+// watchedBody returns what watches the body of a request that watchRequestBody has
+// returned, or nil.
+func watchedBody(out *http.Request) *requestBody {
+	switch body := out.Body.(type) {
+	case *requestBody:
+		return body
+	case requestBodyWriterTo:
+		return body.requestBody
+	}
+	return nil
+}
+
+// newRequestBody watches a body. It returns what base gets, too: of a body that
+// cannot fail unseen, the body itself, for net/http looks for its type.
+func newRequestBody(req *http.Request, body io.ReadCloser) (*requestBody, io.ReadCloser) {
+	if body == nil || body == http.NoBody || isInMemory(body, req.ContentLength) || isFile(body, req.ContentLength) {
+		return nil, body
+	}
+	b := &requestBody{ReadCloser: body, ctx: req.Context(), length: req.ContentLength}
+	if _, ok := body.(io.WriterTo); ok {
+		return b, requestBodyWriterTo{b}
+	}
+	return b, b
+}
+
+// getAgain is GetBody of the request to send.
+func (b *requestBody) getAgain(req *http.Request) (io.ReadCloser, error) {
+	body, err := req.GetBody()
+	if err != nil {
+		b.fault.Store(true)
+		return body, err
+	}
+	again, watched := newRequestBody(req, body)
+	b.again.Store(again)
+	return watched, nil
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
+	b.wait(true)
 	n, err := b.ReadCloser.Read(p)
+	b.wait(false)
 	b.read += int64(n)
-	if b.closed.Load() {
-		return n, err // base closes the body when the host has failed
-	}
-	broken := err != nil && err != io.EOF
-	short := err == io.EOF && b.read < b.length
-	long := b.length > 0 && b.read > b.length
-	if broken || short || long {
-		b.fault.Store(true)
+	if err != nil || b.length > 0 && b.read > b.length {
+		b.end(err)
 	}
 	return n, err
 }
 
-// failed reports whether the request cannot be sent, and that is the caller's own
-// fault.
-func (b *requestBody) failed() bool { return b != nil && b.fault.Load() }
+// wait notes that a Read begins or ends. Once the context has ended, or base has
+// closed the body because of that, the note stays as it is.
+func (b *requestBody) wait(begins bool) {
+	if !b.closed.Load() && b.ctx.Err() == nil {
+		b.waiting.Store(begins)
+	}
+}
+
+// end judges the end of the body. One that base has closed has not failed: base
+// does so when the host has.
+func (b *requestBody) end(err error) {
+	whole := err == io.EOF && (b.length <= 0 || b.read == b.length) //nolint:errorlint // the io.Reader contract: EOF itself
+	if !whole && !b.closed.Load() {
+		b.fault.Store(true)
+	}
+}
 
 func (b *requestBody) Close() error {
 	b.closed.Store(true)
 	return b.ReadCloser.Close()
+}
+
+// failed reports whether the request could not be sent, and that was the caller's
+// own fault.
+func (b *requestBody) failed() bool {
+	return b != nil && (b.fault.Load() || b.again.Load().failed())
+}
+
+// keptWaiting reports whether base was waiting for the caller as the context ended.
+func (b *requestBody) keptWaiting() bool {
+	if b == nil {
+		return false
+	}
+	if again := b.again.Load(); again != nil {
+		b = again
+	}
+	return b.waiting.Load()
+}
+
+// A requestBodyWriterTo is a requestBody with the WriteTo of the body.
+type requestBodyWriterTo struct{ *requestBody }
+
+func (b requestBodyWriterTo) WriteTo(w io.Writer) (int64, error) {
+	to := &uploadWriter{w: w, body: b.requestBody}
+	b.wait(true)
+	n, err := b.ReadCloser.(io.WriterTo).WriteTo(to)
+	b.wait(false)
+	switch {
+	case err == nil:
+		b.end(io.EOF)
+	case to.err == nil:
+		b.end(err)
+	}
+	return n, err
+}
+
+// An uploadWriter knows when the host is waited for, and not the body.
+type uploadWriter struct {
+	w    io.Writer
+	body *requestBody
+	err  error
+}
+
+func (u *uploadWriter) Write(p []byte) (n int, err error) {
+	u.body.wait(false)
+	n, u.err = u.w.Write(p)
+	u.body.wait(true)
+	u.body.read += int64(n)
+	return n, u.err
+}
+
+// isInMemory reports a body that net/http knows to be in memory, and sends in fewer
+// writes for that. It cannot fail, except by its length.
+func isInMemory(body io.Reader, length int64) bool {
+	for {
+		if t := reflect.TypeOf(body); t != nopCloser && t != nopCloserWriterTo {
+			break
+		}
+		body, _ = reflect.ValueOf(body).Field(0).Interface().(io.Reader)
+	}
+	left := -1
+	switch b := body.(type) {
+	case *bytes.Buffer:
+		left = b.Len()
+	case *bytes.Reader:
+		left = b.Len()
+	case *strings.Reader:
+		left = b.Len()
+	}
+	return left >= 0 && (length <= 0 || int64(left) == length)
+}
+
+// The types that io.NopCloser returns, which net/http looks into.
+var (
+	nopCloser         = reflect.TypeOf(io.NopCloser(nil))
+	nopCloserWriterTo = reflect.TypeOf(io.NopCloser(new(bytes.Reader)))
+)
+
+// isFile reports a body that net sends by sendfile: a regular file. Its errors tell
+// where they come from. It must have as many bytes left as promised: HTTP/2 leaves
+// it to the host to find that some are missing.
+func isFile(body io.Reader, length int64) bool {
+	f, ok := body.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	if length <= 0 {
+		return true
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	return err == nil && info.Size()-at == length
+}
+
+// ofFile reports whether err is of reading the file that is the body of req.
+func ofFile(req *http.Request, err error) bool {
+	if req == nil {
+		return false
+	}
+	f, ok := req.Body.(*os.File)
+	if !ok || f == nil {
+		return false
+	}
+	failed, ok := errors.AsType[*fs.PathError](err)
+	return ok && failed.Path == f.Name() || slices.ContainsFunc(unreadable, func(e error) bool { return errors.Is(err, e) })
 }

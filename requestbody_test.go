@@ -1,24 +1,37 @@
 package breakerhttp_test
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/breakerhttp/breakerhttp"
 	"github.com/breakerhttp/breakerhttp/internal/faultserver"
 	"github.com/breakerhttp/breakerhttp/internal/pipetest"
 )
 
 // TestRequestBodyFault: a body that fails, or is not as long as it says, is the
-// caller's fault, though it is the server or net/http that complains.
+// caller's fault, though it is the server or net/http that complains; and it may be
+// possible to get the body again.
 func TestRequestBodyFault(t *testing.T) {
 	wantWhole := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
@@ -29,33 +42,91 @@ func TestRequestBodyFault(t *testing.T) {
 			<-req.Context().Done() // no answer that could come before the fault is found
 		}
 	})
+	text := func(s string) func() io.Reader { return func() io.Reader { return strings.NewReader(s) } }
+	stream := func(s string) func() io.Reader {
+		return func() io.Reader { return iotest.OneByteReader(strings.NewReader(s)) }
+	}
+	writerTo := func(s string) func() io.Reader {
+		return func() io.Reader { return bufio.NewReader(strings.NewReader(s)) }
+	}
 	broken := func() io.Reader { return io.MultiReader(strings.NewReader("part"), iotest.ErrReader(errOwn)) }
+	brokenWriterTo := func() io.Reader { return bufio.NewReader(broken()) }
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/whole", []byte("whole"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open := func(name string, flag int, change func(*os.File)) func() io.Reader {
+		return func() io.Reader {
+			f, err := os.OpenFile(dir+name, flag, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(f)
+			return f
+		}
+	}
+	asIs := func(*os.File) {}
 	for _, tt := range []struct {
 		name   string
 		body   func() io.Reader
 		length int64
 		want   tally
 	}{
-		{"whole", func() io.Reader { return strings.NewReader("whole") }, 5, tally{"success": 1}},
-		{"whole, of unknown length", func() io.Reader { return strings.NewReader("whole") }, -1, tally{"success": 1}},
+		{"whole", text("whole"), 5, tally{"success": 1}},
+		{"whole, of unknown length", text("whole"), -1, tally{"success": 1}},
+		{"whole stream", stream("whole"), 5, tally{"success": 1}},
+		{"whole stream, of unknown length", stream("whole"), -1, tally{"success": 1}},
 		{"whole, EOF with the data", func() io.Reader { return iotest.DataErrReader(strings.NewReader("whole")) }, 5, tally{"success": 1}},
+		{"whole, by WriteTo", writerTo("whole"), 5, tally{"success": 1}},
+		{"whole, by WriteTo, of unknown length", writerTo("whole"), -1, tally{"success": 1}},
 		{"broken", broken, 10, tally{"ignored": 1}},
 		{"broken, of unknown length", broken, -1, tally{"ignored": 1}},
 		{"broken at once", func() io.Reader { return iotest.ErrReader(errOwn) }, 0, tally{"ignored": 1}},
-		{"too short", func() io.Reader { return strings.NewReader("part") }, 5, tally{"ignored": 1}},
-		{"too long", func() io.Reader { return strings.NewReader("too long") }, 5, tally{"ignored": 1}},
+		{"broken, by WriteTo", brokenWriterTo, 10, tally{"ignored": 1}},
+		{"broken, by WriteTo, of unknown length", brokenWriterTo, -1, tally{"ignored": 1}},
+		{"too short", text("part"), 5, tally{"ignored": 1}},
+		{"too long", text("too long"), 5, tally{"ignored": 1}},
+		{"bytes too short", func() io.Reader { return bytes.NewReader([]byte("part")) }, 5, tally{"ignored": 1}},
+		{"buffer too long", func() io.Reader { return bytes.NewBufferString("too long") }, 5, tally{"ignored": 1}},
+		{"stream too short", stream("part"), 5, tally{"ignored": 1}},
+		{"stream too long", stream("too long"), 5, tally{"ignored": 1}},
+		{"too short, by WriteTo", writerTo("part"), 5, tally{"ignored": 1}},
+		{"too long, by WriteTo", writerTo("too long"), 5, tally{"ignored": 1}},
+		{"whole file", open("/whole", os.O_RDONLY, asIs), 5, tally{"success": 1}},
+		{"whole file, of unknown length", open("/whole", os.O_RDONLY, asIs), -1, tally{"success": 1}},
+		{"file too short", open("/whole", os.O_RDONLY, func(f *os.File) { _, _ = f.Seek(1, io.SeekStart) }), 5, tally{"ignored": 1}},
+		{"file too long", open("/whole", os.O_RDONLY, asIs), 4, tally{"ignored": 1}},
+		{"file that cannot be read", open("/whole", os.O_WRONLY, asIs), 5, tally{"ignored": 1}},
+		{"file that cannot be read, of unknown length", open("/whole", os.O_WRONLY, asIs), -1, tally{"ignored": 1}},
+		{"closed file", open("/whole", os.O_RDONLY, func(f *os.File) { _ = f.Close() }), 5, tally{"ignored": 1}},
+		{"directory", open("", os.O_RDONLY, asIs), 5, tally{"ignored": 1}},
+		{"directory, of unknown length", open("", os.O_RDONLY, asIs), -1, tally{"ignored": 1}},
 	} {
 		for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
-			t.Run(tt.name+"/"+proto, func(t *testing.T) {
-				srv := pipetest.NewServer(t, wantWhole)
-				if proto == "HTTP/2" {
-					srv.UseHTTP2()
-				}
-				got := judged(t, srv.Transport, post(t, srv.URL, tt.body(), tt.length))
-				if diff := cmp.Diff(tt.want, got); diff != "" {
-					t.Errorf("counted (-want +got):\n%s", diff)
-				}
-			})
+			for _, again := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/again=%t", tt.name, proto, again), func(t *testing.T) {
+					srv := pipetest.NewServer(t, wantWhole)
+					if proto == "HTTP/2" {
+						srv.UseHTTP2()
+					}
+					req := post(t, srv.URL, nil, tt.length)
+					body := func() io.ReadCloser {
+						r := tt.body()
+						if f, ok := r.(*os.File); ok {
+							t.Cleanup(func() { _ = f.Close() })
+							return f
+						}
+						return io.NopCloser(r)
+					}
+					if req.Body = body(); again {
+						req.GetBody = func() (io.ReadCloser, error) { return body(), nil }
+					}
+					got := judged(t, srv.Transport, req)
+					if diff := cmp.Diff(tt.want, got); diff != "" {
+						t.Errorf("counted (-want +got):\n%s", diff)
+					}
+				})
+			}
 		}
 	}
 }
@@ -181,58 +252,447 @@ func TestHostFailsDuringUpload(t *testing.T) {
 	}
 }
 
-// TestRequestIsTheCallersOwn: base gets the very request, if its body is none or
-// can be had again; else a copy, and the caller sees none of that.
-func TestRequestIsTheCallersOwn(t *testing.T) {
-	up := newUpstream(http.StatusOK)
-	srv := pipetest.NewServer(t, up)
-	var got atomic.Pointer[http.Request]
-	tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
-		got.Store(req)
-		return srv.Transport.RoundTrip(req)
-	}))
-	withGetBody := post(t, srv.URL, strings.NewReader("x"), 1)
-	withGetBody.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }
-	noBody := post(t, srv.URL, nil, 0)
-	noBody.Body = http.NoBody
-	for _, tt := range []struct {
-		name string
-		req  *http.Request
-		own  bool
+// TestUnreadableFile: over TCP a file is sent by sendfile, whose errors are those of
+// a connection.
+func TestUnreadableFile(t *testing.T) {
+	name := t.TempDir() + "/file"
+	if err := os.WriteFile(name, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for flag, want := range map[int]tally{os.O_RDONLY: {"success": 1}, os.O_WRONLY: {"ignored": 1}} {
+		for _, length := range []int64{1 << 20, -1} {
+			t.Run(fmt.Sprintf("%v/%d", want, length), func(t *testing.T) {
+				f, err := os.OpenFile(name, flag, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				base, url := at(answering(http.StatusOK))(t)
+				req := post(t, url, nil, length)
+				req.Body = f
+				if diff := cmp.Diff(want, judged(t, base, req)); diff != "" {
+					t.Errorf("counted (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// TestFileForADeadHost: that the body is a file excuses no host.
+func TestFileForADeadHost(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fault fault
+		want  tally
 	}{
-		{"no body", newRequest(t, t.Context(), srv.URL), true},
-		{"http.NoBody", noBody, true},
-		{"GetBody", withGetBody, true},
-		{"no GetBody", post(t, srv.URL, strings.NewReader("x"), 1), false},
+		"refuses":  {at(faultserver.Refusing), tally{"failure connect": 1}},
+		"hangs up": {at(serving(faultserver.Hangup)), tally{"failure connection": 1}},
+		"resets":   {at(serving(faultserver.Reset)), tally{"failure connection": 1}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			before := *tt.req
-			resp, err := tr.RoundTrip(tt.req)
+		t.Run(name, func(t *testing.T) {
+			f, err := os.Open("requestbody_test.go")
 			if err != nil {
-				t.Fatalf("RoundTrip: %v", err)
+				t.Fatal(err)
 			}
-			_ = resp.Body.Close()
-			if own := got.Load() == tt.req; own != tt.own {
-				t.Errorf("base got the caller's own request: %t, want %t", own, tt.own)
-			}
-			if resp.Request != tt.req {
-				t.Errorf("got response to request %p, want the caller's own, %p", resp.Request, tt.req)
-			}
-			if tt.req.Body != before.Body || tt.req.ContentLength != before.ContentLength || tt.req.Context() != before.Context() {
-				t.Error("the caller's request was modified")
+			base, url := tt.fault(t)
+			req := post(t, url, nil, -1)
+			req.Body = f
+			if diff := cmp.Diff(tt.want, judged(t, base, req)); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// TestFaultBehindGetBody: a body that can be had again is not watched.
-func TestFaultBehindGetBody(t *testing.T) {
-	base, url := at(serving(faultserver.Hangup))(t)
-	req := post(t, url, iotest.ErrReader(errOwn), 5)
-	req.GetBody = func() (io.ReadCloser, error) { return nil, errOwn }
-	got := judged(t, base, req)
-	if diff := cmp.Diff(tally{"failure connection": 1}, got); diff != "" {
-		t.Errorf("counted (-want +got):\n%s", diff)
+// TestRequestIsTheCallersOwn: base gets the very request, if its body cannot fail
+// unseen; else a copy with a body of the same abilities, and the caller sees none of
+// that.
+func TestRequestIsTheCallersOwn(t *testing.T) {
+	const file = "requestbody_test.go"
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() io.ReadCloser {
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	text := func() io.Reader { return strings.NewReader("x") }
+	for _, tt := range []struct {
+		name   string
+		body   func() io.ReadCloser
+		length int64
+		own    bool
+	}{
+		{"none", func() io.ReadCloser { return nil }, 0, true},
+		{"http.NoBody", func() io.ReadCloser { return http.NoBody }, 0, true},
+		{"bytes.Reader", func() io.ReadCloser { return io.NopCloser(bytes.NewReader([]byte("x"))) }, 1, true},
+		{"bytes.Buffer", func() io.ReadCloser { return io.NopCloser(bytes.NewBufferString("x")) }, 1, true},
+		{"strings.Reader", func() io.ReadCloser { return io.NopCloser(text()) }, 1, true},
+		{"strings.Reader, of unknown length", func() io.ReadCloser { return io.NopCloser(text()) }, -1, true},
+		{"strings.Reader, of no length", func() io.ReadCloser { return io.NopCloser(text()) }, 0, true},
+		{"strings.Reader in two", func() io.ReadCloser { return io.NopCloser(io.NopCloser(text())) }, 1, true},
+		{"file", open, info.Size(), true},
+		{"file of unknown length", open, -1, true},
+		{"reader", func() io.ReadCloser { return io.NopCloser(struct{ io.Reader }{text()}) }, 1, false},
+		{"reader with WriteTo", func() io.ReadCloser { return io.NopCloser(bufio.NewReader(text())) }, 1, false},
+		{"file in another type", func() io.ReadCloser { return struct{ io.ReadCloser }{open()} }, info.Size(), false},
+	} {
+		for _, again := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/again=%t", tt.name, again), func(t *testing.T) {
+				srv := pipetest.NewServer(t, newUpstream(http.StatusOK))
+				seen := &witness{base: srv.Transport}
+				req := newRequest(t, t.Context(), srv.URL)
+				req.Method, req.Body, req.ContentLength = http.MethodPost, tt.body(), tt.length
+				if again {
+					req.GetBody = func() (io.ReadCloser, error) { return tt.body(), nil }
+				}
+				before := *req
+				resp, err := newTransport(t, seen).RoundTrip(req)
+				if err != nil {
+					t.Fatalf("RoundTrip: %v", err)
+				}
+				_ = resp.Body.Close()
+				if own := seen.req == req; own != tt.own {
+					t.Errorf("base got the caller's own request: %t, want %t", own, tt.own)
+				}
+				if resp.Request != req {
+					t.Errorf("got response to request %p, want the caller's own, %p", resp.Request, req)
+				}
+				if req.Body != before.Body || req.ContentLength != before.ContentLength || req.Context() != before.Context() {
+					t.Error("the caller's request was modified")
+				}
+				wantAbilities(t, seen.req.Body, req.Body)
+				if (seen.req.GetBody != nil) != again {
+					t.Fatalf("base has GetBody: %t, want %t", !again, again)
+				}
+				if again {
+					got, err := seen.req.GetBody()
+					if err != nil {
+						t.Fatalf("GetBody: %v", err)
+					}
+					want := tt.body()
+					wantAbilities(t, got, want)
+					if _, isFile := want.(*os.File); isFile {
+						_ = want.Close()
+					}
+					if got != nil {
+						_ = got.Close()
+					}
+				}
+			})
+		}
+	}
+}
+
+// wantAbilities checks that a body has a WriteTo, for which io.Copy looks, only if it
+// is to have one.
+func wantAbilities(t *testing.T, got, want io.Reader) {
+	t.Helper()
+	_, has := got.(io.WriterTo)
+	if _, wants := want.(io.WriterTo); has != wants {
+		t.Errorf("the body has WriteTo: %t, want %t", has, wants)
+	}
+}
+
+// TestBodyToBeHadAgain: net/http gets a body again where it sends a request again.
+// The last one counts.
+func TestBodyToBeHadAgain(t *testing.T) {
+	lost := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	stream := func() io.ReadCloser { return io.NopCloser(iotest.OneByteReader(strings.NewReader("whole"))) }
+	for _, tt := range []struct {
+		name    string
+		getBody func() (io.ReadCloser, error)
+		err     error // of base, if that of the body is none
+		want    tally
+	}{
+		{"whole", func() (io.ReadCloser, error) { return stream(), nil }, nil, tally{"success": 1}},
+		{"whole, and lost again", func() (io.ReadCloser, error) { return stream(), nil }, lost, tally{"failure connection": 1}},
+		{"in memory, and lost again", func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("whole")), nil }, lost, tally{"failure connection": 1}},
+		{"broken", func() (io.ReadCloser, error) { return io.NopCloser(iotest.ErrReader(errOwn)), nil }, nil, tally{"ignored": 1}},
+		{"too short", func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("part")), nil }, lost, tally{"ignored": 1}},
+		{"not to be had", func() (io.ReadCloser, error) { return nil, errOwn }, nil, tally{"ignored": 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				first := make(chan struct{})
+				go func() { // as net/http, which closes a body that it is reading
+					defer close(first)
+					_, _ = io.Copy(io.Discard, req.Body)
+				}()
+				_ = req.Body.Close()
+				<-first
+				body, err := req.GetBody()
+				if err != nil {
+					return nil, err
+				}
+				defer body.Close()
+				if _, err := io.Copy(io.Discard, body); err != nil {
+					return nil, err
+				}
+				if tt.err != nil {
+					return nil, tt.err
+				}
+				return respond(http.StatusOK)(req)
+			})
+			req := post(t, "http://a.test", nil, 5)
+			req.Body, req.GetBody = newEndlessBody(errOwn), tt.getBody
+			if diff := cmp.Diff(tt.want, judged(t, base, req)); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A countingConn counts what is written to a connection, and the files that
+// sendfile takes.
+type countingConn struct {
+	*net.TCPConn
+	writes, files *atomic.Int64
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.TCPConn.Write(p)
+}
+
+func (c *countingConn) ReadFrom(r io.Reader) (int64, error) {
+	of := r
+	if limited, ok := r.(*io.LimitedReader); ok {
+		of = limited.R
+	}
+	if _, ok := of.(syscall.Conn); ok {
+		c.files.Add(1)
+		return c.TCPConn.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c}, r)
+}
+
+// TestBodiesAreSentAsWithoutIt: as many writes to the connection, and by sendfile
+// what was sent by it.
+func TestBodiesAreSentAsWithoutIt(t *testing.T) {
+	const file, n = "requestbody_test.go", 20
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() io.ReadCloser {
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	small := []byte("a small body")
+	for _, tt := range []struct {
+		name   string
+		body   func() io.ReadCloser
+		length int64
+		files  int64 // sent by sendfile over HTTP/1.1
+	}{
+		{"bytes.Reader", func() io.ReadCloser { return io.NopCloser(bytes.NewReader(small)) }, 12, 0},
+		{"bytes.Buffer", func() io.ReadCloser { return io.NopCloser(bytes.NewBuffer(slices.Clone(small))) }, 12, 0},
+		{"strings.Reader", func() io.ReadCloser { return io.NopCloser(strings.NewReader(string(small))) }, 12, 0},
+		{"of unknown length", func() io.ReadCloser { return io.NopCloser(bytes.NewReader(small)) }, -1, 0},
+		{"stream", func() io.ReadCloser { return io.NopCloser(iotest.HalfReader(bytes.NewReader(small))) }, 12, 0},
+		{"WriteTo", func() io.ReadCloser {
+			return io.NopCloser(bufio.NewReaderSize(bytes.NewReader(make([]byte, 10_000)), 1000))
+		}, -1, 0},
+		{"file", open, info.Size(), n},
+	} {
+		for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+			for _, again := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/again=%t", tt.name, proto, again), func(t *testing.T) {
+					var writes, files atomic.Int64
+					send := func(wrap func(http.RoundTripper) http.RoundTripper) (int64, int64) {
+						srv := httptest.NewUnstartedServer(newUpstream(http.StatusOK))
+						srv.Config.Protocols = new(http.Protocols)
+						srv.Config.Protocols.SetHTTP1(true)
+						srv.Config.Protocols.SetUnencryptedHTTP2(true)
+						srv.Start()
+						defer srv.Close()
+						base := newBase(t)
+						if proto == "HTTP/2" {
+							speakHTTP2(t, base)
+						}
+						base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+							conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+							if err != nil {
+								return nil, err
+							}
+							return &countingConn{conn.(*net.TCPConn), &writes, &files}, nil
+						}
+						rt := wrap(base)
+						writes.Store(0)
+						files.Store(0)
+						for range n {
+							req := post(t, srv.URL, nil, tt.length)
+							if req.Body = tt.body(); again {
+								req.GetBody = func() (io.ReadCloser, error) { return tt.body(), nil }
+							}
+							if _, err := do(rt, req); err != nil {
+								t.Fatal(err)
+							}
+						}
+						return writes.Load(), files.Load()
+					}
+					wantWrites, wantFiles := send(func(base http.RoundTripper) http.RoundTripper { return base })
+					gotWrites, gotFiles := send(func(base http.RoundTripper) http.RoundTripper { return newTransport(t, base) })
+					if slack := map[string]int64{"HTTP/2": n / 4}[proto]; gotWrites > wantWrites+slack { // it writes SETTINGS and the like when it likes
+						t.Errorf("got %d writes, want %d", gotWrites, wantWrites)
+					}
+					if proto == "HTTP/1.1" && (gotFiles != tt.files || wantFiles != tt.files) {
+						t.Errorf("sendfile sent %d files, and %d without a Transport, want %d", gotFiles, wantFiles, tt.files)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestSlowUpload: where the deadline passes while base waits for the caller's own
+// body, the uploader is slow, and not the host; whatever comes of the body then. A
+// host that does not read the body, or has all of it, is slow itself.
+func TestSlowUpload(t *testing.T) {
+	const timeout = time.Second
+	ignored, failed := tally{"ignored": 1}, tally{"failure timeout": 1}
+	// then sends a byte, and the end long after the deadline.
+	then := func(end func(*io.PipeWriter)) func(context.Context) io.Reader {
+		return func(context.Context) io.Reader {
+			r, w := io.Pipe()
+			go func() {
+				_, _ = w.Write([]byte("x"))
+				time.Sleep(time.Minute)
+				end(w)
+			}()
+			return r
+		}
+	}
+	doesNotRead := func(http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) }
+	whole := func(length int) func(context.Context) io.Reader {
+		return func(context.Context) io.Reader { return io.LimitReader(zeros{}, int64(length)) }
+	}
+	for _, tt := range []struct {
+		name string
+		host http.HandlerFunc
+		body func(context.Context) io.Reader
+		want tally
+	}{
+		{"then more", readAndHang, then(func(w *io.PipeWriter) { _, _ = w.Write([]byte("y")); _ = w.Close() }), ignored},
+		{"then EOF", readAndHang, then(func(w *io.PipeWriter) { _ = w.Close() }), ignored},
+		{"then an error", readAndHang, then(func(w *io.PipeWriter) { _ = w.CloseWithError(errOwn) }), ignored},
+		{"then the context's error", readAndHang, func(ctx context.Context) io.Reader {
+			r, w := io.Pipe()
+			context.AfterFunc(ctx, func() { _ = w.CloseWithError(ctx.Err()) })
+			return r
+		}, ignored},
+		{"by WriteTo", readAndHang, func(ctx context.Context) io.Reader {
+			return bufio.NewReader(then(func(w *io.PipeWriter) { _ = w.Close() })(ctx))
+		}, ignored},
+		{"whole", readAndHang, whole(100), failed},
+		{"whole, in memory", readAndHang, func(context.Context) io.Reader { return strings.NewReader("whole") }, failed},
+		{"host does not read", doesNotRead, whole(64 << 20), failed},
+		{"host does not read what is written by WriteTo", doesNotRead, func(context.Context) io.Reader {
+			return bufio.NewReader(io.LimitReader(zeros{}, 64<<20))
+		}, failed},
+		{"host does not read what is in memory", doesNotRead, func(context.Context) io.Reader {
+			return bytes.NewReader(make([]byte, 64<<20))
+		}, failed},
+	} {
+		for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+			for _, how := range []string{"context", "Client.Timeout", "GetBody"} {
+				t.Run(tt.name+"/"+proto+"/"+how, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						srv := pipetest.NewServer(t, tt.host)
+						if proto == "HTTP/2" {
+							srv.UseHTTP2()
+						}
+						option, collect := newTally(t)
+						client := &http.Client{Transport: newTransport(t, srv.Transport, option)}
+						ctx, cancel := context.WithTimeout(t.Context(), timeout)
+						defer cancel()
+						req := post(t, srv.URL, tt.body(ctx), -1)
+						switch how {
+						case "Client.Timeout":
+							client.Timeout = timeout
+						case "GetBody":
+							req.GetBody = func() (io.ReadCloser, error) { return nil, errOwn }
+							fallthrough
+						default:
+							req = req.WithContext(ctx)
+						}
+						if _, err := client.Do(req); !isTimeout(err) {
+							t.Errorf("got error %v, want a timeout", err)
+						}
+						if diff := cmp.Diff(tt.want, collect()); diff != "" {
+							t.Errorf("counted (-want +got):\n%s", diff)
+						}
+						time.Sleep(time.Hour) // all bodies come to their ends
+					})
+				})
+			}
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func readAndHang(w http.ResponseWriter, req *http.Request) {
+	_, _ = io.Copy(io.Discard, req.Body)
+	hang(w, req)
+}
+
+// TestSlowUploadThroughAGateway: clients that do not send what they promise cannot
+// open the circuit of the upstream, which only waits for it.
+func TestSlowUploadThroughAGateway(t *testing.T) {
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+		t.Run(proto, func(t *testing.T) {
+			upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+				_, _ = io.Copy(io.Discard, req.Body)
+			}))
+			upstream.Config.Protocols = new(http.Protocols)
+			upstream.Config.Protocols.SetHTTP1(true)
+			upstream.Config.Protocols.SetUnencryptedHTTP2(true)
+			upstream.Start()
+			defer upstream.Close()
+			base := newBase(t)
+			if proto == "HTTP/2" {
+				speakHTTP2(t, base)
+			}
+			tr := newTransport(t, base)
+			to, _ := url.Parse(upstream.URL)
+			proxy := &httputil.ReverseProxy{
+				Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(to) },
+				Transport:    tr,
+				ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+			}
+			timedOut := make(chan struct{})
+			gateway := httptest.NewServer(http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				context.AfterFunc(req.Context(), func() { timedOut <- struct{}{} })
+				proxy.ServeHTTP(w, req)
+			}), 50*time.Millisecond, ""))
+			defer gateway.Close()
+			for range 5 {
+				conn, err := net.Dial("tcp", gateway.Listener.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100\r\n\r\nx")
+				<-timedOut
+				_ = conn.Close()
+			}
+			waitUntil(t, "every upload is judged", func() bool {
+				s, ok := tr.Snapshot(upstream.URL)
+				return ok && s.InFlight == 0 && s.Totals.Ignored+s.Totals.Failure == 5
+			})
+			if got, want := snapshot(t, tr, upstream.URL).Totals, (breakerhttp.Totals{Ignored: 5}); got != want {
+				t.Errorf("got totals %+v, want %+v", got, want)
+			}
+			wantState(t, tr, upstream.URL, breakerhttp.StateClosed)
+		})
 	}
 }
 

@@ -95,6 +95,10 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
+// WrappedRoundTripper returns the base RoundTripper. Kubernetes' client-go looks for
+// this method.
+func (t *Transport) WrappedRoundTripper() http.RoundTripper { return t.base }
+
 // now is the time as circuits take it.
 func (t *Transport) now() time.Duration { return time.Since(t.epoch) }
 

@@ -137,3 +137,14 @@ func TestName(t *testing.T) {
 		}
 	}
 }
+
+// TestWrappedRoundTripper: client-go looks for the base by this method.
+func TestWrappedRoundTripper(t *testing.T) {
+	base := newBase(t)
+	if got := newTransport(t, base).WrappedRoundTripper(); got != http.RoundTripper(base) {
+		t.Errorf("got %v, want the base, %v", got, base)
+	}
+	if got := newTransport(t, nil).WrappedRoundTripper(); got != http.DefaultTransport {
+		t.Errorf("got %v, want http.DefaultTransport", got)
+	}
+}
