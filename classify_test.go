@@ -156,7 +156,7 @@ func TestClassifier(t *testing.T) {
 		{"a failure is a success", always(breakerhttp.Success), 503, nil, tally{"success": 1}},
 		{"an error is a success", always(breakerhttp.Success), 0, errRefused, tally{"success": 1}},
 		{"a failure is ignored", always(breakerhttp.Ignored), 503, nil, tally{"ignored": 1}},
-		{"no such outcome", always(breakerhttp.Failure + 1), 503, nil, tally{"ignored": 1}},
+		{"no such outcome", always(breakerhttp.Limited + 1), 503, nil, tally{"ignored": 1}},
 		{"no such outcome of an error", always(255), 0, errRefused, tally{"ignored": 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -162,7 +162,7 @@ func (x *exchange) verdict() circuit.Verdict {
 		}
 	}
 	v := circuit.Verdict{Outcome: circuit.Outcome(outcome)}
-	if outcome == Failure {
+	if outcome == Failure || outcome == Limited {
 		v.ErrorType = errorType
 		v.Detail = describe(&a, errorType)
 		if a.Response != nil {

@@ -1,6 +1,7 @@
 package breakerhttp
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -142,6 +143,12 @@ func (t *Transport) normal(key string) string {
 
 // Now implements [circuit.Owner].
 func (h *host) Now() time.Duration { return h.t.now() }
+
+// TimeLeft implements [circuit.Owner].
+func (h *host) TimeLeft(ctx context.Context) (time.Duration, bool) {
+	deadline, ok := ctx.Deadline()
+	return time.Until(deadline), ok
+}
 
 // Evict implements [keyed.Value]. A circuit whose transitions are yet to be
 // delivered stays, or the hook could hear of its successor first.

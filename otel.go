@@ -63,7 +63,7 @@ type series struct {
 	common    []attribute.KeyValue
 	announced atomic.Int32              // of steps
 	status    [3][]metric.ObserveOption // by State
-	outcomes  [3][]metric.ObserveOption // success, ignored, refused
+	outcomes  [4][]metric.ObserveOption // success, ignored, refused, limited
 	past      circuit.Totals            // of evicted circuits; under metrics.mu
 }
 
@@ -144,7 +144,7 @@ func (m *metrics) newSeries(common ...attribute.KeyValue) {
 	for state := range s.status {
 		s.status[state] = []metric.ObserveOption{s.with(stateKey.String(State(state).String()))}
 	}
-	for i, outcome := range []string{"success", "ignored", "refused"} {
+	for i, outcome := range []string{"success", "ignored", "refused", "limited"} {
 		s.outcomes[i] = []metric.ObserveOption{s.with(outcomeKey.String(outcome))}
 	}
 }
@@ -243,6 +243,9 @@ func (m *metrics) observations() []observation {
 	return all
 }
 
+// limited is the outcome that is recorded only where there is one.
+const limited = 3
+
 func (sum *observation) record(o metric.Observer) {
 	m := sum.metrics
 	if sum.states != [3]int64{} { // it has circuits now
@@ -253,7 +256,10 @@ func (sum *observation) record(o metric.Observer) {
 	if sum.announced.Load() == 0 {
 		return // the series of the other circuits, while there are none
 	}
-	for i, n := range []uint64{sum.totals.Success, sum.totals.Ignored, sum.totals.Refused} {
+	for i, n := range []uint64{sum.totals.Success, sum.totals.Ignored, sum.totals.Refused, sum.totals.Limited} {
+		if n == 0 && i == limited {
+			continue // few hosts ever limit, and the SDK has no room for a series of each
+		}
 		o.ObserveInt64(m.requests, int64(n), sum.outcomes[i]...)
 	}
 	for _, f := range sum.totals.Failures {
@@ -265,12 +271,14 @@ func (sum *observation) record(o metric.Observer) {
 // that caused it.
 func (h *host) recordTransition(ctx context.Context, e circuit.Event) {
 	from, to := State(e.From), State(e.To)
-	h.series.addTransition(ctx, 1, from, to)
+	if !e.Uncounted {
+		h.series.addTransition(ctx, 1, from, to)
+	}
 	if to == StateOpen {
 		h.series.announceSteps(len(h.series.metrics.steps))
 	}
 	span := trace.SpanFromContext(ctx)
-	if !span.IsRecording() {
+	if e.Untold || !span.IsRecording() {
 		return
 	}
 	attrs := append(h.t.metrics.address(h.key),

@@ -45,6 +45,25 @@ type Policy struct {
 	// growing share of the requests: a tenth at first, all in the end. 0 admits
 	// all at once.
 	Ramp time.Duration
+
+	// MaxInFlight bounds the requests that wait for their response headers at
+	// once; bodies do not count. A closed circuit refuses more than that, and
+	// queues none. 0 means no bound.
+	MaxInFlight int
+
+	// Adaptive lets the circuit follow its host instead of fixed times and
+	// counts. A run of failures, or silence, opens it for a quarter of the time
+	// that the trouble has lasted, at most MaxOpenFor; 0 then means 60s. After
+	// that only 16 requests at a time are let in, and more as they succeed.
+	// OpenFor, OpenGrowth, Jitter, Ramp, Probes, ProbeSuccesses and ProbeTimeout
+	// are errors beside it. See docs/judgement.md.
+	Adaptive bool
+
+	// Silence opens an Adaptive circuit whose host has stopped answering while
+	// requests still wait. 0 means automatic: 150ms, or 1/64 of the asking
+	// request's time to its deadline if that is longer (1s without a deadline).
+	// Negative turns it off.
+	Silence time.Duration
 }
 
 // Counts are what the rules of a [Policy] are asked about. With a ratio rule or
@@ -94,11 +113,28 @@ func (p Policy) validate(name string) error {
 	count("ProbeSuccesses", p.ProbeSuccesses)
 	period("ProbeTimeout", p.ProbeTimeout)
 	period("Ramp", p.Ramp)
+	count("MaxInFlight", p.MaxInFlight)
+	if p.Adaptive {
+		check(p.ConsecutiveFailures >= 0, "ConsecutiveFailures", p.ConsecutiveFailures, "0 or more, for Adaptive needs it")
+		none := func(zero bool, field string, value any) { check(zero, field, value, "0 beside Adaptive") }
+		none(p.OpenFor == 0, "OpenFor", p.OpenFor)
+		none(p.OpenGrowth == 0, "OpenGrowth", p.OpenGrowth)
+		none(p.Jitter == 0, "Jitter", p.Jitter)
+		none(p.Ramp == 0, "Ramp", p.Ramp)
+		none(p.Probes == 0, "Probes", p.Probes)
+		none(p.ProbeSuccesses == 0, "ProbeSuccesses", p.ProbeSuccesses)
+		none(p.ProbeTimeout == 0, "ProbeTimeout", p.ProbeTimeout)
+	} else {
+		check(p.Silence == 0, "Silence", p.Silence, "0 without Adaptive")
+	}
 	return errors.Join(errs...)
 }
 
 // withDefaults returns p without zero fields that mean something else.
 func (p Policy) withDefaults() Policy {
+	if p.Adaptive {
+		return p.withAdaptiveDefaults()
+	}
 	setDefault(&p.ConsecutiveFailures, 5)
 	setDefault(&p.MinRequests, 20)
 	setDefault(&p.Window, 10*time.Second)
@@ -108,6 +144,16 @@ func (p Policy) withDefaults() Policy {
 	setDefault(&p.Probes, 1)
 	setDefault(&p.ProbeSuccesses, 1)
 	setDefault(&p.ProbeTimeout, 30*time.Second)
+	return p
+}
+
+// withAdaptiveDefaults leaves the fields that Adaptive takes the place of as they
+// are.
+func (p Policy) withAdaptiveDefaults() Policy {
+	setDefault(&p.ConsecutiveFailures, 5)
+	setDefault(&p.MinRequests, 20)
+	setDefault(&p.Window, 10*time.Second)
+	setDefault(&p.MaxOpenFor, 60*time.Second)
 	return p
 }
 
@@ -121,7 +167,11 @@ func setDefault[T comparable](field *T, value T) {
 // config is the policy as circuits take it. They elect one process to probe if
 // they are shared.
 func (p Policy) config(shared bool) *circuit.Config {
+	maxRetryAfter := p.MaxOpenFor
 	p = p.withDefaults()
+	if maxRetryAfter == 0 {
+		maxRetryAfter = max(5*time.Minute, p.MaxOpenFor)
+	}
 	c := &circuit.Config{
 		ConsecutiveFailures: p.ConsecutiveFailures,
 		FailureRatio:        p.FailureRatio,
@@ -137,6 +187,10 @@ func (p Policy) config(shared bool) *circuit.Config {
 		ProbeSuccesses:      p.ProbeSuccesses,
 		ProbeTimeout:        p.ProbeTimeout,
 		Ramp:                p.Ramp,
+		MaxInFlight:         p.MaxInFlight,
+		MaxRetryAfter:       maxRetryAfter,
+		Adaptive:            p.Adaptive,
+		Silence:             p.Silence,
 		Elect:               shared,
 	}
 	if p.TripWhen != nil {

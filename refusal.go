@@ -25,7 +25,7 @@ func (e *OpenError) Error() string {
 	var b strings.Builder
 	b.WriteString("breakerhttp: circuit of " + e.Key + " is " + strings.ReplaceAll(e.State.String(), "_", "-"))
 	if e.State == StateClosed {
-		b.WriteString(" but ramping up")
+		b.WriteString(" but admits only some requests")
 	}
 	if e.Reason != "" {
 		b.WriteString(": " + e.Reason)

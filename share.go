@@ -246,7 +246,7 @@ func (x *exchange) elect() (r circuit.Refusal, d circuit.Decision) {
 	election := fleet.Election{Until: x.t.now()}
 	defer func() {
 		r, d = h.circuit.Elected(&x.by, &x.call, circuit.Election(election))
-		if election.MayProbe && (d != circuit.Admitted || h.circuit.State() != circuit.HalfOpen) {
+		if election.MayProbe && (d != circuit.Admitted || h.circuit.State() == circuit.Closed) {
 			h.member.Release(ctx) // the circuit has changed meanwhile
 		}
 	}()
@@ -261,12 +261,15 @@ func (h *host) publish(ctx context.Context, events []circuit.Event) {
 		return
 	}
 	for _, e := range events {
+		if e.Untold && !e.Elected {
+			continue
+		}
 		switch e.Reason {
 		case circuit.ProbeSucceeded:
 			h.member.ProbeSucceeded(ctx)
 		case circuit.ProbeFailed, circuit.ProbeTimedOut:
 			h.member.ProbeFailed(ctx, e.OpenFor, e.RetryAfter)
-		case circuit.ConsecutiveFailures, circuit.FailureRatio, circuit.SlowRatio, circuit.TripWhen:
+		case circuit.ConsecutiveFailures, circuit.FailureRatio, circuit.SlowRatio, circuit.TripWhen, circuit.Silence:
 			h.member.Tripped(ctx, e.OpenFor)
 		}
 	}

@@ -45,6 +45,7 @@ type Snapshot struct {
 	Counts   Counts    `json:"counts"`         // see Counts
 	Totals   Totals    `json:"totals"`         // since the circuit was made
 	InFlight int       `json:"in_flight"`      // requests that wait for their response headers
+	Limit    int       `json:"limit"`          // requests that an Adaptive circuit admits at once while it recovers; 0 means no bound
 }
 
 // Totals never go down. A response whose body fails was a success at first; that
@@ -54,6 +55,7 @@ type Totals struct {
 	Failure uint64 `json:"failure"`
 	Ignored uint64 `json:"ignored"`
 	Refused uint64 `json:"refused"`
+	Limited uint64 `json:"limited"`
 }
 
 // Snapshot describes the circuit of a key, which is read as
@@ -90,8 +92,9 @@ func (h *host) snapshot() Snapshot {
 		Since:    clock.wall(s.Since),
 		Reason:   s.Detail,
 		Counts:   Counts(s.Counts),
-		Totals:   Totals{s.Totals.Success, s.Totals.Failure(), s.Totals.Ignored, s.Totals.Refused},
+		Totals:   Totals{s.Totals.Success, s.Totals.Failure(), s.Totals.Ignored, s.Totals.Refused, s.Totals.Limited},
 		InFlight: s.InFlight,
+		Limit:    s.Limit,
 	}
 	if s.Until > 0 {
 		snap.Until = clock.wall(s.Until)

@@ -1,6 +1,10 @@
 package circuit
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"time"
+)
 
 // Refusal says why a request was not admitted.
 type Refusal struct {
@@ -23,7 +27,7 @@ const (
 // and there is nothing to decide. Otherwise ask [Circuit.Admit].
 func (c *Circuit) Enter(call *Call) bool {
 	g := c.gen.Load()
-	if !g.free.Load() {
+	if !g.free.Load() || !g.hasRoom() {
 		return false
 	}
 	if g.timed {
@@ -34,6 +38,21 @@ func (c *Circuit) Enter(call *Call) bool {
 		call.gen, call.number = g, n
 	}
 	return ok
+}
+
+// decisive is how many requests apart there is a decision even where there is
+// room: what a peak has left behind may be forgotten.
+const decisive = 1 << 16
+
+// hasRoom reports that so few requests are in flight that there is nothing to
+// decide.
+func (g *generation) hasRoom() bool {
+	room := g.room.Load()
+	if room == 0 {
+		return true
+	}
+	started := g.started.load()
+	return started-g.succeeded.load()-uint64(g.ended.Load()) < room && started%decisive != decisive-1
 }
 
 // enterTimed takes the lock, for the request may count as slow while it hangs.
@@ -64,15 +83,15 @@ func (c *Circuit) Admit(by *Cause, call *Call, mayProbe bool) (Refusal, Decision
 		return r, Refused
 	}
 	c.lock(by, now)
-	defer c.mu.Unlock()
-	return c.decide(by, call, now, mayProbe)
+	defer c.unlock(by)
+	return c.decide(by.Context, call, now, mayProbe)
 }
 
 // refuse refuses without the lock, if the circuit is open and its time is not up.
 func (c *Circuit) refuse(now time.Duration) (Refusal, bool) {
 	g := c.gen.Load()
 	r := g.refusing.Load()
-	if r == nil || now >= r.until {
+	if r == nil || now >= r.decide {
 		return Refusal{}, false
 	}
 	if _, ok := g.refused.add(); !ok {
@@ -81,14 +100,14 @@ func (c *Circuit) refuse(now time.Duration) (Refusal, bool) {
 	return Refusal{State: Open, RetryAfter: r.retryAfter(now), Detail: r.detail}, true
 }
 
-func (c *Circuit) decide(by *Cause, call *Call, now time.Duration, mayProbe bool) (Refusal, Decision) {
+func (c *Circuit) decide(ctx context.Context, call *Call, now time.Duration, mayProbe bool) (Refusal, Decision) {
 	if c.evicted {
 		return Refusal{}, Gone
 	}
 	if c.State() != Closed {
 		c.usedAt = now
 	}
-	r, ok := c.admissible(now, mayProbe)
+	r, ok := c.admissible(ctx, now, mayProbe, true)
 	if !ok {
 		c.past.Refused++
 		return r, Refused
@@ -97,71 +116,43 @@ func (c *Circuit) decide(by *Cause, call *Call, now time.Duration, mayProbe bool
 		c.electing = true
 		return Refusal{}, Elect
 	}
-	if c.State() == Open {
-		elapsed := c.until
-		c.become(by, c.event(HalfOpen, now, OpenElapsed, "the open time is over"))
-		c.since = elapsed
-	}
+	c.judge.admitted(ctx, now)
 	c.enter(call, c.gen.Load(), now)
 	return Refusal{}, Admitted
 }
 
-// admissible reports whether a request would be admitted at now.
-func (c *Circuit) admissible(now time.Duration, mayProbe bool) (Refusal, bool) {
-	switch c.State() {
-	case Open:
-		switch {
-		case c.forced:
-			return Refusal{State: Open, Detail: c.detail}, false
-		case now < c.until:
-			return Refusal{State: Open, RetryAfter: c.gen.Load().refusing.Load().retryAfter(now), Detail: c.detail}, false
-		case !mayProbe || c.electing:
-			return Refusal{State: HalfOpen, Detail: c.detail}, false
-		}
-	case HalfOpen:
-		if !mayProbe || c.electing || c.waiting.len >= c.cfg.Probes {
-			return Refusal{State: HalfOpen, Detail: c.detail}, false
-		}
-	case Closed:
-		if c.ramped > now && c.cfg.rand() >= c.rampShare(now) {
-			return Refusal{State: Closed, Detail: c.detail}, false
-		}
-		if c.ramped > 0 && c.ramped <= now {
-			c.endRamp()
-		}
+// admissible reports whether a request would be admitted. It asks to be, or only
+// wants to know.
+func (c *Circuit) admissible(ctx context.Context, now time.Duration, mayProbe, asks bool) (Refusal, bool) {
+	if c.forced {
+		return Refusal{State: c.State(), Detail: c.detail}, c.State() == Closed
 	}
-	return Refusal{}, true
-}
-
-// rampShare is the share of the requests that a ramping circuit admits: a tenth
-// at first, all in the end.
-func (c *Circuit) rampShare(now time.Duration) float64 {
-	left := float64(c.ramped-now) / float64(c.cfg.Ramp)
-	return 1 - 0.9*left
+	if n := c.cfg.MaxInFlight; n > 0 && c.State() == Closed && c.stale+c.inFlight(c.gen.Load()) >= n {
+		return Refusal{State: Closed, Detail: fmt.Sprintf("%d in flight", n)}, false
+	}
+	return c.judge.admissible(ctx, now, mayProbe, asks)
 }
 
 func (c *Circuit) endRamp() {
 	c.ramped = 0
-	c.gen.Load().free.Store(true)
+	c.setRoad()
 }
 
 // Ready reports whether a request would be admitted now. If not, it may be after
 // wake, unless that is 0, or when changed is closed. A ramping circuit counts as
-// ready.
+// ready. Ready never calls TripWhen.
 func (c *Circuit) Ready(by *Cause, mayProbe bool) (r Refusal, wake time.Duration, changed <-chan struct{}, ok bool) {
 	now := c.owner.Now()
-	c.lock(by, now)
-	defer c.mu.Unlock()
-	if c.State() == Closed {
+	c.mu.Lock()
+	defer c.leave(by)
+	c.settle(by.Context, now)
+	if r, ok = c.admissible(by.Context, now, mayProbe, false); ok {
 		return Refusal{}, 0, nil, true
-	}
-	if r, ok = c.admissible(now, mayProbe); ok {
-		return r, 0, nil, true
 	}
 	if c.State() == Open && !c.forced {
 		wake = max(0, c.until-now)
 	}
-	if first := c.waiting.first; first != nil {
+	if first := c.waiting.first; first != nil && c.State() == HalfOpen {
 		wake = c.cfg.ProbeTimeout - (now - first.since)
 	}
 	if c.changed == nil {

@@ -32,6 +32,7 @@ const (
 	Ignored Outcome = iota
 	Success
 	Failure
+	Limited // the host is healthy, and asks for less
 )
 
 // Counts are what the rules are asked about.
@@ -61,6 +62,12 @@ type Config struct {
 
 	Ramp time.Duration
 
+	MaxInFlight   int           // 0: no bound
+	MaxRetryAfter time.Duration // that a host may ask for
+
+	Adaptive bool
+	Silence  time.Duration // 0: as the caller's patience says; negative: never
+
 	Elect bool // ask other processes before a probe: see the decision Elect
 
 	Rand func() float64 // nil means rand.Float64
@@ -86,13 +93,16 @@ type Owner interface {
 	// Now is the time since an origin of the owner's choice.
 	Now() time.Duration
 
+	// TimeLeft is the time until the deadline of ctx, if it has one.
+	TimeLeft(ctx context.Context) (time.Duration, bool)
+
 	// Record is called with the circuit's lock held, and must not use the circuit.
 	Record(ctx context.Context, e Event)
 }
 
 // Cause is the request, or other call, on whose behalf a circuit is used.
 type Cause struct {
-	Context  context.Context // handed to Owner.Record
+	Context  context.Context // for Owner
 	Events   []Event         // what the cause has changed, in order
 	Released bool            // it gave up the right to probe, without a verdict
 }
@@ -105,6 +115,7 @@ type Circuit struct {
 
 	cfg   *Config
 	owner Owner
+	judge judgement
 
 	mu       sync.Mutex
 	since    time.Duration // the state was entered
@@ -120,13 +131,19 @@ type Circuit struct {
 	waiting  queue         // probes in flight; or requests that are not slow yet
 	changed  chan struct{} // closed when a refused request might be admitted; nil if nobody waits
 	asks     []ask         // questions for TripWhen, to be asked once the lock is free
+	events   []Event       // changes under this lock, for the cause
 	past     Totals        // of all that the current generation's atomics do not count
 	level    int           // failed probes in a row: the exponent of growth
+	probing  time.Duration // since when a probe of an open, adaptive circuit is out; 0 if none is
 	judged   int           // successes and failures of this generation, under the lock
 	failed   int           // failures of this generation, late ones too
 	stale    int           // requests of earlier generations in flight
+	released bool          // the right to probe was given up under this lock, without a verdict
 	forced   bool
 	evicted  bool
+	hastened bool          // it may probe early, because others have recovered
+	limited  bool          // it is open because the host asked for less
+	untold   bool          // it is open, and nobody has been told yet
 	electing bool          // a request asks whether this process may probe
 	elected  time.Duration // this process may probe until then, in this generation
 }
@@ -137,12 +154,13 @@ const never = time.Duration(-1) << 62
 // A generation is a stay in one state. A request carries the generation it was
 // admitted in, so that its result changes no other.
 type generation struct {
-	started   counter      // requests admitted
-	succeeded counter      // those that ended as successes, without the lock
-	ended     atomic.Int64 // those that ended otherwise; written under the lock
-	free      atomic.Bool  // admits without a decision; written under the lock
-	plain     bool         // counts successes without the lock
-	timed     bool         // times its requests, and so takes the lock to admit
+	started   counter       // requests admitted
+	succeeded counter       // those that ended as successes, without the lock
+	ended     atomic.Int64  // those that ended otherwise; written under the lock
+	room      atomic.Uint64 // in flight from which there is a decision; 0: none; written under the lock
+	free      atomic.Bool   // admits without a decision; written under the lock
+	plain     atomic.Bool   // counts successes without the lock; written under the lock
+	timed     bool          // times its requests, and so takes the lock to admit
 	state     State
 	run       atomic.Int64             // failures in a row; written under the lock
 	runAt     time.Duration            // when one was last added to the run, or never; under the lock
@@ -152,11 +170,12 @@ type generation struct {
 	led       *generation              // the closed generation that this half-open one led to; under the lock
 }
 
-// refusing is why, and for how long, an open circuit refuses every request.
+// refusing is why, and until when, an open circuit refuses every request. At some
+// moment there is something to decide.
 type refusing struct {
-	until   time.Duration
-	unknown bool // it may be sooner
-	detail  string
+	until, decide time.Duration
+	unknown       bool // it may be sooner
+	detail        string
 }
 
 // retryAfter is 0 if it is unknown.
@@ -207,6 +226,10 @@ func (c *Circuit) Init(cfg *Config, owner Owner) {
 	if cfg.windowed() {
 		c.window = newWindow(cfg.Window)
 	}
+	c.judge = classic{c}
+	if cfg.Adaptive {
+		c.judge = newAdaptive(c)
+	}
 	c.start(&c.first, Closed)
 }
 
@@ -214,9 +237,19 @@ func (c *Circuit) Init(cfg *Config, owner Owner) {
 func (c *Circuit) start(g *generation, s State) {
 	g.state, g.runAt = s, never
 	g.timed = s == Closed && c.cfg.timed()
-	g.plain = s == Closed && c.window == nil
-	g.free.Store(s == Closed && c.ramped == 0)
 	c.gen.Store(g)
+	c.setRoad()
+}
+
+// setRoad says which requests the current generation admits, and counts, without
+// a decision.
+func (c *Circuit) setRoad() {
+	g := c.gen.Load()
+	free, room := c.judge.road()
+	free = free && g.state == Closed && c.cfg.MaxInFlight == 0
+	g.room.Store(room)
+	g.plain.Store(free && c.window == nil)
+	g.free.Store(free)
 }
 
 // State returns the state without regard to the time: an open circuit whose

@@ -14,16 +14,15 @@ func (c *Circuit) ForceClosed(by *Cause) (first, ok bool) {
 func (c *Circuit) force(by *Cause, to State, detail string) (first, ok bool) {
 	now := c.owner.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.settle(by, now)
+	defer c.leave(by)
+	c.settle(by.Context, now)
 	if c.evicted {
 		return false, false
 	}
-	if to == Closed && c.ramped > 0 {
-		c.endRamp()
-	}
+	c.judge.forget(by.Context)
+	c.ramped = 0
 	if c.State() != to {
-		c.become(by, c.event(to, now, Forced, detail))
+		c.become(by.Context, c.event(to, now, Forced, detail))
 		if to == Open {
 			c.detail = detail
 		}
@@ -32,6 +31,7 @@ func (c *Circuit) force(by *Cause, to State, detail string) (first, ok bool) {
 	c.asks = nil // the rules decide nothing while it is forced
 	first = !c.forced
 	c.forced = true
+	c.setRoad()
 	return first, true
 }
 
@@ -40,15 +40,16 @@ func (c *Circuit) force(by *Cause, to State, detail string) (first, ok bool) {
 func (c *Circuit) Reset(by *Cause) (wasForced bool) {
 	now := c.owner.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.settle(by, now)
+	defer c.leave(by)
+	c.settle(by.Context, now)
 	if c.evicted {
 		return false
 	}
 	wasForced = c.forced
-	c.forced, c.level, c.openFor, c.ramped, c.failedAt = false, 0, 0, 0, never
+	c.judge.forget(by.Context)
+	c.forced, c.ramped, c.failedAt = false, 0, never
 	if c.State() != Closed {
-		c.become(by, c.event(Closed, now, WasReset, "reset"))
+		c.become(by.Context, c.event(Closed, now, WasReset, "reset"))
 	} else {
 		c.renew(Closed, now)
 	}

@@ -23,6 +23,14 @@ func (o *owner) Now() time.Duration {
 	return time.Duration(o.clock.Load())
 }
 
+func (o *owner) TimeLeft(ctx context.Context) (time.Duration, bool) {
+	left, ok := ctx.Value(timeLeftKey{}).(time.Duration)
+	return left, ok
+}
+
+// timeLeftKey is of what a request's context says of its deadline.
+type timeLeftKey struct{}
+
 func (o *owner) Record(_ context.Context, e circuit.Event) {
 	if o.record != nil {
 		o.record(e)

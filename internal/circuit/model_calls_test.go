@@ -54,7 +54,6 @@ func (m *model) begin(now time.Duration, mayProbe bool) (*request, circuit.Refus
 // ready is admissible, without chance, and when to ask again.
 func (m *model) ready(now time.Duration, mayProbe bool) (r circuit.Refusal, wake time.Duration, ok bool) {
 	m.notice(now)
-	m.askTripWhen()
 	if m.current().state == circuit.Closed {
 		return circuit.Refusal{}, 0, true
 	}

@@ -1,6 +1,9 @@
 package circuit
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Verdict is how a request ended.
 type Verdict struct {
@@ -21,14 +24,14 @@ var over generation
 // breaks a run of failures.
 func (c *Circuit) Succeed(call *Call, whole bool) bool {
 	g := call.gen
-	if g.plain {
+	if g.plain.Load() {
 		if whole && g.run.Load() != 0 {
 			return false
 		}
 		_, ok := g.succeeded.add()
 		return ok
 	}
-	if g.state != Closed {
+	if !g.free.Load() {
 		return false
 	}
 	return c.succeedInWindow(call, g, c.owner.Now(), whole)
@@ -36,7 +39,7 @@ func (c *Circuit) Succeed(call *Call, whole bool) bool {
 
 func (c *Circuit) succeedInWindow(call *Call, g *generation, now time.Duration, whole bool) bool {
 	c.mu.Lock()
-	ok := g == c.gen.Load() && !c.due(now) && len(c.asks) == 0
+	ok := g == c.gen.Load() && g.free.Load() && !c.due(now) && len(c.asks) == 0
 	if ok {
 		c.success(now, call, c.waiting.end(call).bucket, whole)
 	}
@@ -57,13 +60,13 @@ func (c *Circuit) Done(by *Cause, call *Call, v Verdict) (counted bool) {
 	if w := call.wait; w != nil && now-w.since <= c.patience() {
 		c.waiting.remove(w) // answered in time: settle must not give it up
 	}
-	c.settle(by, now)
-	counted = c.account(by, now, call, v)
+	c.settle(by.Context, now)
+	counted = c.account(by.Context, now, call, v)
 	c.unlock(by)
 	return counted
 }
 
-func (c *Circuit) account(by *Cause, now time.Duration, call *Call, v Verdict) (counted bool) {
+func (c *Circuit) account(ctx context.Context, now time.Duration, call *Call, v Verdict) (counted bool) {
 	call.done = true
 	w := c.waiting.end(call)
 	g := call.gen
@@ -72,18 +75,18 @@ func (c *Circuit) account(by *Cause, now time.Duration, call *Call, v Verdict) (
 		call.gen = &over
 		if !w.timedOut {
 			c.past.count(v)
+			c.judge.ended(ctx, now, ending{Verdict: v, stale: true})
 		}
+		c.wake()
 		return !w.timedOut
 	}
-	if g.state == HalfOpen {
+	if g.state != Closed {
 		c.usedAt = now
 	}
+	e := ending{Verdict: v, took: now - w.since, in: c.inFlight(g)}
 	switch v.Outcome {
 	case Success:
 		c.success(now, call, w.bucket, v.Whole)
-		if g.state == HalfOpen {
-			c.probeSucceeded(by, now, now-w.since)
-		}
 	case Failure:
 		g.ended.Add(1)
 		c.judged++
@@ -92,13 +95,17 @@ func (c *Circuit) account(by *Cause, now time.Duration, call *Call, v Verdict) (
 		if c.window != nil && g.state == Closed {
 			c.countFailure(now, w.bucket)
 		}
-		c.fail(by, now, call.number, v)
+		c.fail(now, call.number, v)
 	default:
 		g.ended.Add(1)
 		c.past.count(v)
-		c.release(by)
-		c.wake()
+		c.release(ctx)
 	}
+	c.judge.ended(ctx, now, e)
+	if v.Outcome == Limited {
+		c.holdOff(ctx, now, v)
+	}
+	c.wake()
 	return true
 }
 
@@ -117,24 +124,6 @@ func (c *Circuit) success(now time.Duration, call *Call, slow int64, whole bool)
 	if whole && g.run.Load() != 0 { // a store costs as much as a lock
 		g.run.Store(0)
 	}
-}
-
-// probeSucceeded closes the circuit if enough probes have succeeded. A circuit
-// that may have opened because its host is slow is not closed by a slow answer.
-func (c *Circuit) probeSucceeded(by *Cause, now, took time.Duration) {
-	if c.cfg.SlowRatio > 0 && took > c.cfg.SlowAfter {
-		c.failed++
-		c.failedAt = max(c.failedAt, now)
-		c.gen.Load().addToRun(now)
-		c.reopen(by, c.event(Open, now, ProbeFailed, "probe took longer than "+c.cfg.SlowAfter.String()), 0)
-		return
-	}
-	if n := c.judged; n >= c.cfg.ProbeSuccesses {
-		probes := c.gen.Load()
-		c.close(by, c.event(Closed, now, ProbeSucceeded, count(n, "probe")+" succeeded"))
-		probes.led = c.gen.Load()
-	}
-	c.wake()
 }
 
 // countFailure counts a failure in the window. A call that was counted as slow
@@ -165,7 +154,7 @@ func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
 		c.mu.Unlock()
 		return false // its totals have been handed on
 	}
-	c.settle(by, now)
+	c.settle(by.Context, now)
 	c.past.count(v)
 	g, number := r.heir(), r.number
 	if g != r.gen {
@@ -177,7 +166,8 @@ func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
 		} else if g == r.gen {
 			c.failed++ // the success of a probe is not among the counts of the closed state
 		}
-		c.fail(by, now, number, v)
+		c.fail(now, number, v)
+		c.judge.ended(by.Context, now, ending{Verdict: v})
 	}
 	c.unlock(by)
 	return true
@@ -192,19 +182,30 @@ func (r Receipt) heir() *generation {
 	return r.gen
 }
 
-// fail takes the consequences of a failure in the current generation, of the
-// request with that number.
-func (c *Circuit) fail(by *Cause, now time.Duration, number uint64, v Verdict) {
+// fail takes in a failure of the current generation, of the request with that
+// number.
+func (c *Circuit) fail(now time.Duration, number uint64, v Verdict) {
 	c.failedAt = max(c.failedAt, now)
 	g := c.gen.Load()
 	if !v.Broken || !g.brokeTogether(number, now) {
 		g.addToRun(now)
 	}
-	if g.state == HalfOpen {
-		c.reopen(by, c.event(Open, now, ProbeFailed, "probe failed: "+v.Detail), v.RetryAfter)
+}
+
+// holdOff opens the circuit for as long as its host has asked for. That is no
+// trouble: nothing grows, and no probe is needed afterwards.
+func (c *Circuit) holdOff(ctx context.Context, now time.Duration, v Verdict) {
+	d := min(v.RetryAfter, c.cfg.MaxRetryAfter)
+	if d <= 0 || c.forced || c.State() == Open {
 		return
 	}
-	c.askRules(by, now, v)
+	e := c.event(Open, now, RateLimited, "limited, "+v.Detail)
+	e.OpenFor = d
+	c.detail, c.openedAt = e.Detail, now
+	openFor := c.openFor
+	c.become(ctx, e)
+	c.stayOpen(refusing{until: after(now, d)})
+	c.own, c.openFor, c.limited = c.until, openFor, true
 }
 
 // addToRun adds a failure to the run.

@@ -1,6 +1,7 @@
 package circuit
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -14,25 +15,22 @@ type ask struct {
 	v    Verdict
 }
 
-// askRules opens the circuit if a rule is met.
-func (c *Circuit) askRules(by *Cause, now time.Duration, v Verdict) {
+// askRules opens the circuit if a ratio is met, and leaves a question for TripWhen
+// otherwise.
+func (c *Circuit) askRules(ctx context.Context, now time.Duration, v Verdict) {
 	if c.forced {
 		return
 	}
-	reason, detail := c.metRule(now)
+	reason, detail := c.metRatio(now)
 	switch {
 	case reason != "":
-		c.trip(by, c.event(Open, now, reason, detail), v)
+		c.judge.trip(ctx, c.event(Open, now, reason, detail), v)
 	case c.cfg.TripWhen != nil:
 		c.asks = append(c.asks, ask{c.gen.Load(), c.event(Open, now, TripWhen, "TripWhen said so"), v})
 	}
 }
 
-func (c *Circuit) metRule(now time.Duration) (reason, detail string) {
-	run := int(c.gen.Load().run.Load())
-	if n := c.cfg.ConsecutiveFailures; n > 0 && run >= n {
-		return ConsecutiveFailures, count(run, "failure") + " in a row"
-	}
+func (c *Circuit) metRatio(now time.Duration) (reason, detail string) {
 	if c.window == nil {
 		return "", ""
 	}
@@ -56,7 +54,7 @@ func (c *Circuit) metRule(now time.Duration) (reason, detail string) {
 // TripWhen.
 func (c *Circuit) lock(by *Cause, now time.Duration) {
 	c.mu.Lock()
-	c.settle(by, now)
+	c.settle(by.Context, now)
 	for len(c.asks) > 0 {
 		c.askTripWhen(by)
 	}
@@ -67,6 +65,14 @@ func (c *Circuit) unlock(by *Cause) {
 	for len(c.asks) > 0 {
 		c.askTripWhen(by)
 	}
+	c.leave(by)
+}
+
+// leave gives the lock back, and by what has changed under it.
+func (c *Circuit) leave(by *Cause) {
+	by.Events = append(by.Events, c.events...)
+	by.Released = by.Released || c.released
+	c.events, c.released = nil, false
 	c.mu.Unlock()
 }
 
@@ -75,11 +81,11 @@ func (c *Circuit) unlock(by *Cause) {
 func (c *Circuit) askTripWhen(by *Cause) {
 	q := c.asks[0]
 	c.asks = c.asks[1:]
-	c.mu.Unlock()
+	c.leave(by)
 	met := c.cfg.TripWhen(q.trip.Counts)
 	c.mu.Lock()
 	if met && q.gen == c.gen.Load() && !c.forced && !c.evicted {
-		c.trip(by, q.trip, q.v)
+		c.judge.trip(by.Context, q.trip, q.v)
 	}
 }
 

@@ -124,14 +124,14 @@ func (r *rig) wantTold(changed <-chan struct{}) {
 	}
 }
 
-// lastEvent returns the latest event without its detail.
+// lastEvent returns the latest event without its detail and its error type.
 func (r *rig) lastEvent() circuit.Event {
 	r.Helper()
 	if len(r.events) == 0 {
 		r.Fatal("there was no event")
 	}
 	e := r.events[len(r.events)-1]
-	e.Detail = ""
+	e.Detail, e.ErrorType = "", ""
 	return e
 }
 

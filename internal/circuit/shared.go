@@ -1,6 +1,9 @@
 package circuit
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // An Election says whether this process may probe. It is good until then.
 type Election struct {
@@ -25,15 +28,15 @@ func (c *Circuit) Elected(by *Cause, call *Call, e Election) (Refusal, Decision)
 	c.mu.Lock()
 	c.electing = false
 	c.wake()
-	c.settle(by, now)
+	c.settle(by.Context, now)
 	switch {
 	case c.evicted || c.State() == Closed: // meanwhile
 	case e.MayProbe:
 		c.elected = e.Until
 	default:
-		c.adoptOpen(by, now, Opening{At: c.openedAt, Until: e.Until, Probed: e.Probed, Detail: c.detail})
+		c.adoptOpen(by.Context, now, Opening{At: c.openedAt, Until: e.Until, Probed: e.Probed, Detail: c.detail})
 	}
-	r, d := c.decide(by, call, now, true)
+	r, d := c.decide(by.Context, call, now, true)
 	if d == Elect { // there is nothing to wait for: the next request asks
 		c.electing = false
 		c.past.Refused++
@@ -45,7 +48,7 @@ func (c *Circuit) Elected(by *Cause, call *Call, e Election) (Refusal, Decision)
 
 // mustElect reports whether the other processes are to be asked before a probe.
 func (c *Circuit) mustElect(now time.Duration) bool {
-	return c.cfg.Elect && c.State() != Closed && now >= c.elected
+	return c.cfg.Elect && c.State() != Closed && !c.untold && now >= c.elected
 }
 
 // AdoptOpen opens the circuit, because other processes have found its
@@ -54,12 +57,12 @@ func (c *Circuit) mustElect(now time.Duration) bool {
 func (c *Circuit) AdoptOpen(by *Cause, o Opening) {
 	now := c.owner.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.adoptOpen(by, now, o)
+	defer c.leave(by)
+	c.adoptOpen(by.Context, now, o)
 }
 
-func (c *Circuit) adoptOpen(by *Cause, now time.Duration, o Opening) {
-	if c.forced || c.evicted || c.probing() {
+func (c *Circuit) adoptOpen(ctx context.Context, now time.Duration, o Opening) {
+	if c.forced || c.evicted || c.isProbing() {
 		return
 	}
 	if c.State() != Open {
@@ -69,7 +72,7 @@ func (c *Circuit) adoptOpen(by *Cause, now time.Duration, o Opening) {
 		}
 		e := c.event(Open, now, Shared, c.detail)
 		e.OpenFor = max(0, o.Until-now)
-		c.become(by, e)
+		c.judge.adopted(ctx, e)
 	}
 	c.openedAt = max(c.openedAt, o.At)
 	c.stayOpen(refusing{until: max(c.own, o.Until), unknown: o.Probed && o.Until > c.own})
@@ -81,21 +84,24 @@ func (c *Circuit) adoptOpen(by *Cause, now time.Duration, o Opening) {
 func (c *Circuit) AdoptClosed(by *Cause, closedAt time.Duration) {
 	now := c.owner.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.State() == Closed || c.openedAt >= closedAt || c.forced || c.probing() {
+	defer c.leave(by)
+	if c.State() == Closed || c.openedAt >= closedAt || c.forced || c.isProbing() {
 		return
 	}
-	c.close(by, c.event(Closed, now, Shared, "healthy for other processes"))
+	c.judge.recovered(by.Context, c.event(Closed, now, Shared, "healthy for other processes"))
 }
 
-// probing reports whether this process is about to find out for itself.
-func (c *Circuit) probing() bool { return c.State() == HalfOpen && c.waiting.len > 0 }
+// isProbing reports whether this process is about to find out for itself.
+func (c *Circuit) isProbing() bool {
+	g := c.gen.Load()
+	return g.state != Closed && c.inFlight(g) > 0
+}
 
 // release gives up the right to probe when all probes have ended without a
 // verdict.
-func (c *Circuit) release(by *Cause) {
-	if c.elected > 0 && c.State() == HalfOpen && c.waiting.len == 0 {
+func (c *Circuit) release(ctx context.Context) {
+	if c.elected > 0 && !c.isProbing() {
 		c.elected = 0
-		by.Released = true
+		c.released = true
 	}
 }

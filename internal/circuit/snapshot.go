@@ -15,12 +15,13 @@ type Snapshot struct {
 	Counts   Counts
 	Totals   Totals
 	InFlight int
+	Limit    int // in flight while an adaptive circuit recovers; 0 means no bound
 }
 
 // Totals are counted since the circuit was made. They never go down.
 type Totals struct {
-	Success, Ignored, Refused uint64
-	Failures                  []ErrorTotal // by error type, in the order of their first
+	Success, Ignored, Limited, Refused uint64
+	Failures                           []ErrorTotal // by error type, in the order of their first
 }
 
 // ErrorTotal counts the failures of a type.
@@ -50,6 +51,8 @@ func (t *Totals) count(v Verdict) {
 		t.Success++
 	case Failure:
 		t.Fail(v.ErrorType, 1)
+	case Limited:
+		t.Limited++
 	default:
 		t.Ignored++
 	}
@@ -72,6 +75,7 @@ func (t *Totals) Fail(errorType string, n uint64) {
 func (t *Totals) Add(u Totals) {
 	t.Success += u.Success
 	t.Ignored += u.Ignored
+	t.Limited += u.Limited
 	t.Refused += u.Refused
 	for _, f := range u.Failures {
 		t.Fail(f.Type, f.Count)
@@ -83,8 +87,8 @@ func (t *Totals) Add(u Totals) {
 func (c *Circuit) Snapshot(by *Cause) Snapshot {
 	now := c.owner.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.settle(by, now)
+	defer c.leave(by)
+	c.settle(by.Context, now)
 	g := c.gen.Load()
 	s := Snapshot{
 		State:    g.state,
@@ -94,9 +98,12 @@ func (c *Circuit) Snapshot(by *Cause) Snapshot {
 		Counts:   c.counts(now),
 		Totals:   c.totals(),
 		InFlight: c.stale + c.inFlight(g),
+		Limit:    c.judge.limit(),
 	}
 	if s.State == Open && !c.forced {
 		switch {
+		case c.probing > 0:
+			s.State, s.Since = HalfOpen, c.probing
 		case now >= c.until:
 			s.State, s.Since = HalfOpen, c.until
 		case !g.refusing.Load().unknown:

@@ -1,6 +1,9 @@
 package circuit
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // waiting is a request whose answer is timed: a probe, or a request that counts
 // as slow while it still hangs.
@@ -80,38 +83,21 @@ func (q *queue) clear() {
 	}
 }
 
-// settle notices what became of the waiting requests by now, as of the moment
-// when it happened: a probe that hung for ProbeTimeout has failed, a request
-// that hung for SlowAfter is slow.
-func (c *Circuit) settle(by *Cause, now time.Duration) {
-	for c.due(now) {
+// settle notices what time alone has brought about by now, as of the moment when
+// it happened: a request that hung for SlowAfter is slow, a probe that hung for
+// ProbeTimeout has failed, the time that a host has asked for is over.
+func (c *Circuit) settle(ctx context.Context, now time.Duration) {
+	for c.State() == Closed && c.due(now) {
 		w := c.waiting.first
-		at := w.since + c.patience()
-		if c.State() == HalfOpen {
-			c.giveUp(by, at)
-			return
-		}
+		at := w.since + c.cfg.SlowAfter
 		c.waiting.remove(w)
 		w.bucket = c.window.Add(at, windowCounts{Requests: 1, Slow: 1})
-		c.askRules(by, at, Verdict{})
+		c.askRules(ctx, at, Verdict{})
 	}
-}
-
-// giveUp fails the probes that have hung for ProbeTimeout by then, all of which
-// began together.
-func (c *Circuit) giveUp(by *Cause, at time.Duration) {
-	g := c.gen.Load()
-	for c.due(at) {
-		w := c.waiting.first
-		c.waiting.remove(w)
-		w.timedOut = true
-		c.judged++
-		c.failed++
-		g.addToRun(at)
-		c.past.count(Verdict{Outcome: Failure, ErrorType: "timeout"})
+	if c.limited && now >= c.until && !c.forced {
+		c.judge.recovered(ctx, c.event(Closed, c.until, OpenElapsed, "the time that the host has asked for is over"))
 	}
-	c.failedAt = max(c.failedAt, at)
-	c.reopen(by, c.event(Open, at, ProbeTimedOut, "probe unanswered for "+c.cfg.ProbeTimeout.String()), 0)
+	c.judge.settle(ctx, now)
 }
 
 // due reports whether there is something to settle.

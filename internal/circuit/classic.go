@@ -1,0 +1,175 @@
+package circuit
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// classic is the judgement of the textbook: a rule opens the circuit for a fixed
+// time, or one that grows; then a few probes decide.
+type classic struct{ *Circuit }
+
+func (c classic) admissible(ctx context.Context, now time.Duration, mayProbe, asks bool) (Refusal, bool) {
+	switch c.State() {
+	case Open:
+		switch {
+		case now < c.until:
+			return Refusal{State: Open, RetryAfter: c.gen.Load().refusing.Load().retryAfter(now), Detail: c.detail}, false
+		case !mayProbe || c.electing:
+			return Refusal{State: HalfOpen, Detail: c.detail}, false
+		}
+	case HalfOpen:
+		if !mayProbe || c.electing || c.waiting.len >= c.cfg.Probes {
+			return Refusal{State: HalfOpen, Detail: c.detail}, false
+		}
+	case Closed:
+		if asks && c.ramped > now && c.cfg.rand() >= c.rampShare(now) {
+			return Refusal{State: Closed, Detail: c.detail}, false
+		}
+		if c.ramped > 0 && c.ramped <= now {
+			c.endRamp()
+		}
+	}
+	return Refusal{}, true
+}
+
+// rampShare is the share of the requests that a ramping circuit admits: a tenth
+// at first, all in the end.
+func (c classic) rampShare(now time.Duration) float64 {
+	left := float64(c.ramped-now) / float64(c.cfg.Ramp)
+	return 1 - 0.9*left
+}
+
+func (c classic) admitted(ctx context.Context, now time.Duration) {
+	if c.State() == Open {
+		elapsed := c.until
+		c.become(ctx, c.event(HalfOpen, now, OpenElapsed, "the open time is over"))
+		c.since = elapsed
+	}
+}
+
+func (c classic) ended(ctx context.Context, now time.Duration, e ending) {
+	switch {
+	case e.stale:
+	case c.State() == HalfOpen:
+		c.probeEnded(ctx, now, e)
+	case e.Outcome == Failure && !c.forced:
+		run := c.Run()
+		if n := c.cfg.ConsecutiveFailures; n > 0 && run >= n {
+			c.trip(ctx, c.event(Open, now, ConsecutiveFailures, count(run, "failure")+" in a row"), e.Verdict)
+			return
+		}
+		c.askRules(ctx, now, e.Verdict)
+	}
+}
+
+func (c classic) probeEnded(ctx context.Context, now time.Duration, e ending) {
+	switch {
+	case e.Outcome == Failure:
+		c.reopen(ctx, c.event(Open, now, ProbeFailed, "probe failed: "+e.Detail), e.RetryAfter)
+	case e.Outcome != Success:
+	case c.cfg.SlowRatio > 0 && e.took > c.cfg.SlowAfter:
+		// A circuit that opened because its host is slow is not closed by a slow answer.
+		c.failed++
+		c.failedAt = max(c.failedAt, now)
+		c.gen.Load().addToRun(now)
+		c.reopen(ctx, c.event(Open, now, ProbeFailed, "probe took longer than "+c.cfg.SlowAfter.String()), 0)
+	case c.judged >= c.cfg.ProbeSuccesses:
+		probes := c.gen.Load()
+		c.recovered(ctx, c.event(Closed, now, ProbeSucceeded, count(c.judged, "probe")+" succeeded"))
+		probes.led = c.gen.Load()
+	}
+}
+
+// trip opens the circuit. The growth of the open time has fallen by a step for
+// each MaxOpenFor that the circuit stayed closed. If it did not even stay closed
+// for as long as it was open before, its host answers probes and fails under
+// traffic: the open time grows as if a probe had failed.
+func (c classic) trip(ctx context.Context, e Event, v Verdict) {
+	if v.Detail != "" {
+		e.Detail += ", last: " + v.Detail
+	}
+	e.ErrorType = v.ErrorType
+	closedFor := e.At - c.since
+	c.level = max(0, c.level-int(closedFor/c.cfg.MaxOpenFor))
+	if closedFor < c.openFor {
+		c.grow()
+	}
+	c.open(ctx, e, v.RetryAfter)
+}
+
+// reopen opens a half-open circuit whose probe has failed.
+func (c classic) reopen(ctx context.Context, e Event, retryAfter time.Duration) {
+	if !c.hastened {
+		c.grow()
+	}
+	c.open(ctx, e, retryAfter)
+}
+
+// grow lets the open time grow by a step, up to MaxOpenFor.
+func (c classic) grow() {
+	if c.grown() < c.cfg.MaxOpenFor {
+		c.level++
+	}
+}
+
+// grown is the open time after the failed probes so far, without a bound.
+func (c classic) grown() time.Duration {
+	return seconds(float64(c.cfg.OpenFor) * math.Pow(c.cfg.OpenGrowth, float64(c.level)))
+}
+
+func (c classic) open(ctx context.Context, e Event, retryAfter time.Duration) {
+	d := min(max(c.grown(), retryAfter), c.cfg.MaxOpenFor)
+	if c.cfg.Jitter > 0 {
+		d = seconds(float64(d) * (1 + c.cfg.Jitter*c.cfg.rand()))
+	}
+	e.OpenFor, e.RetryAfter = d, retryAfter
+	c.detail, c.openedAt = e.Detail, e.At
+	c.become(ctx, e)
+	c.stayOpen(refusing{until: after(e.At, d)})
+	c.own = c.until
+}
+
+func (c classic) recovered(ctx context.Context, e Event) {
+	if c.cfg.Ramp > 0 {
+		c.ramped = after(e.At, c.cfg.Ramp)
+	}
+	c.become(ctx, e)
+}
+
+func (c classic) adopted(ctx context.Context, e Event) { c.become(ctx, e) }
+
+// settle fails the probes that have hung for ProbeTimeout, as of that moment: all
+// of those that began together.
+func (c classic) settle(ctx context.Context, now time.Duration) {
+	if c.State() != HalfOpen || !c.due(now) {
+		return
+	}
+	g, at := c.gen.Load(), c.waiting.first.since+c.cfg.ProbeTimeout
+	for c.due(at) {
+		w := c.waiting.first
+		c.waiting.remove(w)
+		w.timedOut = true
+		c.judged++
+		c.failed++
+		g.addToRun(at)
+		c.past.count(Verdict{Outcome: Failure, ErrorType: errorTypeTimeout})
+	}
+	c.failedAt = max(c.failedAt, at)
+	c.reopen(ctx, c.event(Open, at, ProbeTimedOut, "probe unanswered for "+c.cfg.ProbeTimeout.String()), 0)
+}
+
+func (c classic) road() (free bool, room uint64) { return c.ramped == 0, 0 }
+
+func (c classic) limit() int { return 0 }
+
+func (c classic) forget(context.Context) { c.level, c.openFor = 0, 0 }
+
+// seconds turns nanoseconds into a Duration, saturating.
+func seconds(ns float64) time.Duration {
+	if ns >= math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return time.Duration(ns)
+}
