@@ -121,6 +121,7 @@ func (b *responseBody) end(err error, waited bool, asked *Attempt) {
 			Outcome:   circuit.Failure,
 			ErrorType: errorType,
 			Detail:    describe(&a, errorType),
+			Broken:    errorType == errorTypeBody && isBroken(err),
 		})
 	}
 }

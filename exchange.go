@@ -165,6 +165,7 @@ func (x *exchange) verdict() circuit.Verdict {
 	if outcome == Failure || outcome == Limited {
 		v.ErrorType = errorType
 		v.Detail = describe(&a, errorType)
+		v.Broken = errorType == errorTypeConnection && isBroken(x.err)
 		if a.Response != nil {
 			v.RetryAfter = retryAfter(a.Response.Header, time.Now())
 		}

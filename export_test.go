@@ -9,6 +9,7 @@ const ResponseBodySize = unsafe.Sizeof(responseBody{})
 
 var (
 	AddressOf     = addressOf
+	BrokenTexts   = brokenTexts
 	NormalKey     = normalKey
 	NormalPattern = normalPattern
 	Refusals      = refusals

@@ -3,5 +3,4 @@ package contract
 // Rules that are not in the Transport yet.
 const (
 	hasUploads = false // a deadline in the request's body
-	hasOnce    = false // what breaks together counts once
 )

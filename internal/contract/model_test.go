@@ -319,12 +319,10 @@ func (m *model) fail(c *call, at time.Duration, v verdict) {
 // addToRun counts what breaks together once.
 func (m *model) addToRun(c *call, at time.Duration, v verdict) {
 	g := c.host.now()
-	if hasOnce && v.broken {
-		if c.step < g.brokenStep && at-g.brokenAt < time.Second {
-			return
-		}
-		g.brokenAt, g.brokenStep = at, m.step()
+	if v.broken && c.step < g.brokenStep && at-g.brokenAt < time.Second {
+		return
 	}
+	g.brokenAt, g.brokenStep = at, m.step()
 	g.run++
 }
 

@@ -1,0 +1,37 @@
+package breakerhttp
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+)
+
+// isBroken reports whether an error of the host's says that the connection broke,
+// or was closed by the peer. Such errors come together: one restart of a host breaks
+// all connections to it, and all requests that share one. A malformed response
+// breaks its connection too, but is a failure of its own.
+func isBroken(err error) bool {
+	err = readable(err)
+	switch {
+	case err == nil, wraps(err, isTimeout):
+		return false
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), wraps(err, isOp("read")), wraps(err, isOp("write")):
+		return true
+	}
+	return slices.ContainsFunc(brokenTexts, func(text string) bool { return strings.Contains(err.Error(), text) })
+}
+
+// brokenTexts are in errors that can be told by nothing else: those of net/http
+// that it does not export, and those of a system, which has others on Windows.
+var brokenTexts = []string{
+	"connection reset by peer",
+	"broken pipe",
+	"server closed idle connection",
+	"cannot rewind body after connection loss",
+	"GOAWAY",
+	"http2: client connection lost",
+	"http2: client conn is closed",
+	"http2: client conn not usable",
+	"received from peer", // an HTTP/2 stream that the peer has reset
+}
