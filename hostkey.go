@@ -19,7 +19,8 @@ type KeyFunc func(*http.Request) string
 // HostKey is the default [KeyFunc]. It returns the origin of req.URL as RFC 6454
 // writes it: scheme and host in lower case, the port only if it is not the
 // scheme's own, as in "https://api.example.com" or "http://10.0.0.1:8080".
-// IPv6 addresses are in their canonical form, and one trailing dot is dropped.
+// IPv6 addresses are in their canonical form, with a zone only if they are
+// link-local, and one trailing dot is dropped.
 //
 // A name in Unicode stays in Unicode: each of the many spellings that net/http
 // sends to one host has a key of its own, and so has its Punycode. Pass the hosts
@@ -105,7 +106,7 @@ func canonicalName(name string) (string, bool) {
 	if !without(name, " #%/:?@[\\]^`{|}") {
 		return "", false
 	}
-	name = strings.Map(lower, strings.TrimSuffix(name, "."))
+	name = lower(strings.TrimSuffix(name, "."))
 	// Without its dot, "example.com.." would fall to the circuit of another name.
 	if name == "" || name[0] == '.' || name[len(name)-1] == '.' || strings.Contains(name, "..") {
 		return "", false
@@ -113,22 +114,55 @@ func canonicalName(name string) (string, bool) {
 	return name, true
 }
 
-// lower is unicode.ToLower but for the two letters that IDNA, and so net/http,
-// takes for others: "gİthub.com" must not fall to the circuit of github.com.
-func lower(r rune) rune {
-	if r == 'İ' || r == 'ẞ' {
-		return r
+// lower returns a name in lower case. Letters outside ASCII change only where IDNA,
+// and so net/http, is sure to change them alike. Of a name that IDNA refuses,
+// net/http looks up what is written: "Ⴀ.example" must not fall to the circuit of
+// "ⴀ.example".
+func lower(name string) string {
+	if isPlain(name) {
+		return strings.ToLower(name)
 	}
-	return unicode.ToLower(r)
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, name)
 }
 
-// canonicalIPv6 returns an IPv6 address in brackets as RFC 5952 writes it, its
-// zone as it is, or the IPv4 address that it stands for.
+// isPlain reports a name of letters, digits and single hyphens within labels, as DNS
+// has it, with the letters of the scripts that tell capitals from small letters.
+func isPlain(name string) bool {
+	last := '.'
+	for _, r := range name {
+		switch {
+		case r == '-' && (last == '-' || last == '.'), r == '.' && last == '-':
+			return false
+		case r == '-', r == '.', '0' <= r && r <= '9', 'A' <= r && r <= 'Z', 'a' <= r && r <= 'z':
+		case strings.ContainsRune(uneven, r), !unicode.IsLetter(r), !unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic):
+			return false
+		}
+		last = r
+	}
+	return last != '-'
+}
+
+// uneven are the letters of these scripts that IDNA refuses, or takes for others
+// than the small ones.
+const uneven = "İẞͺӀℲↃ"
+
+// canonicalIPv6 returns an IPv6 address in brackets as RFC 5952 writes it, or the
+// IPv4 address that it stands for. Of a link-local address the zone stays, as it is.
+// To others a zone means nothing (RFC 4007, section 6), and callers could make up
+// any number of them for one host.
 func canonicalIPv6(s string) (string, bool) {
 	inner, closed := strings.CutSuffix(s[1:], "]")
 	addr, err := netip.ParseAddr(inner)
 	if !closed || err != nil || addr.Is4() || !without(addr.Zone(), "#/?@[\\]^`{|}") {
 		return "", false
+	}
+	if !addr.IsLinkLocalUnicast() && !addr.IsLinkLocalMulticast() {
+		addr = addr.WithZone("")
 	}
 	var buf [64]byte
 	b := buf[:0]

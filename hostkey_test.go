@@ -3,9 +3,11 @@ package breakerhttp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -244,7 +246,23 @@ func TestHostKey(t *testing.T) {
 		{"http://[::ffff:7f00:1%25eth0]/", "http://127.0.0.1"},
 		{"http://[FE80::1%25eth0]/", "http://[fe80::1%eth0]"},
 		{"http://[fe80::1%25Ethernet%202]:81/", "http://[fe80::1%Ethernet 2]:81"},
+		{"http://[2001:DB8::1%25any]/", "http://[2001:db8::1]"},
+		{"http://[::1%25any]:81/", "http://[::1]:81"},
+		{"http://[fd00::1%25eth0]/", "http://[fd00::1]"},
+		{"http://[febf::1%25eth0]/", "http://[febf::1%eth0]"},
+		{"http://[fec0::1%25eth0]/", "http://[fec0::1]"},
+		{"http://[FF02::1%25eth0]/", "http://[ff02::1%eth0]"},
+		{"http://[ff05::1%25eth0]/", "http://[ff05::1]"},
 		{"http://MÜNCHEN.example/", "http://münchen.example"},
+		{"http://ΑΘΉΝΑ.example/", "http://αθήνα.example"},
+		{"http://МОСКВА.Example/", "http://москва.example"},
+		{"http://A-1.MÜNCHEN/", "http://a-1.münchen"},
+		{"http://ႠA.example/", "http://Ⴀa.example"}, // IDNA refuses these, and net/http takes them as they are
+		{"http://Ä_B.example/", "http://Ä_b.example"},
+		{"http://-Ä.example/", "http://-Ä.example"},
+		{"http://Ä-.example/", "http://Ä-.example"},
+		{"http://Ä.XN--A/", "http://Ä.xn--a"},
+		{"http://ÄӀ.example/", "http://ÄӀ.example"},
 		{"http://M%C3%9CNCHEN.example/", "http://münchen.example"},
 		{"http://xn--mnchen-3ya.example/", "http://xn--mnchen-3ya.example"},
 		{"https://" + strings.Repeat("a", 1024) + "/", "https://" + strings.Repeat("a", 1024)},
@@ -318,11 +336,12 @@ func TestHostKeyWithoutURL(t *testing.T) {
 
 // Who can choose the host must not be able to charge another host's circuit.
 func TestHostsDialedApartHaveKeysApart(t *testing.T) {
-	dialed := func(host string) (addr string) {
-		tr := &http.Transport{DialContext: func(_ context.Context, _, a string) (net.Conn, error) {
-			addr = a
-			return nil, errors.New("not dialed")
-		}}
+	var addr string
+	tr := &http.Transport{DialContext: func(_ context.Context, _, a string) (net.Conn, error) {
+		addr = a
+		return nil, errors.New("not dialed")
+	}}
+	dialed := func(host string) string {
 		req := &http.Request{Method: http.MethodGet, URL: &url.URL{Scheme: "http", Host: host}, Header: http.Header{}}
 		if resp, err := tr.RoundTrip(req); err == nil {
 			resp.Body.Close()
@@ -333,6 +352,11 @@ func TestHostsDialedApartHaveKeysApart(t *testing.T) {
 	key := func(host string) string {
 		return breakerhttp.HostKey(&http.Request{URL: &url.URL{Scheme: "http", Host: host}})
 	}
+	names := []string{
+		"%s.example", "a%sz.example", "%sz.example", "a.%s", "%[1]s%[1]s", "%s.xn--mnchen-3ya",
+		"Ä%s", "%sÄ", "א%s", "%sא", "%s_", "-%s", "%s-", "a-%s", "a--%s", "ab--%s", "xn--%s", "%s.xn--99999", "%s.example。", "%s\u0301", "\u0301%s",
+		"%s\u200d", "1%s1", "%sß", "%sς", "%s·", "l%sl", "%sſ", "K%s",
+	}
 	cased := 0
 	for r := range unicode.MaxRune {
 		low := unicode.ToLower(r)
@@ -340,22 +364,52 @@ func TestHostsDialedApartHaveKeysApart(t *testing.T) {
 			continue
 		}
 		cased++
-		a, b := "a"+string(r)+"z.example", "a"+string(low)+"z.example"
-		if key(a) != key(b) {
-			continue
-		}
-		// IDNA refuses some capitals: net/http then dials the name as it is, which resolves nowhere.
-		if x, y := dialed(a), dialed(b); x != y && isASCII(x) {
-			t.Errorf("%q and %q have the key %q: net/http dials %q and %q", a, b, key(a), x, y)
+		for _, name := range names {
+			a, b := fmt.Sprintf(name, string(r)), strings.Map(unicode.ToLower, fmt.Sprintf(name, string(low)))
+			if key(a) != key(b) {
+				continue
+			}
+			if x, y := dialed(a), dialed(b); x != y {
+				t.Errorf("%q and %q have the key %q: net/http dials %q and %q", a, b, key(a), x, y)
+			}
 		}
 	}
 	if cased < 1000 {
 		t.Errorf("tried %d letters, want those of Unicode that have a lower case", cased)
 	}
+	for r := rune(utf8.RuneSelf); r < unicode.MaxRune; r++ {
+		if !unicode.IsLetter(r) || unicode.In(r, unicode.Han, unicode.Hangul) {
+			continue // there are many, and they are treated alike
+		}
+		a, b := "Ä"+string(r)+".example", "ä"+string(r)+".example"
+		if key(a) != "" && key(a) == key(b) && dialed(a) != dialed(b) {
+			t.Errorf("%q and %q have the key %q: net/http dials %q and %q", a, b, key(a), dialed(a), dialed(b))
+		}
+	}
 }
 
-func isASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
+// TestZonesOfOneHost: a zone that means nothing makes no circuit of its own.
+func TestZonesOfOneHost(t *testing.T) {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip(err) // no IPv6 here
+	}
+	srv := httptest.NewUnstartedServer(newUpstream(http.StatusServiceUnavailable))
+	_ = srv.Listener.Close()
+	srv.Listener = l
+	srv.Start()
+	defer srv.Close()
+	tr := newTransport(t, newBase(t))
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	for i := range 5 {
+		if _, err := get(tr, fmt.Sprintf("http://[::1%%25any%d]:%s/", i, port)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantState(t, tr, "http://[::1]:"+port, breakerhttp.StateOpen)
+	if n := circuits(tr); n != 1 {
+		t.Errorf("got %d circuits, want 1", n)
+	}
 }
 
 func TestOriginAllocatesOnce(t *testing.T) {
