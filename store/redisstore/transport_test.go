@@ -1,8 +1,11 @@
 package redisstore_test
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -17,13 +20,15 @@ import (
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 )
 
-// A host answers each request of a test, with a status for each host name.
+// hosts answer the requests of a test, after some time and with a status for each host.
 type hosts struct {
+	takes  time.Duration
 	mu     sync.Mutex
 	status map[string]int // by Host; 0 is 200
 }
 
 func (h *hosts) RoundTrip(req *http.Request) (*http.Response, error) {
+	time.Sleep(h.takes)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	status := h.status[req.URL.Host]
@@ -40,14 +45,13 @@ func (h *hosts) set(host string, status int) {
 }
 
 // process returns a Transport as a process of a fleet has it.
-func (h *hosts) process(t *testing.T, client redis.UniversalClient, policy breakerhttp.Policy) *breakerhttp.Transport {
+func (h *hosts) process(t *testing.T, client redis.UniversalClient, openFor time.Duration, sharing breakerhttp.Sharing) *breakerhttp.Transport {
 	t.Helper()
-	transport, err := breakerhttp.New(h, breakerhttp.WithPolicy(policy), breakerhttp.WithStore(redisstore.New(client), breakerhttp.Sharing{
-		Quorum:       1,
-		ReadTimeout:  time.Second, // for busy machines
-		WriteTimeout: time.Second,
-		OnError:      func(error) {},
-	}))
+	sharing.ReadTimeout, sharing.WriteTimeout = 5*time.Second, 5*time.Second // for busy machines
+	sharing.Instance = rand.Text()
+	sharing.OnError = func(error) {}
+	transport, err := breakerhttp.New(h,
+		breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: openFor}), breakerhttp.WithStore(redisstore.New(client), sharing))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +93,8 @@ func TestShareWithOneOfThreeServersDown(t *testing.T) {
 	}
 	c.servers[c.addrs[1]].Kill()
 	h := &hosts{status: map[string]int{}}
-	first := h.process(t, client, breakerhttp.Policy{})
-	second := h.process(t, c.connect(t, &redis.ClusterOptions{DialerRetries: 1}), breakerhttp.Policy{})
+	first := h.process(t, client, time.Minute, breakerhttp.Sharing{Quorum: 1})
+	second := h.process(t, c.connect(t, &redis.ClusterOptions{DialerRetries: 1}), time.Minute, breakerhttp.Sharing{Quorum: 1})
 	shared := 0
 	for _, name := range names {
 		h.set(name, http.StatusServiceUnavailable)
@@ -195,4 +199,166 @@ func TestBurst(t *testing.T) {
 		t.Errorf("got %d probes of %d hosts, want two each and 10%%", probes, many)
 	}
 	t.Logf("%d probes", probes)
+}
+
+// Two processes have opened a circuit, and then the server reads and refuses to write. When the host
+// has recovered, what the server still says does not shut it out again and again.
+func TestShareWithoutWrites(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]func(*testing.T, *redis.Client) error{
+		"OOM": func(t *testing.T, c *redis.Client) error { return c.ConfigSet(t.Context(), "maxmemory", "1").Err() },
+		"NOREPLICAS": func(t *testing.T, c *redis.Client) error {
+			return c.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err()
+		},
+		"READONLY": func(t *testing.T, c *redis.Client) error { return c.SlaveOf(t.Context(), "127.0.0.1", "1").Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := servertest.Redis(t)
+			h, host := &hosts{takes: 50 * time.Millisecond, status: map[string]int{}}, "host.example.com"
+			var processes []*breakerhttp.Transport
+			for range 2 {
+				processes = append(processes, h.process(t, connect(t, &redis.Options{Addr: server.Addr}), 500*time.Millisecond,
+					breakerhttp.Sharing{Refresh: 100 * time.Millisecond}))
+			}
+			h.set(host, http.StatusServiceUnavailable)
+			servertest.Eventually(t, "both processes to refuse", func() error {
+				if !refused(t, processes[0], host) || !refused(t, processes[1], host) {
+					return errors.New("one does not")
+				}
+				return nil
+			})
+			if err := refuse(t, connect(t, &redis.Options{Addr: server.Addr})); err != nil {
+				t.Fatal(err)
+			}
+			h.set(host, http.StatusOK)
+			for i, p := range processes {
+				servertest.Eventually(t, fmt.Sprintf("process %d to send requests again", i), func() error {
+					if refused(t, p, host) {
+						return errors.New("it refuses them")
+					}
+					return nil
+				})
+			}
+			const requests = 600 // over 3s, six open times
+			var wg sync.WaitGroup
+			var no atomic.Int64
+			for range requests {
+				for _, p := range processes {
+					wg.Go(func() {
+						if refused(t, p, host) {
+							no.Add(1)
+						}
+					})
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			wg.Wait()
+			if limit := int64(2 * requests * 3 / 100); no.Load() > limit {
+				t.Errorf("%d of %d requests to a healthy host refused, want at most %d", no.Load(), 2*requests, limit)
+			}
+		})
+	}
+}
+
+// A server that is emptied in an outage closes nothing, and neither does the vote of a process that is
+// new then: the hosts stay shut.
+func TestShareFlushedInOutage(t *testing.T) {
+	t.Parallel()
+	const many = 20
+	server := servertest.Redis(t)
+	admin := connect(t, &redis.Options{Addr: server.Addr})
+	h := &hosts{status: map[string]int{}}
+	var processes []*breakerhttp.Transport
+	join := func() {
+		p := h.process(t, connect(t, &redis.Options{Addr: server.Addr}), time.Minute, breakerhttp.Sharing{Refresh: 100 * time.Millisecond})
+		go func() { _ = p.Watch(t.Context()) }()
+		processes = append(processes, p)
+	}
+	join()
+	join()
+	// sent counts the requests of all processes that went out.
+	sent := func() (n int) {
+		for i := range many {
+			host := fmt.Sprintf("host%d.example.com", i)
+			h.set(host, http.StatusServiceUnavailable)
+			for _, p := range processes {
+				if !refused(t, p, host) {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	for range 5 {
+		sent()
+	}
+	if err := admin.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	join()
+	for range 5 {
+		sent() // those of the new process
+	}
+	for start := time.Now(); time.Since(start) < time.Second; time.Sleep(5 * time.Millisecond) {
+		if n := sent(); n > 0 {
+			t.Fatalf("%d requests to dead hosts after the server was emptied, want none", n)
+		}
+	}
+}
+
+// An empty server takes over whose clock is behind: its versions are lower than what a process has
+// seen. The process believes it after a while, and hears what others write there.
+func TestShareAfterFailover(t *testing.T) {
+	t.Parallel()
+	master, next := servertest.Redis(t), servertest.Redis(t)
+	var addr atomic.Pointer[string]
+	addr.Store(&master.Addr)
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, *addr.Load())
+	}
+	const host = "host.example.com"
+	healthy, failing := &hosts{status: map[string]int{}}, &hosts{status: map[string]int{}}
+	one := healthy.process(t, connect(t, &redis.Options{Dialer: dial}), time.Second, breakerhttp.Sharing{Quorum: 1, Refresh: 100 * time.Millisecond})
+	other := failing.process(t, connect(t, &redis.Options{Dialer: dial}), time.Second, breakerhttp.Sharing{Quorum: 1, Refresh: 100 * time.Millisecond})
+	trip := func() {
+		failing.set(host, http.StatusServiceUnavailable)
+		for !refused(t, other, host) {
+		}
+		failing.set(host, http.StatusOK)
+	}
+	until := func(what string, want bool) {
+		t.Helper()
+		servertest.Eventually(t, what, func() error {
+			if refused(t, one, host) != want {
+				return errors.New("it does not")
+			}
+			return nil
+		})
+	}
+	trip()
+	until("the other process to refuse, too", true)
+	until("the circuit to close", false)
+
+	client := connect(t, &redis.Options{Addr: master.Addr})
+	record := "default/http://" + host
+	if err := client.HIncrBy(t.Context(), record, "version", time.Hour.Milliseconds()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 { // so that both have read it
+		refused(t, one, host)
+		refused(t, other, host)
+		time.Sleep(10 * time.Millisecond)
+	}
+	addr.Store(&next.Addr)
+	master.Kill()
+	servertest.Eventually(t, "both processes to find the new server", func() error {
+		trip()
+		if refused(t, one, host) {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+		return errors.New("one does not refuse what the other does")
+	})
+	until("the circuit to close", false)
 }
