@@ -17,7 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp"
 	"github.com/breakerhttp/breakerhttp/dashboard"
 )
 
@@ -32,8 +31,8 @@ func main() {
 }
 
 type options struct {
-	plain, serve bool
-	svg          string
+	plain, serve, compare bool
+	svg                   string
 }
 
 func parse(args []string, out io.Writer) (options, error) {
@@ -42,6 +41,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	f.SetOutput(io.Discard) // run returns the error
 	f.BoolVar(&o.plain, "plain", false, "write lines of text, also to a terminal")
 	f.BoolVar(&o.serve, "serve", false, "show the circuits on a page for a browser too, on loopback;\nplay again and again, until an interrupt")
+	f.BoolVar(&o.compare, "compare", false, "show a hang and an overload, with the zero Policy and with an Adaptive one")
 	f.StringVar(&o.svg, "svg", "", "draw the picture at the end into this `file`")
 	err := f.Parse(args)
 	switch {
@@ -70,7 +70,11 @@ func run(ctx context.Context, n network, args []string, out io.Writer) (err erro
 	}
 	ctx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
-	s, err := newShow(n, newScenario())
+	sc := faults()
+	if o.compare {
+		sc = comparison()
+	}
+	s, err := newShow(n, sc)
 	if err != nil {
 		return err
 	}
@@ -89,7 +93,6 @@ func run(ctx context.Context, n network, args []string, out io.Writer) (err erro
 		defer close(done)
 		played = s.play(ctx, o.serve)
 	}()
-	fmt.Fprintln(out, s.about)
 	if o.plain || !isTerminal(out) {
 		s.plain(out, done)
 	} else {
@@ -109,13 +112,7 @@ func (s *show) serve(n network) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	var breaker *breakerhttp.Transport
-	for _, l := range s.lanes {
-		if l.breaker != nil {
-			breaker = l.breaker
-		}
-	}
-	server := &http.Server{Handler: dashboard.Handler(breaker, dashboard.WithControls()), ReadHeaderTimeout: time.Second}
+	server := &http.Server{Handler: dashboard.Handler(s.clients[0].breaker, dashboard.WithControls()), ReadHeaderTimeout: time.Second}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) })
 	s.page = "http://" + listener.Addr().String() + "/"

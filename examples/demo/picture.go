@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ const (
 func (s *show) picture(width int) string {
 	names := make([]string, len(s.lanes))
 	for i, l := range s.lanes {
-		names[i] = l.name() // without the lock: a look at a circuit can call its hook
+		names[i] = s.name(l) // without the lock: a look at a circuit can call its hook
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,12 +45,19 @@ func (s *show) picture(width int) string {
 	strip = max(min(strip, maxStrip), 10)
 
 	lines := s.title(width)
-	head := fmt.Sprintf("%-*s%-*s%-*.*s", hostWidth, "host", circuitWidth, "circuit", strip, strip, "requests over time")
+	first := "host"
+	if len(s.policies) > 1 {
+		first = "policy"
+	}
+	head := fmt.Sprintf("%-*s%-*s%-*.*s", hostWidth, first, circuitWidth, "circuit", strip, strip, "requests over time")
 	if numbers {
 		head += fmt.Sprintf("%*s%*s%*s", numberWidth, "answered", numberWidth, "failed", numberWidth, "refused")
 	}
 	lines = append(lines, faint.Render(head))
 	for i, l := range s.lanes {
+		if len(s.policies) > 1 && l.client == s.clients[0] {
+			lines = append(lines, bold.Render(l.host))
+		}
 		line := names[i] + s.strip(l, strip)
 		if numbers {
 			line += l.numbers()
@@ -61,7 +69,7 @@ func (s *show) picture(width int) string {
 		green.Render("▇")+faint.Render(" answered   ")+red.Render("×")+faint.Render(" failed   ")+
 			yellow.Render("·")+faint.Render(" refused, not sent"),
 		"",
-		bold.Render(lipgloss.Wrap(s.saved(), width, "")))
+		bold.Render(lipgloss.Wrap(s.summary(), width, "")))
 	return strings.Join(lines, "\n")
 }
 
@@ -75,8 +83,8 @@ func (s *show) title(width int) []string {
 	return append(lines, "")
 }
 
-// name shows the host and the state of its circuit.
-func (l *lane) name() string {
+// name shows the host, or the policy where there are several, and the circuit's state.
+func (s *show) name(l *lane) string {
 	if l.breaker == nil {
 		return faint.Render(fmt.Sprintf("%-*s", hostWidth+circuitWidth, "  without breaker"))
 	}
@@ -90,7 +98,11 @@ func (l *lane) name() string {
 	case snap.State == breakerhttp.StateOpen:
 		style, text = red, fmt.Sprintf("OPEN %.1fs", max(time.Until(snap.Until).Seconds(), 0))
 	}
-	return bold.Render(fmt.Sprintf("%-*s", hostWidth, l.host)) + style.Render(fmt.Sprintf("%-*s", circuitWidth, text))
+	name := bold.Render(fmt.Sprintf("%-*s", hostWidth, l.host))
+	if len(s.policies) > 1 {
+		name = fmt.Sprintf("%-*s", hostWidth, l.policy)
+	}
+	return name + style.Render(fmt.Sprintf("%-*s", circuitWidth, text))
 }
 
 // strip draws a column for each share of the time. Its height is the share of
@@ -143,19 +155,29 @@ func (s *show) axis(width int) string {
 	return strings.TrimRight(axis.String(), " ")
 }
 
-// saved says what the circuit breakers were good for.
-func (s *show) saved() string {
-	var requests int
-	var waiting time.Duration
+// summary says what the circuit breakers were good for.
+func (s *show) summary() string {
+	sums := map[*client]tally{}
 	for _, l := range s.lanes {
-		sign := 1
-		if l.breaker != nil {
-			sign = -1
+		sum := sums[l.client]
+		for o, n := range l.tally.count {
+			sum.count[o] += n
 		}
-		requests += sign * l.tally.count[failed]
-		waiting += time.Duration(sign) * l.tally.waited
+		sum.waited += l.tally.waited
+		sums[l.client] = sum
 	}
-	return fmt.Sprintf("Spared failing servers %d requests, and callers %.0f s of waiting.", requests, max(waiting, 0).Seconds())
+	with, without := sums[s.clients[0]], sums[s.clients[len(s.clients)-1]]
+	if len(s.policies) == 1 {
+		return fmt.Sprintf("Spared failing servers %d requests, and callers %.0f s of waiting.",
+			without.count[failed]-with.count[failed], max(without.waited-with.waited, 0).Seconds())
+	}
+	answers, waits := make([]string, len(s.clients)), make([]string, len(s.clients))
+	for i, c := range s.clients {
+		name := cmp.Or(c.policy, "without breaker")
+		answers[i] = fmt.Sprintf("%s %d", name, sums[c].count[answered])
+		waits[i] = fmt.Sprintf("%s %.0f s", name, sums[c].waited.Seconds())
+	}
+	return fmt.Sprintf("Answered: %s. Waited: %s.", strings.Join(answers, ", "), strings.Join(waits, ", "))
 }
 
 // line is an event in words.

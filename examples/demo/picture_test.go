@@ -12,7 +12,7 @@ import (
 
 func TestPictureFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := played(t)
+		s := played(t, faults())
 		s.page = "http://127.0.0.1:12345/"
 		story := s.take()
 		for width := 60; width <= 200; width += 4 {
@@ -33,7 +33,7 @@ func TestPictureFits(t *testing.T) {
 // TestPictureAlways looks at the circuits all the time: a look can change them.
 func TestPictureAlways(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := newShow(newPipes(), newScenario())
+		s, err := newShow(newPipes(), faults())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestPictureAlways(t *testing.T) {
 // TestPictureEarly: nothing is known yet.
 func TestPictureEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := newShow(newPipes(), newScenario())
+		s, err := newShow(newPipes(), faults())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestPictureEarly(t *testing.T) {
 
 func TestStrip(t *testing.T) {
 	s := &show{scenario: scenario{length: 10 * time.Second}}
-	l := &lane{}
+	l := &lane{client: &client{}}
 	for _, m := range []struct {
 		at       time.Duration // in seconds
 		outcomes []outcome

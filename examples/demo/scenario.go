@@ -13,21 +13,28 @@ type host struct {
 	from, until time.Duration
 }
 
+// A policy is how a client's circuit breakers work.
+type policy struct {
+	name string
+	opts []breakerhttp.Option
+}
+
 // A scenario is what happens to whom.
 type scenario struct {
 	about    string
 	length   time.Duration
 	interval time.Duration // between two requests to a host, on average
+	random   bool          // requests know nothing of each other: they come in bursts too
 	timeout  time.Duration // of a request
 	hosts    []host
-	breaker  []breakerhttp.Option
+	policies []policy // of the clients; one more client has no circuit breakers
 }
 
-// newScenario returns the story of five hosts, of which four fail.
-func newScenario() scenario {
+// faults is the scenario of five hosts, of which four fail.
+func faults() scenario {
 	// Five failures in a row open a circuit, as by default. By default it stays
 	// open for a minute, too: far too long for this.
-	policy := breakerhttp.Policy{
+	usual := breakerhttp.Policy{
 		OpenFor:    2 * time.Second,
 		OpenGrowth: 2, // a failed probe doubles it
 		MaxOpenFor: 4 * time.Second,
@@ -37,7 +44,7 @@ func newScenario() scenario {
 		ProbeSuccesses: 2,
 	}
 	// A host that hangs opens its circuit before the first request times out.
-	impatient := policy
+	impatient := usual
 	impatient.SlowRatio = 0.5
 	impatient.SlowAfter = 250 * time.Millisecond
 	impatient.MinRequests = 5
@@ -56,10 +63,30 @@ func newScenario() scenario {
 			{name: "search", fault: &hanging, from: 6 * second, until: 21 * second / 2},
 			{name: "reports", fault: &truncating, from: 15 * second / 2, until: 39 * second / 2},
 		},
-		breaker: []breakerhttp.Option{
-			breakerhttp.WithName("demo"),
-			breakerhttp.WithPolicy(policy),
+		policies: []policy{{"demo", []breakerhttp.Option{
+			breakerhttp.WithPolicy(usual),
 			breakerhttp.WithHostPolicy("search", impatient),
+		}}},
+	}
+}
+
+// comparison is the scenario that tells two policies apart.
+func comparison() scenario {
+	const second = time.Second
+	return scenario{
+		about: "Three http.Clients ask two servers for their pages: with the zero Policy, with an Adaptive one, " +
+			"and without circuit breakers.",
+		length:   40 * second,
+		interval: 10 * time.Millisecond,
+		random:   true,
+		timeout:  5 * second,
+		hosts: []host{
+			{name: "hang", fault: &hanging, from: 4 * second, until: 8 * second},
+			{name: "overload", fault: &slowing, from: 4 * second, until: 30 * second},
+		},
+		policies: []policy{
+			{"zero", []breakerhttp.Option{breakerhttp.WithPolicy(breakerhttp.Policy{})}},
+			{"adaptive", []breakerhttp.Option{breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true})}},
 		},
 	}
 }

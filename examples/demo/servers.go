@@ -27,15 +27,15 @@ var loopback = network{
 
 // A fault is a way to fail.
 type fault struct {
-	begins, ends string           // for people
-	answer       http.HandlerFunc // nil: nobody listens
+	begins, ends string                                            // for people
+	answer       func(*server, http.ResponseWriter, *http.Request) // nil: nobody listens
 }
 
 var (
 	overloaded = fault{
 		begins: "its server is overloaded and answers everything with 503",
 		ends:   "its server has room again",
-		answer: func(w http.ResponseWriter, _ *http.Request) {
+		answer: func(_ *server, w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "overloaded", http.StatusServiceUnavailable)
 		},
 	}
@@ -46,14 +46,28 @@ var (
 	hanging = fault{
 		begins: "its server hangs: it takes requests and answers none",
 		ends:   "its server answers again",
-		answer: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		answer: func(_ *server, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	}
 	truncating = fault{
 		begins: "its server breaks answers off: 200 OK, then half of the body",
 		ends:   "its server completes its answers again",
-		answer: func(w http.ResponseWriter, _ *http.Request) {
+		answer: func(_ *server, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = w.Write(make([]byte, 500)) // net/http closes a connection that owes bytes
+		},
+	}
+	slowing = fault{
+		begins: "its server can answer only half of the requests, and the others with 503",
+		ends:   "its server can answer all requests again",
+		answer: func(s *server, w http.ResponseWriter, _ *http.Request) {
+			const work, longest = 20 * time.Millisecond, 200 * time.Millisecond
+			wait, ok := s.queue(work, longest)
+			if !ok {
+				http.Error(w, "overloaded", http.StatusServiceUnavailable)
+				return
+			}
+			time.Sleep(wait)
+			_, _ = fmt.Fprintln(w, "hello")
 		},
 	}
 )
@@ -66,11 +80,14 @@ type server struct {
 	address atomic.Value // string
 	http    *http.Server // nil: nobody listens
 	serving sync.WaitGroup
+
+	mu   sync.Mutex
+	free time.Time // when the work of all requests so far is done
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f := s.fault.Load(); f != nil {
-		f.answer(w, r)
+		f.answer(s, w, r)
 		return
 	}
 	select {
@@ -81,6 +98,19 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 const latency = 10 * time.Millisecond // at least, of a healthy server
+
+// queue adds work to that of the requests before, and returns when it will be done.
+// It does not if there is more to do than longest.
+func (s *server) queue(work, longest time.Duration) (wait time.Duration, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wait = max(time.Until(s.free), 0) + work
+	if wait > longest {
+		return 0, false
+	}
+	s.free = time.Now().Add(wait)
+	return wait, true
+}
 
 // start makes s listen, at an address that is new each time.
 func (s *server) start() error {

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -15,14 +12,10 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// A lane is one client's requests to one host. Each lane has a server of its
-// own, so that no client feels what another does.
+// A lane is a client's requests to one host.
 type lane struct {
-	host    string
-	server  *server
-	client  *http.Client
-	breaker *breakerhttp.Transport // nil: the client has no circuit breakers
-
+	*client
+	host  string
 	marks []mark // in the order in which the requests ended
 	tally tally
 }
@@ -58,9 +51,10 @@ type event struct {
 // A show plays a scenario.
 type show struct {
 	scenario
-	start time.Time
-	lanes []*lane // host by host, the one with circuit breakers first
-	page  string  // its URL; "" if there is none
+	start   time.Time
+	clients []*client
+	lanes   []*lane // host by host, in the order of clients
+	page    string  // its URL; "" if there is none
 
 	mu    sync.Mutex // guards what is below, and the marks and tallies of lanes
 	began time.Time  // the scenario, which may be played again and again
@@ -71,45 +65,26 @@ type show struct {
 func newShow(n network, sc scenario) (*show, error) {
 	now := time.Now()
 	s := &show{scenario: sc, start: now, began: now}
-	with, without := map[string]*server{}, map[string]*server{}
-	for _, h := range sc.hosts {
-		with[h.name], without[h.name] = &server{network: n}, &server{network: n}
-	}
-	breaker, err := breakerhttp.New(newBase(with), append(sc.breaker, breakerhttp.WithTransitionHook(s.changed))...)
-	if err != nil {
-		return nil, err
-	}
-	guarded := &http.Client{Transport: breaker, Timeout: sc.timeout}
-	bare := &http.Client{Transport: newBase(without), Timeout: sc.timeout}
-	for _, h := range sc.hosts {
-		s.lanes = append(s.lanes,
-			&lane{host: h.name, server: with[h.name], client: guarded, breaker: breaker},
-			&lane{host: h.name, server: without[h.name], client: bare})
-	}
-	for _, l := range s.lanes {
-		if err := l.server.start(); err != nil {
+	for _, p := range append(sc.policies, policy{}) {
+		c, err := s.newClient(n, p)
+		if err != nil {
 			s.close()
 			return nil, err
 		}
+		s.clients = append(s.clients, c)
 	}
+	for _, h := range sc.hosts {
+		for _, c := range s.clients {
+			s.lanes = append(s.lanes, &lane{client: c, host: h.name})
+		}
+	}
+	s.tell(event{text: s.about})
 	return s, nil
 }
 
-// newBase returns what reaches servers by their names.
-func newBase(servers map[string]*server) *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.Proxy = nil
-	t.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
-		name, _, _ := strings.Cut(address, ":")
-		return servers[name].dial(ctx)
-	}
-	return t
-}
-
 func (s *show) close() {
-	for _, l := range s.lanes {
-		l.client.CloseIdleConnections()
-		l.server.stop()
+	for _, c := range s.clients {
+		c.close()
 	}
 }
 
@@ -148,7 +123,7 @@ func (s *show) playOnce(ctx context.Context) error {
 func (s *show) request(ctx, acting context.Context, h host) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for sleep(acting, s.interval/2+rand.N(s.interval)) {
+	for sleep(acting, s.gap()) {
 		for _, l := range s.lanes {
 			if l.host == h.name {
 				wg.Go(func() { s.get(ctx, l) })
@@ -157,10 +132,18 @@ func (s *show) request(ctx, acting context.Context, h host) {
 	}
 }
 
+// gap is the time until the next request to a host.
+func (s *show) gap() time.Duration {
+	if s.random {
+		return time.Duration(rand.ExpFloat64() * float64(s.interval))
+	}
+	return s.interval/2 + rand.N(s.interval)
+}
+
 // get makes a request, reads the answer to its end, and notes what came of it.
 func (s *show) get(ctx context.Context, l *lane) {
 	made := time.Now()
-	err := fetch(ctx, l.client, "http://"+l.host)
+	err := fetch(ctx, &l.http, "http://"+l.host)
 	waited := time.Since(made)
 	if err != nil && ctx.Err() != nil {
 		return // the program ends
@@ -179,23 +162,6 @@ func (s *show) get(ctx context.Context, l *lane) {
 	l.tally.waited += waited
 }
 
-func fetch(ctx context.Context, client *http.Client, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(resp.Status)
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	return err
-}
-
 // trouble gives the servers of a host their fault, and repairs them.
 func (s *show) trouble(ctx context.Context, h host) error {
 	if h.fault == nil || !sleep(ctx, h.from) {
@@ -211,16 +177,14 @@ func (s *show) trouble(ctx context.Context, h host) error {
 
 func (s *show) suffer(host string, f *fault) error {
 	var errs []error
-	for _, l := range s.lanes {
-		if l.host == host {
-			errs = append(errs, l.server.suffer(f))
-		}
+	for _, c := range s.clients {
+		errs = append(errs, c.servers[host].suffer(f))
 	}
 	return errors.Join(errs...)
 }
 
-// changed is the transition hook of the circuit breakers.
-func (s *show) changed(_ context.Context, t breakerhttp.Transition) {
+// changed is the transition hook of a client.
+func (s *show) changed(c *client, t breakerhttp.Transition) {
 	var text string
 	switch {
 	case t.To == breakerhttp.StateClosed:
@@ -230,7 +194,10 @@ func (s *show) changed(_ context.Context, t breakerhttp.Transition) {
 	case t.OpenFor == 0: // forced
 		text = "OPEN: " + t.Detail
 	default:
-		text = fmt.Sprintf("OPEN for %v: %s", t.OpenFor, t.Detail)
+		text = fmt.Sprintf("OPEN for %v: %s", t.OpenFor.Round(10*time.Millisecond), t.Detail)
+	}
+	if len(s.policies) > 1 {
+		text = c.policy + ": " + text
 	}
 	s.tell(event{host: strings.TrimPrefix(t.Key, "http://"), text: text, state: &t.To})
 }

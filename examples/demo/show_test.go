@@ -10,9 +10,9 @@ import (
 )
 
 // played returns a show that has been played. In a bubble, time costs nothing.
-func played(t *testing.T) *show {
+func played(t *testing.T, sc scenario) *show {
 	t.Helper()
-	s, err := newShow(newPipes(), newScenario())
+	s, err := newShow(newPipes(), sc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,16 +23,39 @@ func played(t *testing.T) *show {
 	return s
 }
 
+// TestComparison: the zero Policy lets many requests wait for a host that hangs, and
+// refuses those that a host could answer.
+func TestComparison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := played(t, comparison())
+		lanes := map[string]tally{}
+		for _, l := range s.lanes {
+			lanes[l.host+" "+l.policy] = l.tally
+		}
+		for host, most := range map[string]int{"hang": 100, "overload": 2000} {
+			zero, adaptive, without := lanes[host+" zero"].count, lanes[host+" adaptive"].count, lanes[host+" "].count
+			if zero[answered] > without[answered]/2 || adaptive[answered] < without[answered]*9/10 {
+				t.Errorf("%s: got %v with the zero Policy, %v with an Adaptive one, %v without circuit breakers; "+
+					"want few, many and many answers", host, zero, adaptive, without)
+			}
+			if adaptive[failed] > most {
+				t.Errorf("%s: got %v with the Adaptive policy, want %d failures at most", host, adaptive, most)
+			}
+		}
+		checkOrder(t, s.take())
+	})
+}
+
 // TestStory: a host that fails opens its circuit, and one that recovers closes
 // it again.
 func TestStory(t *testing.T) {
 	for range 3 { // requests come at random times
 		synctest.Test(t, func(t *testing.T) {
-			s := played(t)
+			s := played(t, faults())
 			story := s.take()
 			checkOrder(t, story)
-			if at := story[0].at; at > 5*time.Second {
-				t.Errorf("the first failure is at %v, want it within 5 s", at)
+			if first := story[1]; first.host == "" || first.at > 5*time.Second {
+				t.Errorf("got %+v first, want a failure within 5 s", first)
 			}
 			for i := 0; i < len(s.lanes); i += 2 {
 				with, without := s.lanes[i], s.lanes[i+1]

@@ -19,8 +19,8 @@ const (
 	svgMargin  = 20
 
 	svgHead = `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" aria-labelledby="title text">
-<title id="title">The circuits of five hosts, of which four fail, and the same requests without circuit breakers</title>
-<desc id="text">%[3]s</desc>
+<title id="title">%[3]s</title>
+<desc id="text">%[4]s</desc>
 <style>
 text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; white-space: pre }
 .back { fill: #ffffff; stroke: #d1d9e0 }
@@ -31,7 +31,7 @@ text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mon
 .plain { fill: #f0f6fc } .red { fill: #ff7b72 } .green { fill: #3fb950 } .yellow { fill: #d29922 }
 }
 </style>
-<rect class="back" x=".5" y=".5" width="%[4]d" height="%[5]d" rx="12"/>
+<rect class="back" x=".5" y=".5" width="%[5]d" height="%[6]d" rx="12"/>
 `
 )
 
@@ -41,7 +41,7 @@ func (s *show) draw(out io.Writer) error {
 	lines := uv.NewStyledString(s.picture(svgWidth)).Lines(ansi.GraphemeWidth)
 	width, height := svgWidth*cellWidth+2*svgMargin, len(lines)*cellHeight+2*svgMargin
 	var svg strings.Builder
-	fmt.Fprintf(&svg, svgHead, width, height, html.EscapeString(s.saved()), width-1, height-1)
+	fmt.Fprintf(&svg, svgHead, width, height, html.EscapeString(s.about), html.EscapeString(s.summary()), width-1, height-1)
 	for y, line := range lines {
 		for from, to := 0, 0; from < len(line); from = to {
 			for to = from; to < len(line) && like(line[from], line[to]); to++ {

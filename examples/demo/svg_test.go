@@ -11,7 +11,7 @@ import (
 
 func TestDraw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := played(t)
+		s := played(t, faults())
 		var svg strings.Builder
 		if err := s.draw(&svg); err != nil {
 			t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 
 func TestPlain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := played(t)
+		s := played(t, faults())
 		var out bytes.Buffer
 		done := make(chan struct{})
 		close(done)
@@ -42,7 +42,7 @@ func TestPlain(t *testing.T) {
 
 // TestLive: a terminal gets the picture and the story, and a key ends the show.
 func TestLive(t *testing.T) {
-	s, err := newShow(loopback, newScenario())
+	s, err := newShow(loopback, faults())
 	if err != nil {
 		t.Fatal(err)
 	}
