@@ -106,15 +106,7 @@ func (t *Transport) add(key string) (*host, bool) {
 
 func (h *host) init(t *Transport, key string) {
 	h.t, h.key, h.series = t, key, t.metrics.seriesOf(key)
-	policy, ok := matchPolicy(t.policies, key)
-	if !ok {
-		policy = t.policy
-	}
-	if policy.Elect && !t.shares(key) {
-		local := *policy
-		local.Elect = false
-		policy = &local
-	}
+	policy := t.local(key, t.policies.Load().of(key))
 	h.circuit.Init(policy, h)
 	if policy.Elect {
 		h.join(policy)

@@ -7,8 +7,6 @@ import (
 	"net/http"
 
 	"go.opentelemetry.io/otel/metric"
-
-	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
 // An Option configures a [Transport]. Where an option is given twice, the last
@@ -35,13 +33,8 @@ type config struct {
 	maxMetricKeys int
 	store         Store
 	sharing       Sharing
-	patterns      map[string]*circuit.Config // of hostPolicies, by normal pattern
+	policies      *policies
 	errs          []error
-}
-
-type hostPolicy struct {
-	pattern string
-	policy  Policy
 }
 
 // fail remembers what is wrong with an option.
@@ -172,23 +165,8 @@ func newConfig(opts []Option) (*config, error) {
 	if c.maxMetricKeys < 0 {
 		c.fail("WithMaxMetricKeys is %d, want 0 or more", c.maxMetricKeys)
 	}
-	if err := c.policy.Validate(); err != nil {
-		c.errs = append(c.errs, err)
-	}
-	c.patterns = make(map[string]*circuit.Config, len(c.hostPolicies))
-	for _, hp := range c.hostPolicies {
-		if err := hp.policy.validate(fmt.Sprintf("WithHostPolicy(%q): Policy", hp.pattern)); err != nil {
-			c.errs = append(c.errs, err)
-		}
-		pattern, err := normalPattern(hp.pattern, c.key != nil)
-		if err != nil {
-			c.fail("WithHostPolicy: %w", err)
-			continue
-		}
-		if _, twice := c.patterns[pattern]; twice {
-			c.fail("WithHostPolicy(%q): another policy has the same pattern", hp.pattern)
-		}
-		c.patterns[pattern] = hp.policy.config(c.store != nil)
-	}
+	var errs []error
+	c.policies, errs = newPolicies(c.policy, c.hostPolicies, c.key != nil, c.store != nil)
+	c.errs = append(c.errs, errs...)
 	return c, errors.Join(c.errs...)
 }

@@ -47,7 +47,7 @@ type metrics struct {
 	requests    metric.Int64ObservableCounter
 	untracked   metric.Int64ObservableCounter
 	store       *storeMetrics // nil without a store
-	steps       [][2]State          // that are announced
+	steps       [][2]State    // that are announced
 
 	// mu is taken by newcomers, evictions and collections; by no request to a
 	// host that has its circuit.

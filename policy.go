@@ -173,6 +173,7 @@ func (p Policy) config(shared bool) *circuit.Config {
 		maxRetryAfter = max(5*time.Minute, p.MaxOpenFor)
 	}
 	c := &circuit.Config{
+		Source:              p,
 		ConsecutiveFailures: p.ConsecutiveFailures,
 		FailureRatio:        p.FailureRatio,
 		SlowRatio:           p.SlowRatio,

@@ -113,9 +113,10 @@ func (sh Sharing) withDefaults() Sharing {
 
 // sharing is the part of a Transport that other processes share.
 type sharing struct {
-	store Store
-	skip  func(key string) bool
-	fleet *fleet.Fleet
+	store   Store
+	skip    func(key string) bool
+	refresh time.Duration
+	fleet   *fleet.Fleet
 }
 
 // newSharing returns nil if c has no store.
@@ -141,7 +142,7 @@ func newSharing(t *Transport, c *config) *sharing {
 			report(err)
 		},
 	})
-	return &sharing{store: c.store, skip: sh.Skip, fleet: f}
+	return &sharing{store: c.store, skip: sh.Skip, refresh: sh.Refresh, fleet: f}
 }
 
 // atMostOneASecond also spares the protocol a report that panics.
@@ -190,13 +191,29 @@ func isLocal(key string) bool {
 
 // join makes the host's circuit a member of the fleet.
 func (h *host) join(policy *circuit.Config) {
-	h.member = h.t.sharing.fleet.Member(h.key, fleet.Policy{
-		OpenFor:      policy.OpenFor,
-		MaxOpenFor:   policy.MaxOpenFor,
-		ProbeTimeout: policy.ProbeTimeout,
-		OpenGrowth:   policy.OpenGrowth,
-		Jitter:       policy.Jitter,
-	}, h)
+	h.member = h.t.sharing.fleet.Member(h.key, h.t.sharing.policy(policy), h)
+}
+
+// policy is the part of a circuit's policy that the fleet needs. The open time of
+// an adaptive circuit is not known beforehand: for the record it counts as one
+// second, growing by a quarter.
+func (s *sharing) policy(cfg *circuit.Config) fleet.Policy {
+	if cfg.Adaptive {
+		return fleet.Policy{
+			OpenFor:      time.Second,
+			OpenGrowth:   1.25,
+			MaxOpenFor:   cfg.MaxOpenFor,
+			ProbeTimeout: 30 * time.Second,
+			VotesLast:    s.refresh,
+		}
+	}
+	return fleet.Policy{
+		OpenFor:      cfg.OpenFor,
+		MaxOpenFor:   cfg.MaxOpenFor,
+		ProbeTimeout: cfg.ProbeTimeout,
+		OpenGrowth:   cfg.OpenGrowth,
+		Jitter:       cfg.Jitter,
+	}
 }
 
 // AdoptOpen implements [fleet.Local].

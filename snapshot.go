@@ -46,6 +46,7 @@ type Snapshot struct {
 	Totals   Totals    `json:"totals"`         // since the circuit was made
 	InFlight int       `json:"in_flight"`      // requests that wait for their response headers
 	Limit    int       `json:"limit"`          // requests that an Adaptive circuit admits at once while it recovers; 0 means no bound
+	Policy   Policy    `json:"policy"`         // the one in force, defaults filled in
 }
 
 // Totals never go down. A response whose body fails was a success at first; that
@@ -95,6 +96,7 @@ func (h *host) snapshot() Snapshot {
 		Totals:   Totals{s.Totals.Success, s.Totals.Failure(), s.Totals.Ignored, s.Totals.Refused, s.Totals.Limited},
 		InFlight: s.InFlight,
 		Limit:    s.Limit,
+		Policy:   s.Config.Source.(Policy),
 	}
 	if s.Until > 0 {
 		snap.Until = clock.wall(s.Until)

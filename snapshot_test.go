@@ -26,7 +26,8 @@ func TestJSON(t *testing.T) {
 				`"counts":{"requests":5,"failures":5,"slow":0,"consecutive_failures":5},"seq":1,"open_for":1.5}`},
 			{snapshot(t, tr, host), `{"key":"http://a.test","state":"open","forced":false,"since":"2000-01-01T00:00:00Z","until":"2000-01-01T00:00:01.5Z",` +
 				`"reason":"5 failures in a row, last: 500 Internal Server Error","counts":{"requests":0,"failures":0,"slow":0,"consecutive_failures":0},` +
-				`"totals":{"success":0,"failure":5,"ignored":0,"refused":0,"limited":0},"in_flight":0,"limit":0}`},
+				`"totals":{"success":0,"failure":5,"ignored":0,"refused":0,"limited":0},"in_flight":0,"limit":0,"policy":{"consecutive_failures":5,"min_requests":20,"window":"10s","open_for":"1.5s",` +
+				`"open_growth":1,"max_open_for":"5m0s","probes":1,"probe_successes":1,"probe_timeout":"30s"}}`},
 		} {
 			got, err := json.Marshal(tt.v)
 			if err != nil {

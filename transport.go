@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/breakerhttp/breakerhttp/internal/circuit"
 	"github.com/breakerhttp/breakerhttp/internal/keyed"
 )
 
@@ -26,8 +25,7 @@ type Transport struct {
 	dryRun      bool
 
 	epoch     time.Time // the origin of the circuits' times
-	policy    *circuit.Config
-	policies  map[string]*circuit.Config // by normal pattern
+	policies  livePolicies
 	hosts     *keyed.Map[host, *host]
 	untracked atomic.Uint64
 	journal   journal
@@ -55,11 +53,10 @@ func New(base http.RoundTripper, opts ...Option) (*Transport, error) {
 		probeFilter: c.probeFilter,
 		dryRun:      c.dryRun,
 		epoch:       time.Now(),
-		policy:      c.policy.config(c.store != nil),
-		policies:    c.patterns,
 		hosts:       keyed.New[host](c.maxCircuits),
 		journal:     journal{hook: c.hook},
 	}
+	t.policies.Store(c.policies)
 	t.sharing = newSharing(t, c)
 	t.metrics = newMetrics(t, c)
 	return t, nil

@@ -76,7 +76,7 @@ func (a *adaptive) bounded() bool { return a.trouble != nil && a.trouble.bound >
 func (a *adaptive) road() (free bool, room uint64) { return !a.bounded(), a.alert }
 
 func (a *adaptive) admissible(ctx context.Context, now time.Duration, mayProbe, asks bool) (Refusal, bool) {
-	if a.State() == Open {
+	if a.State() != Closed {
 		switch {
 		case now < a.until:
 			return Refusal{State: Open, RetryAfter: a.gen.Load().refusing.Load().retryAfter(now), Detail: a.detail}, false
@@ -161,8 +161,11 @@ func (a *adaptive) startTrouble(since time.Duration) *trouble {
 // admitted makes an admitted request of an open circuit a probe. The next may go
 // when that is due, whether this one has been answered or not.
 func (a *adaptive) admitted(ctx context.Context, now time.Duration) {
-	if a.State() != Open {
+	if a.State() == Closed {
 		return
+	}
+	if a.trouble == nil { // another policy has opened the circuit
+		a.startTrouble(a.since)
 	}
 	if a.probing == 0 {
 		a.probing = a.until
@@ -216,7 +219,7 @@ func (a *adaptive) ended(ctx context.Context, now time.Duration, e ending) {
 		if e.Outcome == Success {
 			a.answeredLate(ctx, now)
 		}
-	case a.State() == Open:
+	case a.State() != Closed:
 		a.probeEnded(ctx, now, e, timedOut)
 	case e.Outcome == Success:
 		a.widen(now, e.in)
@@ -227,6 +230,9 @@ func (a *adaptive) ended(ctx context.Context, now time.Duration, e ending) {
 
 func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, timedOut bool) {
 	t := a.trouble
+	if t == nil {
+		t = a.startTrouble(a.since)
+	}
 	switch {
 	case e.Outcome == Success:
 		a.recovered(ctx, a.event(Closed, now, ProbeSucceeded, "1 probe succeeded"))

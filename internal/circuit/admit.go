@@ -30,7 +30,7 @@ func (c *Circuit) Enter(call *Call) bool {
 	if !g.free.Load() || !g.hasRoom() {
 		return false
 	}
-	if g.timed {
+	if g.timed.Load() {
 		return c.enterTimed(call, g, c.owner.Now())
 	}
 	n, ok := g.started.add()
@@ -70,7 +70,7 @@ func (c *Circuit) enterTimed(call *Call, g *generation, now time.Duration) bool 
 func (c *Circuit) enter(call *Call, g *generation, now time.Duration) {
 	call.number, _ = g.started.add()
 	call.gen = g
-	if g.timed || g.state == HalfOpen {
+	if g.timed.Load() || g.state == HalfOpen {
 		call.wait = c.waiting.push(now)
 	}
 }

@@ -71,6 +71,8 @@ type Config struct {
 	Elect bool // ask other processes before a probe: see the decision Elect
 
 	Rand func() float64 // nil means rand.Float64
+
+	Source any // what it was made of, for Snapshot
 }
 
 // windowed says that the rules need a sliding window, and so a clock.
@@ -160,7 +162,7 @@ type generation struct {
 	room      atomic.Uint64 // in flight from which there is a decision; 0: none; written under the lock
 	free      atomic.Bool   // admits without a decision; written under the lock
 	plain     atomic.Bool   // counts successes without the lock; written under the lock
-	timed     bool          // times its requests, and so takes the lock to admit
+	timed     atomic.Bool   // times its requests, and so takes the lock to admit; written under the lock
 	state     State
 	run       atomic.Int64             // failures in a row; written under the lock
 	runAt     time.Duration            // when one was last added to the run, or never; under the lock
@@ -226,17 +228,20 @@ func (c *Circuit) Init(cfg *Config, owner Owner) {
 	if cfg.windowed() {
 		c.window = newWindow(cfg.Window)
 	}
-	c.judge = classic{c}
-	if cfg.Adaptive {
-		c.judge = newAdaptive(c)
-	}
+	c.judge = c.newJudgement()
 	c.start(&c.first, Closed)
+}
+
+func (c *Circuit) newJudgement() judgement {
+	if c.cfg.Adaptive {
+		return newAdaptive(c)
+	}
+	return classic{c}
 }
 
 // start makes g the current generation.
 func (c *Circuit) start(g *generation, s State) {
 	g.state, g.runAt = s, never
-	g.timed = s == Closed && c.cfg.timed()
 	c.gen.Store(g)
 	c.setRoad()
 }
@@ -247,6 +252,7 @@ func (c *Circuit) setRoad() {
 	g := c.gen.Load()
 	free, room := c.judge.road()
 	free = free && g.state == Closed && c.cfg.MaxInFlight == 0
+	g.timed.Store(g.state == Closed && c.cfg.timed())
 	g.room.Store(room)
 	g.plain.Store(free && c.window == nil)
 	g.free.Store(free)

@@ -52,6 +52,10 @@ func (c classic) admitted(ctx context.Context, now time.Duration) {
 func (c classic) ended(ctx context.Context, now time.Duration, e ending) {
 	switch {
 	case e.stale:
+	case c.State() == Open: // a probe that an adaptive policy has sent
+		if e.Outcome == Success {
+			c.recovered(ctx, c.event(Closed, now, ProbeSucceeded, "1 probe succeeded"))
+		}
 	case c.State() == HalfOpen:
 		c.probeEnded(ctx, now, e)
 	case e.Outcome == Failure && !c.forced:

@@ -143,7 +143,7 @@ func (mc *machine) read(t *rapid.T) {
 	want := mc.model.snapshot(mc.now)
 	mc.act(func(by *circuit.Cause) {
 		got := mc.circuit.Snapshot(by, mc.now)
-		want.Detail = mc.detail(true)
+		want.Detail, want.Config = mc.detail(true), got.Config
 		if !reflect.DeepEqual(want, got) {
 			t.Fatalf("snapshot at %v (-want +got):\n%s", mc.now, cmp.Diff(want, got))
 		}

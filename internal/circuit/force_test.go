@@ -24,7 +24,7 @@ func TestForcedOpen(t *testing.T) {
 	}
 	r.end(time.Hour, stale, ok)
 	got := r.read(time.Hour)
-	got.Detail = ""
+	got.Detail, got.Config = "", nil
 	wantSnapshot := circuit.Snapshot{State: circuit.Open, Forced: true, Since: second, Totals: circuit.Totals{Success: 1, Refused: 1}}
 	if diff := cmp.Diff(wantSnapshot, got); diff != "" {
 		t.Errorf("snapshot (-want +got):\n%s", diff)

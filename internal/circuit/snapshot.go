@@ -15,6 +15,7 @@ type Snapshot struct {
 	Counts   Counts
 	Totals   Totals
 	InFlight int
+	Config   *Config
 	Limit    int // in flight while an adaptive circuit recovers; 0 means no bound
 }
 
@@ -99,6 +100,7 @@ func (c *Circuit) Snapshot(by *Cause) Snapshot {
 		Totals:   c.totals(),
 		InFlight: c.stale + c.inFlight(g),
 		Limit:    c.judge.limit(),
+		Config:   c.cfg,
 	}
 	if s.State == Open && !c.forced {
 		switch {

@@ -16,6 +16,8 @@ type windowCounts struct {
 // A window must not be used concurrently.
 type window struct {
 	width  time.Duration
+	shift  int64 // of the numbers of buckets: those of a window before are no numbers here
+	oldest int64 // number of the first bucket ever
 	newest int64 // number of the bucket that counts now
 	ring   [buckets]windowCounts
 	sum    windowCounts
@@ -25,6 +27,20 @@ type window struct {
 func newWindow(period time.Duration) *window {
 	return &window{width: max(period/buckets, 1)}
 }
+
+// resized returns an empty window over another period. What w has counted is in
+// none of its buckets. w may be nil.
+func (w *window) resized(period, now time.Duration) *window {
+	next := newWindow(period)
+	if w != nil {
+		next.oldest = w.newest + buckets
+		next.shift = next.oldest - next.number(now)
+		next.newest = next.oldest
+	}
+	return next
+}
+
+func (w *window) number(now time.Duration) int64 { return int64(now/w.width) + 1 + w.shift }
 
 // Add counts a request at now, and returns the number of its bucket, which is
 // never 0.
@@ -40,7 +56,7 @@ func (w *window) Add(now time.Duration, c windowCounts) (bucket int64) {
 // and changes nothing, if that bucket has dropped out.
 func (w *window) Fail(now time.Duration, bucket int64) bool {
 	w.advance(now)
-	if bucket == 0 || bucket <= w.newest-buckets {
+	if bucket == 0 || bucket < w.oldest || bucket <= w.newest-buckets {
 		return false
 	}
 	w.ring[bucket%buckets].Failures++
@@ -61,7 +77,7 @@ func (w *window) Reset() {
 
 // advance drops the buckets that are older than the period.
 func (w *window) advance(now time.Duration) {
-	number := int64(now/w.width) + 1
+	number := w.number(now)
 	for range min(number-w.newest, buckets) {
 		w.newest++
 		oldest := &w.ring[w.newest%buckets]

@@ -470,7 +470,9 @@ func (m *model) snapshot(h *host, epoch time.Time, now time.Duration) breakerhtt
 		Counts:   h.counts(now),
 		Totals:   h.totals,
 		InFlight: h.inFlight(),
+		Policy:   h.policy,
 	}
+	s.Policy.TripWhen = nil // cannot be compared
 	switch {
 	case g.state != breakerhttp.StateOpen || h.forced:
 	case now < g.until:

@@ -68,8 +68,10 @@ type peer struct {
 }
 
 // Now and Record implement [circuit.Owner].
-func (p *peer) Now() time.Duration                    { return time.Since(p.start) }
-func (p *peer) Record(context.Context, circuit.Event) {}
+func (p *peer) Now() time.Duration { return time.Since(p.start) }
+
+func (p *peer) TimeLeft(context.Context) (time.Duration, bool) { return 0, false }
+func (p *peer) Record(context.Context, circuit.Event)          {}
 
 // newLocal and oldLocal are the circuit as the protocols want it.
 type (

@@ -1,0 +1,54 @@
+package circuit
+
+import "time"
+
+// SetConfig changes the policy. State, run, totals, force and probes in flight
+// stay. A window stays if it is as long as before. It is no change of state.
+func (c *Circuit) SetConfig(by *Cause, cfg *Config) {
+	now := c.owner.Now()
+	c.mu.Lock()
+	defer c.leave(by)
+	c.settle(by.Context, now)
+	old := c.cfg
+	c.cfg = cfg
+	c.resize(old, now)
+	if !cfg.timed() && c.State() == Closed {
+		c.waiting.clear()
+	}
+	if cfg.TripWhen == nil {
+		c.asks = nil
+	}
+	if c.ramped > 0 {
+		c.ramped = min(c.ramped, after(now, cfg.Ramp))
+	}
+	if cfg.Adaptive != old.Adaptive {
+		c.judge.forget(by.Context)
+		c.judge = c.newJudgement()
+	}
+	if r := c.gen.Load().refusing.Load(); r != nil {
+		c.shorten(*r, after(c.since, cfg.MaxOpenFor))
+	}
+	c.setRoad()
+	c.wake()
+}
+
+// resize gives the circuit a window if the policy needs one, a new one if it is
+// to be longer or shorter.
+func (c *Circuit) resize(old *Config, now time.Duration) {
+	switch {
+	case !c.cfg.windowed():
+		c.window = nil
+	case c.window == nil || c.cfg.Window != old.Window:
+		c.window = c.window.resized(c.cfg.Window, now)
+	}
+}
+
+// shorten lets an open circuit probe no later than the policy allows.
+func (c *Circuit) shorten(r refusing, most time.Duration) {
+	if r.until <= most {
+		return
+	}
+	r.until, r.decide = most, min(r.decide, most)
+	c.until, c.own = most, min(c.own, most)
+	c.refuseAll(r)
+}

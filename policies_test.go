@@ -1,0 +1,190 @@
+package breakerhttp_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp"
+)
+
+// TestSetPolicies: each step sends requests to a host that answers 500, or sets policies.
+func TestSetPolicies(t *testing.T) {
+	type policies = func(*breakerhttp.Transport) error
+	set := func(p breakerhttp.Policy) policies {
+		return func(tr *breakerhttp.Transport) error { return tr.SetPolicies(p, nil) }
+	}
+	for _, test := range []struct {
+		name   string
+		before breakerhttp.Policy
+		first  int // failures before the change
+		change policies
+		second int // failures after it
+		want   breakerhttp.State
+	}{
+		{"a run goes on", breakerhttp.Policy{}, 3, set(breakerhttp.Policy{ConsecutiveFailures: 4}), 1, breakerhttp.StateOpen},
+		{"a rule that is met already opens at the next failure", breakerhttp.Policy{}, 3, set(breakerhttp.Policy{ConsecutiveFailures: 2}), 0, breakerhttp.StateClosed},
+		{"and then it does", breakerhttp.Policy{}, 3, set(breakerhttp.Policy{ConsecutiveFailures: 2}), 1, breakerhttp.StateOpen},
+		{"a rule can be relaxed", breakerhttp.Policy{}, 4, set(breakerhttp.Policy{ConsecutiveFailures: 9}), 4, breakerhttp.StateClosed},
+		{"a window goes on", breakerhttp.Policy{ConsecutiveFailures: -1, FailureRatio: 0.5, MinRequests: 9}, 3, set(breakerhttp.Policy{ConsecutiveFailures: -1, FailureRatio: 0.5, MinRequests: 4}), 1, breakerhttp.StateOpen},
+		{"another window begins empty", breakerhttp.Policy{ConsecutiveFailures: -1, FailureRatio: 0.5, MinRequests: 9}, 3, set(breakerhttp.Policy{ConsecutiveFailures: -1, FailureRatio: 0.5, MinRequests: 4, Window: time.Second}), 3, breakerhttp.StateClosed},
+		{"a first window too", breakerhttp.Policy{}, 3, set(breakerhttp.Policy{ConsecutiveFailures: -1, FailureRatio: 0.5, MinRequests: 4}), 3, breakerhttp.StateClosed},
+		{"a host's policy", breakerhttp.Policy{}, 3, func(tr *breakerhttp.Transport) error {
+			return tr.SetPolicies(breakerhttp.Policy{}, map[string]breakerhttp.Policy{"a.test": {ConsecutiveFailures: 4}})
+		}, 1, breakerhttp.StateOpen},
+		{"to Adaptive", breakerhttp.Policy{}, 3, set(breakerhttp.Policy{Adaptive: true}), 8, breakerhttp.StateClosed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := newTransport(t, respond(500), breakerhttp.WithPolicy(test.before))
+				for range test.first {
+					_, _ = get(tr, host)
+				}
+				if err := test.change(tr); err != nil {
+					t.Fatal(err)
+				}
+				if n := len(tr.Transitions()); n != 0 {
+					t.Errorf("the change is told as %d transitions, want none", n)
+				}
+				for range test.second {
+					_, _ = get(tr, host)
+				}
+				wantState(t, tr, host, test.want)
+			})
+		})
+	}
+}
+
+// TestSetPoliciesOfOpenCircuits: they stay open until their time is up, or the new MaxOpenFor.
+func TestSetPoliciesOfOpenCircuits(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		next breakerhttp.Policy
+		want time.Duration
+	}{
+		{"the same", breakerhttp.Policy{}, time.Minute},
+		{"longer", breakerhttp.Policy{OpenFor: time.Hour}, time.Minute},
+		{"shorter, of which only MaxOpenFor counts", breakerhttp.Policy{OpenFor: time.Second}, time.Minute},
+		{"bounded", breakerhttp.Policy{OpenFor: time.Second, MaxOpenFor: 10 * time.Second}, 10 * time.Second},
+		{"adaptive", breakerhttp.Policy{Adaptive: true, MaxOpenFor: 10 * time.Second}, 10 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sent := 0
+				tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+					sent++
+					return respond(500)(req)
+				}))
+				for range 5 {
+					_, _ = get(tr, host)
+				}
+				opened := time.Now()
+				if err := tr.SetPolicies(test.next, nil); err != nil {
+					t.Fatal(err)
+				}
+				if got := snapshot(t, tr, host).Until.Sub(opened); got != test.want {
+					t.Errorf("open for %v, want %v", got, test.want)
+				}
+				time.Sleep(test.want - 1)
+				if _, _ = get(tr, host); sent != 5 {
+					t.Errorf("%d requests were sent before the time is up, want 5", sent)
+				}
+				time.Sleep(1)
+				if _, _ = get(tr, host); sent != 6 {
+					t.Errorf("%d requests were sent, want a probe", sent)
+				}
+			})
+		})
+	}
+}
+
+func TestSetPoliciesKeepsProbes(t *testing.T) {
+	for name, next := range map[string]breakerhttp.Policy{"classic": {ProbeSuccesses: 1, Probes: 3}, "adaptive": {Adaptive: true}} {
+		for _, before := range []breakerhttp.Policy{{}, {Adaptive: true, ConsecutiveFailures: 12}} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					status := make(chan int)
+					hanging := false
+					tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+						if hanging {
+							return respond(<-status)(req)
+						}
+						return respond(500)(req)
+					}), breakerhttp.WithPolicy(before))
+					for range 12 {
+						_, _ = get(tr, host)
+					}
+					time.Sleep(time.Minute)
+					hanging = true
+					go func() { _, _ = get(tr, host) }()
+					synctest.Wait()
+					if err := tr.SetPolicies(next, nil); err != nil {
+						t.Fatal(err)
+					}
+					if got := snapshot(t, tr, host).InFlight; got != 1 {
+						t.Errorf("%d in flight, want the probe", got)
+					}
+					status <- 200
+					synctest.Wait()
+					wantState(t, tr, host, breakerhttp.StateClosed)
+				})
+			})
+		}
+	}
+}
+
+func TestSetPoliciesAllOrNothing(t *testing.T) {
+	tr := newTransport(t, respond(500), breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 2}))
+	err := tr.SetPolicies(breakerhttp.Policy{FailureRatio: 1.5}, map[string]breakerhttp.Policy{"*": {}, "a.test": {Probes: -1}})
+	wantError(t, err, []string{"FailureRatio is 1.5", `"*"`, `WithHostPolicy("a.test")`, "Probes is -1"})
+	for range 2 {
+		_, _ = get(tr, host)
+	}
+	wantState(t, tr, host, breakerhttp.StateOpen)
+}
+
+// TestSetPoliciesUnderLoad: with a change each millisecond nothing is lost or counted twice.
+func TestSetPoliciesUnderLoad(t *testing.T) {
+	tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		if strings.HasSuffix(req.URL.Path, "7") {
+			return respond(500)(req)
+		}
+		return respond(200)(req)
+	}))
+	kinds := []breakerhttp.Policy{
+		{}, {ConsecutiveFailures: 1, OpenFor: time.Millisecond}, {Adaptive: true}, {FailureRatio: 0.1, MinRequests: 1, OpenFor: time.Millisecond, Window: time.Second},
+		{SlowRatio: 1, SlowAfter: time.Millisecond, Ramp: time.Millisecond}, {MaxInFlight: 1}, {TripWhen: func(breakerhttp.Counts) bool { return false }, SlowAfter: 1},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	changed := make(chan struct{})
+	go func() {
+		defer close(changed)
+		for i := 0; ctx.Err() == nil; i++ {
+			if err := tr.SetPolicies(kinds[i%len(kinds)], nil); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	const callers, each = 4, 2000
+	done := make(chan struct{})
+	for range callers {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for i := range each {
+				_, _ = get(tr, host+"/"+string(rune('0'+i%10)))
+			}
+		}()
+	}
+	for range callers {
+		<-done
+	}
+	cancel()
+	<-changed
+	s := snapshot(t, tr, host)
+	if got := s.Totals.Success + s.Totals.Failure + s.Totals.Refused; got != callers*each || s.InFlight != 0 {
+		t.Errorf("%d requests in the totals, %d in flight, want %d and 0", got, s.InFlight, callers*each)
+	}
+}
