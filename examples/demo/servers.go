@@ -57,10 +57,10 @@ var (
 		},
 	}
 	slowing = fault{
-		begins: "its server can answer only half of the requests, and the others with 503",
+		begins: "its server can answer a third of the requests, and the others with 503",
 		ends:   "its server can answer all requests again",
 		answer: func(s *server, w http.ResponseWriter, _ *http.Request) {
-			const work, longest = 20 * time.Millisecond, 200 * time.Millisecond
+			const work, longest = 30 * time.Millisecond, 200 * time.Millisecond
 			wait, ok := s.queue(work, longest)
 			if !ok {
 				http.Error(w, "overloaded", http.StatusServiceUnavailable)
