@@ -30,10 +30,14 @@ var docs = flag.Bool("docs", false, "write the pictures that docs show into docs
 func TestPictures(t *testing.T) {
 	url := replay(t, recordNight(t))
 	for _, l := range []look{
-		{width: 390, height: 844}, {width: 390, height: 844, dark: true},
-		{width: 820, height: 1180}, {width: 820, height: 1180, dark: true},
-		{width: 1280, height: 800}, {width: 1280, height: 800, dark: true},
-		{width: 1920, height: 1080}, {width: 1920, height: 1080, dark: true},
+		{width: 390, height: 844},
+		{width: 390, height: 844, dark: true},
+		{width: 820, height: 1180},
+		{width: 820, height: 1180, dark: true},
+		{width: 1280, height: 800},
+		{width: 1280, height: 800, dark: true},
+		{width: 1920, height: 1080},
+		{width: 1920, height: 1080, dark: true},
 	} {
 		name := fmt.Sprintf("dashboard-%d", l.width)
 		if l.dark {
