@@ -90,7 +90,7 @@ func (f *feed) versionOf(id string) int {
 	version, err := strconv.Atoi(digits)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !ok || err != nil || version < 0 || version > f.version {
+	if !ok || err != nil || version > f.version {
 		return 0
 	}
 	return version

@@ -1,12 +1,16 @@
 package dashboard_test
 
 import (
+	"context"
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/dashboard"
 	"github.com/breakerhttp/breakerhttp/internal/pipetest"
 )
 
@@ -48,6 +52,26 @@ func TestEvents(t *testing.T) {
 			t.Errorf("got %+v after %v, want b half-open within a second of its open time's end", beat, took)
 		}
 	})
+}
+
+// TestEventsOfQuietCircuits: on real clocks the same moment reads a little different each time, which is
+// no change.
+func TestEventsOfQuietCircuits(t *testing.T) {
+	t.Parallel()
+	tr := newTransport(t, respond(500))
+	for i := range 1000 {
+		request(t, tr, 1+i%6, fmt.Sprintf("http://h%d.test", i))
+	}
+	address, stop := serve(t, dashboard.Handler(tr))
+	defer stop(context.Background())
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	s := listen(t, &http.Client{Transport: transport}, address+"/events")
+	defer s.cancel()
+	s.want("all")
+	if e := s.want("change"); len(e.Circuits) > 0 {
+		t.Errorf("got a change of %d circuits, want a heartbeat", len(e.Circuits))
+	}
 }
 
 func TestEventsOfRemovedCircuits(t *testing.T) {

@@ -44,7 +44,7 @@ func (c *config) answers(host string) bool {
 
 func loopback(host string) bool {
 	a, err := netip.ParseAddr(host)
-	return err == nil && a.Unmap().IsLoopback()
+	return err == nil && a.IsLoopback()
 }
 
 // hostOf returns a host without its port, as all its spellings compare equal.
