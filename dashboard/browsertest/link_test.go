@@ -40,6 +40,9 @@ func TestPolling(t *testing.T) {
 	c.Reset(host)
 	b.wait(state(host, "Closed"))
 	b.wait(`document.querySelector("#rows path.failed").getAttribute("d") !== ""`)
+	if n := eval[int](b, `document.querySelectorAll("#log li").length`); n != 2 {
+		t.Errorf("got %d transitions, want two", n)
+	}
 }
 
 // TestLostServer: the page says that it is out of date, and recovers.

@@ -171,8 +171,12 @@ func TestMeasure(t *testing.T) {
 		breakerhttp.WithHostPolicy("ratio.test", ratio),
 		breakerhttp.WithHostPolicy("slow.test", breakerhttp.Policy{SlowRatio: 0.5, SlowAfter: 10 * time.Millisecond, MinRequests: 2}),
 		breakerhttp.WithHostPolicy("custom.test", breakerhttp.Policy{TripWhen: func(n breakerhttp.Counts) bool { return n.Failures == 2 }}),
+		breakerhttp.WithHostPolicy("again.test", breakerhttp.Policy{OpenFor: time.Millisecond}),
 	).serve()
 	fail := http.Header{"Fail": {"no route"}}
+	c.trip("http://again.test")
+	<-time.After(2 * time.Millisecond)
+	c.request("http://again.test", fail) // a probe
 	c.succeed("http://ratio.test")
 	for range 3 {
 		c.request("http://ratio.test", fail)
@@ -193,12 +197,13 @@ func TestMeasure(t *testing.T) {
 	c.request("http://run.test", fail)
 	c.ForceClosed("http://idle.test")
 	b := open(t, c.url, look{})
-	b.wait(`document.querySelectorAll("#rows tr").length === 8`)
+	b.wait(`document.querySelectorAll("#rows tr").length === 9`)
 	for host, want := range map[string]string{
 		"ratio":  "3 of 4 failed, 75%",
 		"slow":   "2 of 2 slow, 100%",
 		"custom": "TripWhen, 2 of 2 failed",
 		"row":    "5 in a row, 5 of 6 failed",
+		"again":  "5 in a row, 5 of 5 failed",
 		"forced": "forced, ",
 		"fine":   "1 of 8 failed, 13%",
 		"run":    "2 in a row, 2 of 2 failed",
@@ -224,14 +229,18 @@ func TestFailing(t *testing.T) {
 	c.succeed("http://a.test")
 	c.succeed("http://m.test")
 	c.succeed("http://z.test")
+	fail := http.Header{"Fail": {"no route"}}
+	c.request("http://r.test", fail)
+	c.request("http://r.test", fail)
 	b := open(t, c.url, look{})
 	b.wait(state("http://z.test", "Closed"))
-	b.wantShown("a", "m", "z")
+	b.wantShown("r", "a", "m", "z") // of r the page has seen no request, but a run
 	failing := func(name string) string {
 		return fmt.Sprintf(`[...document.querySelectorAll("#rows tr[data-failing=true]")].some((r) => r.querySelector(".key").textContent === "http://%s.test" && r.querySelector(".tag.failing").textContent === "failing")`, name)
 	}
 
-	fail := http.Header{"Fail": {"no route"}}
+	c.succeed("http://r.test")
+	b.wait("!" + failing("r"))
 	c.request("http://z.test", fail)
 	c.request("http://z.test", fail) // two in a row
 	for range 3 {
@@ -239,7 +248,7 @@ func TestFailing(t *testing.T) {
 		c.succeed("http://m.test") // never in a row, but half of them
 	}
 	b.wait(failing("z") + " && " + failing("m"))
-	b.wantShown("m", "z", "a")
+	b.wantShown("m", "z", "a", "r")
 	colour := func(i int) string {
 		return eval[string](b, fmt.Sprintf(`getComputedStyle(document.querySelectorAll("#rows tr")[%d]).backgroundColor`, i))
 	}
@@ -250,7 +259,7 @@ func TestFailing(t *testing.T) {
 	c.succeed("http://z.test")
 	b.wait("!" + failing("z"))
 	b.wait("!" + failing("m")) // ten seconds later
-	b.wantShown("a", "m", "z")
+	b.wantShown("a", "m", "r", "z")
 }
 
 // TestStripScale: the strips cover the time that the process has lived, at most ten minutes.
