@@ -54,3 +54,16 @@ func (b *board) mean(sc *scenario, measure int, c *contender) float64 {
 	}
 	return sum / float64(b.seeds)
 }
+
+// missed lists the bounds that Adaptive does not keep to.
+func (b *board) missed() (all []string) {
+	adaptive, doubling := find(b.contenders, adaptive), find(b.contenders, doubling)
+	for _, sc := range b.scenarios {
+		for i, m := range sc.measures {
+			if got := b.mean(sc, i, adaptive); !m.bound.holds(got, b.mean(sc, i, doubling)) {
+				all = append(all, fmt.Sprintf("%s: %s: got %s, want %s", sc.name, m.title, m.unit.format(got), m.bound.format(m.unit)))
+			}
+		}
+	}
+	return all
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,16 +18,20 @@ type guard func(base http.RoundTripper) http.RoundTripper
 
 // A contender is one column of the table.
 type contender struct {
-	by     string // the library
-	name   string // what of it
-	module string // of a peer
-	guard  guard
-	leaves bool // goroutines, for ever
-	short  bool // a column of the short table and of the picture
+	by     string              // the library
+	name   string              // what of it
+	module string              // of a peer
+	policy *breakerhttp.Policy // of ours
+	guard  guard               // of others
+	leaves bool                // goroutines, for ever
+	short  bool                // a column of the short table and of the picture
 }
 
-// doubling is the contender that others are compared with.
-const doubling = "1 s doubling"
+// The contenders that have bounds, and that bounds are compared with.
+const (
+	adaptive = "Adaptive"
+	doubling = "1 s doubling"
+)
 
 const failsafe = "github.com/failsafe-go/failsafe-go"
 
@@ -42,17 +47,32 @@ var contenders = []*contender{
 	ours("zero Policy", breakerhttp.Policy{}),
 	ours("Adaptive", breakerhttp.Policy{Adaptive: true}),
 	ours(doubling, breakerhttp.Policy{OpenFor: time.Second, OpenGrowth: 2, MaxOpenFor: time.Minute}),
+	ours(adaptive, breakerhttp.Policy{Adaptive: true}),
 }
 
-// ours is a Transport with a policy. To judge another policy takes a line above.
+// ours is a Transport with a policy. To judge another one takes a line above.
 func ours(name string, p breakerhttp.Policy) *contender {
-	return &contender{by: "breakerhttp", name: name, short: true, guard: func(base http.RoundTripper) http.RoundTripper {
-		t, err := breakerhttp.New(base, breakerhttp.WithPolicy(p), breakerhttp.WithMeterProvider(noop.NewMeterProvider()))
-		if err != nil {
-			panic(err)
-		}
-		return t
-	}}
+	return &contender{by: "breakerhttp", name: name, short: true, policy: &p}
+}
+
+// guards returns the breaker of a client in a scenario.
+func (c *contender) guards(sc *scenario, base http.RoundTripper) http.RoundTripper {
+	if c.policy == nil {
+		return c.guard(base)
+	}
+	p := *c.policy
+	if sc.noSilence && p.Adaptive {
+		p.Silence = -1
+	}
+	t, err := breakerhttp.New(base, breakerhttp.WithPolicy(p), breakerhttp.WithMeterProvider(noop.NewMeterProvider()))
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func find(all []*contender, name string) *contender {
+	return all[slices.IndexFunc(all, func(c *contender) bool { return c.name == name })]
 }
 
 // title is the name of a contender, and the version of a peer.

@@ -29,7 +29,7 @@ func blip() *scenario {
 // dead: the host answers 503 for long.
 func dead(name, title string, long time.Duration) *scenario {
 	return &scenario{
-		name: name, title: title,
+		name: name, title: title, long: long > 5*time.Minute,
 		measures: []measure{
 			{"sent", count, timesAsMuchAs(3, doubling)},
 			{"refused in the minute after", percent, noBound},

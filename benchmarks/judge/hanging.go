@@ -45,7 +45,7 @@ func hang(name, title string, stuck float64, latency func(*rand.Rand) time.Durat
 // longHang: the host answers nothing for ten minutes.
 func longHang() *scenario {
 	return &scenario{
-		name: "hang-10m", title: "hangs for ten minutes",
+		long: true, name: "hang-10m", title: "hangs for ten minutes",
 		measures: []measure{{"sent", count, atMost(300)}},
 		draw: func(*rand.Rand) *plan {
 			from, to := 30*time.Second, 30*time.Second+10*time.Minute
@@ -88,7 +88,7 @@ func tenth() *scenario {
 // its garbage.
 func pauses() *scenario {
 	return &scenario{
-		name: "pauses", title: "stops for 0.5 s every 30 s, for five minutes",
+		long: true, name: "pauses", title: "stops for 0.5 s every 30 s, for five minutes",
 		measures: []measure{{"refused", percent, atMost(0.002)}},
 		draw: func(*rand.Rand) *plan {
 			const every, pause = 30 * time.Second, 500 * time.Millisecond

@@ -62,6 +62,9 @@ func (o *options) run(t *testing.T) error {
 	quieten()
 	b := newBoard(t, chosen, contenders, o.seeds, os.Stderr)
 	fmt.Print(b)
+	for _, miss := range b.missed() {
+		fmt.Fprintln(os.Stderr, "missed a bound:", miss)
+	}
 	if o.picture != "" {
 		if err := os.WriteFile(o.picture, []byte(b.picture()), 0o644); err != nil {
 			return err

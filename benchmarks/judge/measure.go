@@ -67,6 +67,16 @@ func (b bound) format(u unit) string {
 	return sign + u.format(b.limit)
 }
 
+// loosened is a bound for a single run, which may miss that of the mean.
+func (b bound) loosened() bound {
+	if b.least {
+		b.limit /= 1.02
+	} else {
+		b.limit *= 1.2
+	}
+	return b
+}
+
 // holds reports whether a figure keeps to the bound; other is that of b.of.
 func (b bound) holds(x, other float64) bool {
 	limit := b.limit

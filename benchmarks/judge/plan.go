@@ -8,10 +8,12 @@ import (
 
 // A scenario is something that happens to a host and to those who call it.
 type scenario struct {
-	name     string // for -scenario
-	title    string
-	measures []measure
-	draw     func(r *rand.Rand) *plan
+	name      string // for -scenario
+	title     string
+	measures  []measure
+	long      bool // it takes too long for each test run
+	noSilence bool // Adaptive has Silence: -1
+	draw      func(r *rand.Rand) *plan
 }
 
 // A measure is one figure that comes of a scenario, and one row of the table.

@@ -30,4 +30,10 @@ var scenarios = []*scenario{
 	coldStart(),
 	longPoll("long-poll", "long polls, new host", 0, atMost(0)),
 	longPoll("long-poll-warm", "long polls, warm host", time.Minute, noBound),
+	withoutSilence(longPoll("long-poll-no-silence", "long polls, warm host, `Silence: -1`", time.Minute, atMost(0))),
+}
+
+func withoutSilence(sc *scenario) *scenario {
+	sc.noSilence = true
+	return sc
 }

@@ -46,14 +46,14 @@ func play(t *testing.T, sc *scenario, seed uint64, c *contender) (out outcome) {
 	}
 	synctest.Test(t, func(*testing.T) {
 		time.Sleep(time.Until(processStart) + time.Hour) // a bubble starts in the year 2000
-		w := newWorld(sc, seed, c.guard)
+		w := newWorld(sc, seed, c)
 		l := w.live()
 		out = outcome{w.plan, w.judge(l), l.moments(w.length, moments)}
 	})
 	return out
 }
 
-func newWorld(sc *scenario, seed uint64, guard guard) *world {
+func newWorld(sc *scenario, seed uint64, c *contender) *world {
 	w := &world{
 		plan:   sc.draw(rand.New(rand.NewPCG(seed, 0))),
 		began:  time.Now(),
@@ -66,7 +66,7 @@ func newWorld(sc *scenario, seed uint64, guard guard) *world {
 		w.deadline = usualDeadline
 	}
 	for range max(w.plan.clients, 1) {
-		w.clients = append(w.clients, newClient(guard(w), max(w.hosts, 1)))
+		w.clients = append(w.clients, newClient(c.guards(sc, w), max(w.hosts, 1)))
 	}
 	return w
 }
