@@ -45,7 +45,6 @@ var contenders = []*contender{
 	{by: "hystrix-go", module: "github.com/afex/hystrix-go", guard: peers.Hystrix, leaves: true},
 	{by: "failsafe-go", name: "throttler", module: failsafe, short: true, guard: peers.Throttler},
 	ours("zero Policy", breakerhttp.Policy{}),
-	ours("Adaptive", breakerhttp.Policy{Adaptive: true}),
 	ours(doubling, breakerhttp.Policy{OpenFor: time.Second, OpenGrowth: 2, MaxOpenFor: time.Minute}),
 	ours(adaptive, breakerhttp.Policy{Adaptive: true}),
 }
