@@ -8,7 +8,7 @@ import (
 )
 
 // TestDeadline: a circuit is open until d − Age after the record was received,
-// but for no less than nothing and no more than the limit.
+// but for at least 0 and at most the limit.
 func TestDeadline(t *testing.T) {
 	const year = `31536000000`
 	for name, c := range map[string]struct {

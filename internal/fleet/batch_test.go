@@ -53,7 +53,7 @@ func (c *crowd) wantLoads(want ...[]string) {
 	}
 }
 
-// TestBatch: one read is for all that are due, but for those that nobody has
+// TestBatch: one read is for all that are due, except those that nobody has
 // asked for since they were read along with others.
 func TestBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

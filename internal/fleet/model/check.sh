@@ -10,8 +10,9 @@ model=$(cd "$(dirname "$0")" && pwd)
 build=$model/../../../build/model
 
 # name | want | options of the model | what it shows
-# want is: holds, an LTL formula that holds, (a) or (b) for an assertion that
-# fails, or a formula with a ! for one that does not hold.
+# want is: holds, an LTL formula that holds, a letter in brackets for an assertion
+# that fails, or a formula with a ! for one that does not hold. The model is
+# fleet.pml unless the options begin with another file.
 runs() {
 	sed 's/ *| */|/g' <<-'TABLE'
 		late-writes         | holds    | -DLATE                      | (a) (b) 3 processes, late writes
@@ -36,6 +37,16 @@ runs() {
 		no-forgetting       | !admits  | -DCALM -DNO_FORGETTING      | a process that has failed may never ask again
 		one-vote-opens      | !settles | -DCALM -DONE_VOTE_OPENS     | one vote opens the record
 		down-no-forgetting  | !asks    | -DCALM -DDOWN -DNO_FORGETTING | the same, and the host stays down
+		deaf                | holds    | deaf.pml                    | (e) (f) (g) a store that refuses writes or loses all, Reset
+		heals               | heals    | deaf.pml -DCALM             | a healthy host is called again, whatever the store does
+		shares              | shares   | deaf.pml -DCALM -DDOWN      | processes that were reset tell each other
+		never-dead          | (e)      | deaf.pml -DNEVER_DEAD       | a record of yesterday opens a circuit
+		vote-closes         | (f)      | deaf.pml -DVOTE_CLOSES      | a vote that the host is down closes a circuit
+		flush-closes        | (f)      | deaf.pml -DFLUSH_CLOSES     | a record that is gone closes a circuit
+		vote-over-lease     | (g)      | deaf.pml -DVOTE_OVER_LEASE  | a vote replaces a lease
+		hears               | !heals   | deaf.pml -DCALM -DHEARS     | a process hears the record though it knows better
+		keeps-lease         | !heals   | deaf.pml -DCALM -DKEEPS_LEASE | a process that is reset keeps its lease
+		dumb                | !shares  | deaf.pml -DCALM -DDOWN -DDUMB | a process that is reset writes nothing over the record
 	TABLE
 }
 
@@ -52,7 +63,12 @@ check() {
 	mkdir -p "$build/$name"
 	cd "$build/$name"
 	cp "$model"/*.pml .
-	formula=${want#!}
+	formula=${want#!} file=fleet.pml
+	case $options in *.pml*)
+		file=${options%% *}
+		options=${options#"$file"}
+		;;
+	esac
 	case $want in
 	holds | '('*) compile=-DSAFETY search= ;;
 	*) compile= search="-a -f -N $formula" ;; # -f: weak fairness
@@ -61,7 +77,7 @@ check() {
 	case $want in '!'* | '('*) depth=50000 ;; esac # a trail should not be longer than it must
 	# shellcheck disable=SC2086 # options are words
 	{
-		spin $options -a fleet.pml >spin.txt || die "spin: $(head -n 1 spin.txt)"
+		spin $options -a "$file" >spin.txt || die "spin: $(head -n 1 spin.txt)"
 		gcc -O2 -w -DMEMLIM=3500 $compile -o pan pan.c || die "gcc"
 		nice ./pan -w24 -m$depth $search >pan.txt 2>&1 || die "pan ended with $?"
 	}
@@ -81,10 +97,10 @@ judge() {
 	'('*)
 		grep -q 'assertion violated' pan.txt || die "not found out"
 		replay
-		file=$(sed -n 's/^spin: \([a-z]*\.pml\):\([0-9]*\), Error: assertion violated.*/\1 \2/p' replay.txt | head -n 1)
+		line=$(sed -n 's/^spin: \([a-z]*\.pml\):\([0-9]*\), Error: assertion violated.*/\1 \2/p' replay.txt | head -n 1)
 		# shellcheck disable=SC2086 # file and line
-		failed=$(set -- $file && sed -n "$(($2 - 2)),$2p" "$1" | grep -o '^.*/\* ([ab])' | grep -o '([ab])' | tail -n 1)
-		[ "$failed" = "$want" ] || die "found out by $failed at $file"
+		failed=$(set -- $line && sed -n "$(($2 - 2)),$2p" "$1" | grep -o '^.*/\* ([a-z])' | grep -o '([a-z])' | tail -n 1)
+		[ "$failed" = "$want" ] || die "found out by $failed at $line"
 		;;
 	*)
 		grep -q 'errors: 0$' pan.txt || die "$(grep -m 1 -E 'violated|acceptance cycle|invalid end|errors:' pan.txt)"
@@ -98,9 +114,9 @@ judge() {
 
 # replay shows that the error has a trail, and that this leads to it.
 replay() {
-	[ -s fleet.pml.trail ] || die "no trail"
+	[ -s "$file.trail" ] || die "no trail"
 	# shellcheck disable=SC2086 # options are words
-	spin $options -t fleet.pml >replay.txt 2>&1 || true
+	spin $options -t "$file" >replay.txt 2>&1 || true
 	grep -qE 'assertion violated|START OF CYCLE' replay.txt || die "the trail leads nowhere"
 }
 

@@ -17,7 +17,7 @@ import (
 // zero.
 const openFor = 30 * time.Second
 
-// soon is when a fleet should be well again at the latest.
+// soon is when a fleet should have recovered at the latest.
 const soon = openFor + 10*time.Second
 
 // A scenario is a fleet and what happens to it.
@@ -44,7 +44,7 @@ type result struct {
 	writes   int
 	lost     int             // writes that came second
 	sent     int             // requests that processes with a way to the host were asked to send
-	refused  int             // of them, while the host was well
+	refused  int             // of them, while the host was healthy
 	recovery []time.Duration // of each such process, from the end of the outage
 }
 

@@ -77,14 +77,14 @@ func (p *process) pause() time.Duration {
 }
 
 func (p *process) send(req *http.Request) {
-	well := !p.isDown()
+	healthy := !p.isDown()
 	_, err := p.tr.RoundTrip(req)
 	if p.broken || p.dead {
 		return
 	}
 	p.sent.Add(1)
 	switch {
-	case well && errors.Is(err, breakerhttp.ErrOpen):
+	case healthy && errors.Is(err, breakerhttp.ErrOpen):
 		p.refused.Add(1)
 	case err == nil && p.recovery == never && !time.Now().Before(p.up):
 		p.recovery = time.Since(p.up)

@@ -109,12 +109,12 @@ func oneBroken(processes int, seed uint64) scenario {
 	return sc
 }
 
-// noOutage is a quarter of an hour of such a fleet while the host is well.
+// noOutage is a quarter of an hour of such a fleet while the host is healthy.
 func noOutage(processes, quorum int) scenario {
 	return scenario{processes: processes, quorum: quorum, broken: 1, before: 15 * time.Minute}
 }
 
-// healthy is an hour of a fleet whose host is well.
+// healthy is an hour of a fleet whose host is healthy.
 func healthy(processes int, refresh time.Duration) scenario {
 	return scenario{processes: processes, quorum: 2, refresh: refresh, before: time.Hour}
 }

@@ -9,7 +9,7 @@ import (
 // A limit is what a fleet may do in an outage.
 type limit struct {
 	hits, probes, reads, writes int
-	back                        time.Duration // until the last process is well again
+	back                        time.Duration // until the last process has recovered
 }
 
 func (r result) check(t *testing.T, l limit) {
@@ -28,19 +28,19 @@ func (r result) check(t *testing.T, l limit) {
 		}
 	}
 	if got := r.recovery[len(r.recovery)-1]; got > l.back {
-		t.Errorf("the last process was well again after %v, want at most %v", got, l.back)
+		t.Errorf("the last process recovered after %v, want at most %v", got, l.back)
 	}
 }
 
 // TestOutage: sharing saves most hits of an outage's first seconds, and all
-// probes but two for each open time; and if one process is well again, so are
+// probes but two for each open time; and if one process has recovered, so have
 // the others.
 func TestOutage(t *testing.T) {
 	t.Run("whole", func(t *testing.T) {
 		r := run(t, outage(100, 1))
 		r.check(t, limit{hits: 400, probes: 45, reads: 6500, writes: 130, back: soon})
 		if first, last := r.recovery[0], r.recovery[len(r.recovery)-1]; last-first > 10*time.Second {
-			t.Errorf("the first process was well again after %v, the last after %v, want them 10s apart at most", first, last)
+			t.Errorf("the first process recovered after %v, the last after %v, want them 10s apart at most", first, last)
 		}
 	})
 	for _, seed := range []uint64{4, 5} {

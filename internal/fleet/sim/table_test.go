@@ -18,7 +18,7 @@ func (r *report) String() string {
 func (r *report) outages() string {
 	var b strings.Builder
 	row := func(cells ...string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
-	row("processes", "", "runs", "hits on the dead host", "most", "probes", "reads", "writes", "that lost", "well again: median", "p99")
+	row("processes", "", "runs", "hits on the dead host", "most", "probes", "reads", "writes", "that lost", "recovered: median", "p99")
 	b.WriteString("|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for i, n := range sizes {
 		row(append([]string{thousands(n), "on their own"}, r.alone[i].cells()...)...)
@@ -75,10 +75,10 @@ func (s *series) recovery() (all []time.Duration) {
 	return all
 }
 
-// oneBroken says when the last process of a fleet is well again.
+// oneBroken says when the last process of a fleet has recovered.
 func (r *report) oneBroken() string {
 	var b strings.Builder
-	b.WriteString("| without a network of its own | last process well again: median | p90 | worst | within 40 s |\n|---|--:|--:|--:|--:|\n")
+	b.WriteString("| without a network of its own | last process recovered: median | p90 | worst | within 40 s |\n|---|--:|--:|--:|--:|\n")
 	for _, s := range r.broken {
 		var last []time.Duration
 		inTime := 0
@@ -98,11 +98,11 @@ func (r *report) oneBroken() string {
 
 func (r *report) oneOfMany() string {
 	one, two := r.quorums[0].results[0], r.quorums[1].results[0]
-	return fmt.Sprintf("With one such process of 1,000 and a host that is well, the others had %s of %s requests refused with `Quorum: 1`, and %s with 2.\n",
+	return fmt.Sprintf("With one such process of 1,000 and a healthy host, the others had %s of %s requests refused with `Quorum: 1`, and %s with 2.\n",
 		thousands(one.refused), thousands(one.sent), thousands(two.refused))
 }
 
-// month says what is read while all is well.
+// month says what is read while all is healthy.
 func (r *report) month() string {
 	const hours = 730
 	var b strings.Builder
