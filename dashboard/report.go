@@ -33,11 +33,14 @@ type process struct {
 // A circuit is a Snapshot that can be written as JSON, with its policy in words.
 type circuit struct {
 	breakerhttp.Snapshot
+	PolicyText string `json:"policy_text"`
 }
 
 func describe(s breakerhttp.Snapshot) circuit {
-	s.Key = keytext.Encode(s.Key)
-	return circuit{s}
+	c := circuit{s, inWords(s.Policy)}
+	c.Key = keytext.Encode(s.Key)
+	c.Policy.TripWhen = nil // JSON has no functions, and they cannot be compared
+	return c
 }
 
 // A source is what reports are made of.

@@ -53,9 +53,9 @@ export function draw() {
   text($("counted"), n === c.counts ? "Counted now" : "Counted as it opened");
   put("counts", `${exact(n.failures)} of ${exact(n.requests)} failed, ${exact(n.slow)} slow, ${exact(n.consecutive_failures)} failures in a row`);
   put("in_flight", inFlight(c));
-  const { success, failure, refused, ignored, limited = 0 } = c.totals;
+  const { success, failure, refused, ignored, limited } = c.totals;
   put("totals", `${exact(success)} ok, ${exact(failure)} failed, ${exact(refused)} refused, ${exact(ignored)} ignored${limited > 0 ? `, ${exact(limited)} limited` : ""}`);
-  put("policy", c.policy_text ?? "not known");
+  put("policy", c.policy_text);
   text($("details-ago"), `${minutes(scale.span).replace(/^minute/, "1 minute")} ago`);
   strip($("details-strip"), c);
   text($("details-watched"), `requests seen since ${time(watched[0][0])}`);

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -41,6 +42,11 @@ func answer(req *http.Request) (*http.Response, error) {
 	if req.Header.Get("Hang") != "" {
 		<-req.Context().Done()
 		return nil, req.Context().Err()
+	}
+	if code, err := strconv.Atoi(req.Header.Get("Status")); err == nil {
+		resp, err := status(code)(req)
+		resp.Header.Set("Retry-After", req.Header.Get("Retry-After"))
+		return resp, err
 	}
 	if wait, err := time.ParseDuration(req.Header.Get("Slow")); err == nil {
 		<-time.After(wait)

@@ -223,6 +223,39 @@ func (b *tab) measure(key string) string {
 	})()`, key))
 }
 
+// TestPolicy: the dialog says in words what the policy of a circuit does.
+func TestPolicy(t *testing.T) {
+	c := newCircuits(t, breakerhttp.WithHostPolicy("b.test", breakerhttp.Policy{Adaptive: true})).serve()
+	c.succeed("http://a.test")
+	c.succeed("http://b.test")
+	b := open(t, c.url, look{})
+	b.wait(state("http://b.test", "Closed"))
+	for i, want := range []string{"opens after 5 failures in a row; open 60 s", "or when the host falls silent; "} {
+		b.click(fmt.Sprintf("#rows tr:nth-child(%d) .key", i+1))
+		b.wait(says("#details .policy", want))
+		b.click("#close")
+	}
+}
+
+// TestLimited: a host that asks for less is seen to, and so is a circuit that recovers.
+func TestLimited(t *testing.T) {
+	const host = "http://a.test"
+	c := newCircuits(t, breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true}), breakerhttp.WithClassifier(breakerhttp.LimitedStatus(429))).serve()
+	c.succeed(host)
+	c.request(host, http.Header{"Status": {"429"}})
+	b := open(t, c.url, look{})
+	b.wait(state(host, "Closed"))
+	b.wait(says("#rows .limited", "1"))
+	b.wait(`!document.querySelector("#rows .ignored").checkVisibility()`)
+	c.request(host, http.Header{"Status": {"429"}, "Retry-After": {"3"}})
+	b.wait(state(host, "Open"))
+	b.wait(says("#rows .judged", "asked for less"))
+	b.wait(says("#rows .until", "closes in "))
+	b.wait(state(host, "Closed"))
+	b.wait(says("#rows .in_flight", "0 of 16"))
+	b.wait(says("#rows .reason", "recovering: at most 16 in flight"))
+}
+
 // TestFailing: a closed circuit whose requests are failing now stands out, and above the healthy ones.
 func TestFailing(t *testing.T) {
 	c := newCircuits(t).serve()
