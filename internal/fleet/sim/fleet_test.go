@@ -27,6 +27,7 @@ type scenario struct {
 	alone     bool // without a store
 	quorum    int
 	refresh   time.Duration // 0 means the default
+	adaptive  bool          // in place of openFor
 
 	before, outage, after time.Duration
 

@@ -48,7 +48,7 @@ func (p *process) live(t *testing.T) {
 		time.Sleep(time.Duration(p.rand.Int64N(int64(p.stagger))))
 	}
 	opts := []breakerhttp.Option{
-		breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: openFor}),
+		breakerhttp.WithPolicy(p.policy()),
 		breakerhttp.WithMaxMetricKeys(0),
 	}
 	if !p.alone {
@@ -68,6 +68,13 @@ func (p *process) live(t *testing.T) {
 		time.Sleep(time.Until(next))
 		p.send(req)
 	}
+}
+
+func (p *process) policy() breakerhttp.Policy {
+	if p.adaptive {
+		return breakerhttp.Policy{Adaptive: true}
+	}
+	return breakerhttp.Policy{OpenFor: openFor}
 }
 
 // pause is the time between two requests, which come as those of many users do:

@@ -41,6 +41,7 @@ func (s *series) run(t *testing.T) {
 type report struct {
 	alone, shared []*series // by size
 	handicapped   []*series
+	adaptive      []*series // on their own, sharing
 	broken        []*series // by size
 	quorums       []*series // 1 and 2
 	healthy       []*series // by refreshes
@@ -71,6 +72,10 @@ func newReport() *report {
 		hundredfold := limit{100 * h.most.hits, 100 * h.most.probes, 100 * h.most.reads, h.most.writes, h.most.back}
 		r.handicapped = append(r.handicapped, newSeries(h.title, &hundredfold, 3, func(seed uint64) scenario { return h.of(outage(1000, seed)) }))
 	}
+	r.adaptive = []*series{
+		newSeries("adaptive, on their own", nil, 3, func(seed uint64) scenario { return outage(100, seed).onItsOwn().adapting() }),
+		newSeries("adaptive, sharing", &adaptiveMost, 20, func(seed uint64) scenario { return outage(100, seed).adapting() }),
+	}
 	for _, n := range []int{3, 5, 20} {
 		l := oneBrokenMost(n)
 		r.broken = append(r.broken, newSeries(fmt.Sprintf("1 of %d", n), &l, 40, func(seed uint64) scenario { return oneBroken(n, seed) }))
@@ -93,7 +98,7 @@ func TestReport(t *testing.T) {
 	}
 	r := newReport()
 	t.Run("runs", func(t *testing.T) {
-		for _, s := range slices.Concat(r.shared, r.alone, r.handicapped, r.broken, r.quorums, r.healthy) {
+		for _, s := range slices.Concat(r.shared, r.alone, r.adaptive, r.handicapped, r.broken, r.quorums, r.healthy) {
 			s.run(t)
 		}
 	})

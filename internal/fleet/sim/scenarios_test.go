@@ -26,6 +26,12 @@ func (sc scenario) onItsOwn() scenario {
 	return sc
 }
 
+// adapting is the same with circuits that are adaptive.
+func (sc scenario) adapting() scenario {
+	sc.adaptive = true
+	return sc
+}
+
 // A handicap makes it hard for a fleet to share.
 type handicap struct {
 	title string

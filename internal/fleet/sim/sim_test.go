@@ -58,6 +58,20 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// adaptiveMost is what a hundred processes with adaptive circuits may do. On their own they send 2,900
+// requests to the dead host, 2,400 of them probes.
+var adaptiveMost = limit{hits: 900, probes: 150, reads: 9000, writes: 160, back: 20 * time.Second}
+
+// TestAdaptive: adaptive circuits, which open for a second at first, share what they find out.
+func TestAdaptive(t *testing.T) {
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			run(t, outage(100, seed).adapting()).check(t, adaptiveMost)
+		})
+	}
+}
+
 func oneBrokenMost(processes int) limit {
 	return limit{hits: 15 * processes, probes: 20, reads: 100 * processes, writes: 60, back: soon}
 }

@@ -24,6 +24,13 @@ func (r *report) outages() string {
 		row(append([]string{thousands(n), "on their own"}, r.alone[i].cells()...)...)
 		row(append([]string{"", "sharing"}, r.shared[i].cells()...)...)
 	}
+	for i, s := range r.adaptive {
+		n := ""
+		if i == 0 {
+			n = thousands(s.runs[0].processes)
+		}
+		row(append([]string{n, s.title}, s.cells()...)...)
+	}
 	for i, s := range r.handicapped {
 		n := ""
 		if i == 0 {
