@@ -131,6 +131,19 @@ func TestEventsResume(t *testing.T) {
 	})
 }
 
+// TestEventsOfRemovedKeys: a key of any bytes goes by the name that it came by.
+func TestEventsOfRemovedKeys(t *testing.T) {
+	inBubble(t, respond(200), func(t *testing.T, tr *breakerhttp.Transport, server *pipetest.Server) {
+		requestKey(t, tr, "\xff")
+		s := listen(t, client(server), server.URL+"/events")
+		came := s.want("all").keys()
+		requestKey(t, tr, "b")
+		if e := s.want("change"); !slices.Equal(e.Removed, came) || !slices.Equal(came, []string{`\xff`}) {
+			t.Errorf("got %q removed, want %q, which is \\xff", e.Removed, came)
+		}
+	}, breakerhttp.WithMaxCircuits(1), breakerhttp.WithKey(byHeader))
+}
+
 // TestEventsOfManyTransitions: the Transport keeps the latest 256, and drops one
 // for each new one.
 func TestEventsOfManyTransitions(t *testing.T) {

@@ -30,17 +30,27 @@ type process struct {
 	Since time.Time `json:"since"` // it has had this Handler
 }
 
-// A circuit is a Snapshot that can be written as JSON, with its policy in words.
+// A circuit is a Snapshot with its policy in words.
 type circuit struct {
 	breakerhttp.Snapshot
-	PolicyText string `json:"policy_text"`
+	policyText string
 }
 
 func describe(s breakerhttp.Snapshot) circuit {
 	c := circuit{s, inWords(s.Policy)}
-	c.Key = keytext.Encode(s.Key)
-	c.Policy.TripWhen = nil // JSON has no functions, and they cannot be compared
+	c.Policy.TripWhen = nil // functions cannot be compared
 	return c
+}
+
+// MarshalJSON writes the policy in words beside what the Snapshot writes.
+func (c circuit) MarshalJSON() ([]byte, error) {
+	type fields breakerhttp.Snapshot // without its methods, of which one would write all
+	s := fields(c.Snapshot)
+	s.Key = keytext.Encode(s.Key)
+	return json.Marshal(struct {
+		fields
+		PolicyText string `json:"policy_text"`
+	}{s, c.policyText})
 }
 
 // A source is what reports are made of.
@@ -91,7 +101,7 @@ func (r *report) changesSince(old *report) *report {
 	}
 	for _, s := range old.Circuits {
 		if _, ok := r.find(s.Key); !ok {
-			c.Removed = append(c.Removed, s.Key)
+			c.Removed = append(c.Removed, keytext.Encode(s.Key))
 		}
 	}
 	return c
