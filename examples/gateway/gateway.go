@@ -48,15 +48,9 @@ func newBase() *http.Transport {
 
 // newBreaker guards the upstreams with a circuit for each host. While one is
 // open, it answers 503 in place of the upstream, with Retry-After.
-func newBreaker(base http.RoundTripper, openFor time.Duration, log *slog.Logger) (*breakerhttp.Transport, error) {
+func newBreaker(base http.RoundTripper, log *slog.Logger) (*breakerhttp.Transport, error) {
 	return breakerhttp.New(base,
 		breakerhttp.WithName("gateway"),
-		breakerhttp.WithPolicy(breakerhttp.Policy{
-			FailureRatio: 0.5,
-			OpenFor:      openFor,
-			OpenGrowth:   2,
-			Jitter:       0.1,
-		}),
 		breakerhttp.WithFallback(breakerhttp.ServiceUnavailable),
 		breakerhttp.WithTransitionHook(breakerhttp.LogTransitions(log)),
 	)

@@ -15,8 +15,11 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp"
 )
 
 func main() {
@@ -44,7 +47,7 @@ their pages all the time.
 type options struct {
 	listen, admin string
 	length        time.Duration
-	openFor       time.Duration
+	policies      string
 	routes        routes
 }
 
@@ -55,7 +58,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "`address` of the gateway; port 0 is any free one")
 	f.StringVar(&o.admin, "admin", "127.0.0.1:0", "`address` of the page, on loopback")
 	f.DurationVar(&o.length, "for", 0, "end after this time; 0 means at an interrupt")
-	f.DurationVar(&o.openFor, "open-for", 5*time.Second, "how long a circuit stays open at first")
+	f.StringVar(&o.policies, "policies", "", "`file` of policies, such as examples/gateway/policies.json; it is read again\nwhen it changes, and at a SIGHUP")
 	f.Var(o.routes, "route", "an upstream, as `NAME=URL`; may be given many times")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -96,10 +99,15 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		o.routes, base.DialContext = servers.routes(), servers.dial
 	}
 	log := slog.New(slog.NewTextHandler(out, nil))
-	breaker, err := newBreaker(base, o.openFor, log)
+	breaker, err := newBreaker(base, log)
 	if err != nil {
 		return err
 	}
+	stop, err := o.setPolicies(ctx, breaker, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	gateway, err := listen(o.listen, newProxy(o.routes, breaker, log))
 	if err != nil {
 		return err
@@ -121,6 +129,28 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// setPolicies sets the policies of the flag's file, and follows that until stop.
+func (o options) setPolicies(ctx context.Context, breaker *breakerhttp.Transport, log *slog.Logger) (stop func(), err error) {
+	if o.policies == "" {
+		return func() {}, source{"policies.json", builtIn}.set(breaker)
+	}
+	f := &policyFile{path: o.policies, breaker: breaker, log: log}
+	if err := f.load(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	following.Go(func() {
+		if err := f.follow(ctx); err != nil {
+			log.Error("policies are not followed", "error", err)
+		}
+	})
+	return func() {
+		cancel()
+		following.Wait()
+	}, nil
 }
 
 // A server serves until shutdown.
@@ -162,13 +192,13 @@ func serve(l net.Listener, h http.Handler) *server {
 	return s
 }
 
-// shutdown lets requests end, those that do so soon.
+// shutdown lets requests end, and cuts off those that take longer than 5 s.
 func (s *server) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := s.Shutdown(ctx)
-	if err != nil {
-		_ = s.Close()
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.Close()
 	}
 	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
