@@ -120,7 +120,7 @@ func TestWritesRefused(t *testing.T) {
 		"OOM":        {refuse: config("maxmemory", "1")},
 		"NOREPLICAS": {refuse: config("min-replicas-to-write", "1")},
 		"READONLY": {refuse: func(t *testing.T, c *redis.Client) error {
-			return c.SlaveOf(t.Context(), "127.0.0.1", "1").Err()
+			return c.ReplicaOf(t.Context(), "127.0.0.1", "1").Err()
 		}},
 		"ERR The user executing the script can't run this command": {refuse: func(t *testing.T, c *redis.Client) error {
 			return c.Do(t.Context(), "acl", "setuser", "default", "-hset").Err()

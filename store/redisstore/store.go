@@ -18,13 +18,15 @@
 // # Permissions
 //
 // The package needs Redis 5 or later, or Valkey. A user of the server needs these commands on the
-// keys "<namespace>/*", with the Namespace of breakerhttp.Sharing:
+// keys "<namespace>/*". <namespace> is the Namespace of breakerhttp.Sharing, with "%2F" for "/" and
+// "%25" for "%":
 //
 //	EVALSHA EVAL TIME HMGET EXISTS HSET PEXPIRE
 //
-// [Store.Watch] also needs these, on the channel "breakerhttp:<namespace>":
+// For hints, the user also needs PUBLISH to write and these for [Store.Watch], all on the channel
+// "breakerhttp:<namespace>":
 //
-//	PUBLISH SUBSCRIBE PING
+//	SUBSCRIBE PING
 //
 // The client of a Cluster also needs CLUSTER SLOTS. For the namespace "checkout":
 //

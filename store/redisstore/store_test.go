@@ -314,6 +314,12 @@ func sharing(t *testing.T, client redis.UniversalClient, servers ...*redis.Clien
 	if got := load(t, s, "checkout/key"); got.Version != cur.Version {
 		t.Errorf("Load: version %d, want %d", got.Version, cur.Version)
 	}
+	for _, server := range servers {
+		user := connect(t, &redis.Options{Addr: server.Options().Addr, Username: "sharer", Password: "secret"})
+		if err := user.Ping(t.Context()).Err(); err != nil {
+			t.Errorf("PING, which a Watch sends after half a minute: %v", err)
+		}
+	}
 }
 
 // refusals are the commands and channels that a server has refused to its users.

@@ -210,7 +210,7 @@ func TestShareWithoutWrites(t *testing.T) {
 		"NOREPLICAS": func(t *testing.T, c *redis.Client) error {
 			return c.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err()
 		},
-		"READONLY": func(t *testing.T, c *redis.Client) error { return c.SlaveOf(t.Context(), "127.0.0.1", "1").Err() },
+		"READONLY": func(t *testing.T, c *redis.Client) error { return c.ReplicaOf(t.Context(), "127.0.0.1", "1").Err() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
