@@ -2,9 +2,11 @@ package breakerhttp_test
 
 import (
 	"errors"
+	"io"
 	"math"
 	"net/http"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -151,6 +153,105 @@ func TestPolicyValidate(t *testing.T) {
 			wantError(t, tt.policy.Validate(), tt.want)
 			_, err := breakerhttp.New(nil, breakerhttp.WithPolicy(tt.policy))
 			wantError(t, err, tt.want)
+		})
+	}
+}
+
+// An adaptiveHost is behind an Adaptive circuit, and answers as the test says.
+type adaptiveHost struct {
+	*breakerhttp.Transport
+	answer func(*http.Request) (*http.Response, error)
+}
+
+func newAdaptiveHost(t *testing.T) *adaptiveHost {
+	h := &adaptiveHost{answer: respond(http.StatusOK)}
+	h.Transport = newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) { return h.answer(req) }),
+		breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true}), breakerhttp.WithClassifier(breakerhttp.LimitedStatus(429)))
+	return h
+}
+
+// recovers lets the circuit open and close again.
+func (h *adaptiveHost) recovers(t *testing.T, probe func(*http.Request) (*http.Response, error)) {
+	t.Helper()
+	h.answer = respond(http.StatusServiceUnavailable)
+	for range 12 {
+		_, _ = get(h, host)
+	}
+	wantState(t, h.Transport, host, breakerhttp.StateOpen)
+	time.Sleep(time.Second)
+	h.answer = probe
+	_, _ = get(h, host)
+	if s := snapshot(t, h.Transport, host); s.State != breakerhttp.StateClosed || s.Limit != 16 {
+		t.Fatalf("after a probe: got %v with limit %d, want closed with limit 16", s.State, s.Limit)
+	}
+}
+
+func TestAdaptive(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		test func(t *testing.T, h *adaptiveHost)
+	}{
+		{"after a Reset, what was asked before is not waited for", func(t *testing.T, h *adaptiveHost) {
+			for range 50 {
+				_, _ = get(h, host)
+			}
+			hang := make(chan struct{})
+			defer close(hang)
+			h.answer = func(*http.Request) (*http.Response, error) { <-hang; return nil, errRefused }
+			crowd := func() {
+				for range 20 {
+					go func() { _, _ = get(h, host) }()
+				}
+				synctest.Wait()
+			}
+			crowd()
+			h.Reset(host)
+			time.Sleep(time.Minute)
+			crowd()
+			wantState(t, h.Transport, host, breakerhttp.StateClosed)
+		}},
+		{"the body of a probe fails in the closed state that it led to", func(t *testing.T, h *adaptiveHost) {
+			h.recovers(t, func(req *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 200, Body: io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)), ContentLength: -1, Request: req}, nil
+			})
+			if n := snapshot(t, h.Transport, host).Counts.ConsecutiveFailures; n != 1 {
+				t.Errorf("got %d failures in a row, want 1", n)
+			}
+		}},
+		{"there is no limit while it is open", func(t *testing.T, h *adaptiveHost) {
+			h.recovers(t, respond(http.StatusOK))
+			h.answer = func(req *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {"100"}}, Body: http.NoBody, Request: req}, nil
+			}
+			_, _ = get(h, host)
+			if s := snapshot(t, h.Transport, host); s.State != breakerhttp.StateOpen || s.Limit != 0 {
+				t.Errorf("after 429: got %v with limit %d, want open with none", s.State, s.Limit)
+			}
+		}},
+		{"a run that does not grow begins no trouble", func(t *testing.T, h *adaptiveHost) {
+			proceed := make(chan struct{})
+			h.answer = func(*http.Request) (*http.Response, error) { <-proceed; return nil, io.ErrUnexpectedEOF }
+			for range 2 { // their connections break together, a moment apart
+				go func() { _, _ = get(h, host) }()
+			}
+			synctest.Wait()
+			proceed <- struct{}{}
+			time.Sleep(140 * time.Millisecond)
+			proceed <- struct{}{}
+			synctest.Wait()
+			h.answer = respond(http.StatusServiceUnavailable)
+			time.Sleep(10 * time.Millisecond)
+			for range 4 {
+				_, _ = get(h, host)
+			}
+			wantState(t, h.Transport, host, breakerhttp.StateOpen)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Second)
+				tt.test(t, newAdaptiveHost(t))
+			})
 		})
 	}
 }

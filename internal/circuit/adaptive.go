@@ -235,7 +235,9 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 	}
 	switch {
 	case e.Outcome == Success:
+		probes := a.gen.Load()
 		a.recovered(ctx, a.event(Closed, now, ProbeSucceeded, "1 probe succeeded"))
+		probes.led = a.gen.Load()
 	case e.Outcome == Limited:
 		a.recovered(ctx, a.event(Closed, now, ProbeSucceeded, "a probe was answered, with a limit"))
 	case e.Outcome != Failure:
@@ -309,7 +311,7 @@ func (a *adaptive) widen(now time.Duration, in int) {
 // if it has lasted a while. An isolated burst must not close a host off.
 func (a *adaptive) runGrew(ctx context.Context, now time.Duration, e ending) {
 	run := a.Run()
-	if run == 1 {
+	if run == 1 && a.gen.Load().runAt == now { // it grew
 		a.startTrouble(now)
 	}
 	n := a.cfg.ConsecutiveFailures
@@ -402,7 +404,7 @@ func (a *adaptive) adopted(ctx context.Context, e Event) {
 }
 
 func (a *adaptive) limit() int {
-	if !a.bounded() {
+	if !a.bounded() || a.State() != Closed {
 		return 0
 	}
 	return int(a.trouble.bound)
@@ -414,4 +416,5 @@ func (a *adaptive) forget(ctx context.Context) {
 	}
 	a.trouble = nil
 	a.alert = alertFrom
+	a.mark = mark{at: a.owner.Now()}
 }

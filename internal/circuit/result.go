@@ -163,7 +163,8 @@ func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
 	if g == c.gen.Load() {
 		if c.window != nil && g.state == Closed {
 			c.window.Fail(now, r.bucket)
-		} else if g == r.gen {
+		}
+		if g == r.gen {
 			c.failed++ // the success of a probe is not among the counts of the closed state
 		}
 		c.fail(now, number, v)

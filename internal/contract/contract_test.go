@@ -62,9 +62,12 @@ func againstModel(t *rapid.T) {
 		"":             mc.check,
 		"begin":        func(t *rapid.T) { mc.begin(t) },
 		"close":        mc.close,
+		"crowd":        mc.crowd,
+		"answer crowd": mc.crowdAnswered,
 		"cancel":       mc.cancel,
 		"finish":       mc.finish,
 		"finish again": mc.finish,
+		"hang":         mc.hang,
 		"look":         mc.look,
 		"mood":         func(t *rapid.T) { mc.mood = rapid.IntRange(0, 2).Draw(t, "mood") },
 		"pass":         mc.pass,
@@ -104,6 +107,11 @@ var policies = []breakerhttp.Policy{
 		TripWhen:  func(n breakerhttp.Counts) bool { return n.Slow >= 2 },
 		SlowAfter: time.Second, OpenFor: 5 * time.Second,
 	},
+	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, MaxInFlight: 3},
+	{Adaptive: true},
+	{Adaptive: true, ConsecutiveFailures: 2},
+	{Adaptive: true, ConsecutiveFailures: 2, Silence: 100 * time.Millisecond, MaxOpenFor: 10 * time.Second},
+	{Adaptive: true, Silence: -1, MaxInFlight: 20, FailureRatio: 0.5, SlowRatio: 0.5, SlowAfter: time.Second, MinRequests: 3},
 	{ConsecutiveFailures: 2, OpenFor: 5 * time.Second, Ramp: 10 * time.Second, Window: time.Second},
 	{
 		ConsecutiveFailures: 3, FailureRatio: 0.6, SlowRatio: 0.6, SlowAfter: 1500 * time.Millisecond, MinRequests: 3,
@@ -124,11 +132,15 @@ func complete(p breakerhttp.Policy) breakerhttp.Policy {
 	if p.MinRequests == 0 {
 		p.MinRequests = 20
 	}
+	orElse(&p.Window, 10*time.Second)
+	if p.Adaptive {
+		orElse(&p.MaxOpenFor, time.Minute)
+		return p
+	}
 	if p.OpenGrowth == 0 {
 		p.OpenGrowth = 1
 	}
 	p.Probes, p.ProbeSuccesses = max(1, p.Probes), max(1, p.ProbeSuccesses)
-	orElse(&p.Window, 10*time.Second)
 	orElse(&p.OpenFor, time.Minute)
 	orElse(&p.MaxOpenFor, 5*time.Minute)
 	orElse(&p.ProbeTimeout, 30*time.Second)

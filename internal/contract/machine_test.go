@@ -60,12 +60,12 @@ func newMachine(t *rapid.T) *machine {
 	first := rapid.SampledFrom(policies).Draw(t, "policy of host0")
 	bound := rapid.IntRange(1, 4).Draw(t, "max circuits")
 	mc.model = model{bound: bound, hosts: map[string]*host{}}
-	completeAll, completeFirst := complete(all), complete(first)
+	modelAll, modelFirst := all, first
 	mc.model.policyOf = func(key string) breakerhttp.Policy {
 		if key == mc.keys[0] {
-			return completeFirst
+			return modelFirst
 		}
-		return completeAll
+		return modelAll
 	}
 	mc.model.jittered = mc.jittered
 	mc.model.breaksTripWhen = func() bool { return mc.user.broke == "TripWhen" }
@@ -93,6 +93,7 @@ func newMachine(t *rapid.T) *machine {
 		t.Fatal(err)
 	}
 	mc.tr = tr
+	time.Sleep(time.Second) // nothing happens at the very origin of the Transport's times
 	return mc
 }
 
@@ -221,14 +222,17 @@ func (mc *machine) classify(a breakerhttp.Attempt) breakerhttp.Outcome {
 	if x := a.Request.Context().Value(exchangeKey{}).(*exchange); a.Ended && x.opinion != byDefault {
 		return x.opinion
 	}
-	return breakerhttp.DefaultClassifier(a)
+	return limited(a)
 }
+
+var limited = breakerhttp.LimitedStatus(429)
 
 // What a machine can do.
 
 // begin sends a request, which base does not answer yet.
-func (mc *machine) begin(t *rapid.T) *exchange {
-	x := mc.newExchange(t)
+func (mc *machine) begin(t *rapid.T) *exchange { return mc.beginWith(t, mc.newExchange(t)) }
+
+func (mc *machine) beginWith(t *rapid.T, x *exchange) *exchange {
 	key := strings.TrimSuffix(x.req.URL.String(), "/")
 	now := mc.now()
 	h := mc.model.hosts[key]
@@ -258,7 +262,11 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 		return x
 	}
 	h.used = now
-	refusal, byChance := h.admissible(now, mc.probes(x.req))
+	left := never
+	if x.deadline != never {
+		left = x.deadline - now
+	}
+	refusal, byChance := mc.model.admissible(h, now, mc.probes(x.req), left)
 	if byChance && mc.totals(t, key).Refused == h.totals.Refused {
 		refusal = nil
 	}
@@ -275,25 +283,60 @@ func (mc *machine) begin(t *rapid.T) *exchange {
 	}
 	h.totals.Refused++
 	mc.wantTransitions(t)
-	refusal.Reason = h.detail
 	if mc.user.broke != "" {
 		mc.wantBrokenOff(t, x)
 		return x
 	}
 	if mc.dryRun {
-		mc.wantSent(t, x, "refused in a dry run")
+		mc.unlessGated(x.sent == 0 && !x.over, func() { mc.wantSent(t, x, "refused in a dry run") })
 		return x
 	}
-	mc.unlessGated(!x.over, func() { mc.wantRefused(t, x, refusal) })
+	mc.unlessGated(!x.over, func() { mc.wantRefused(t, h, x, now, refusal) })
 	return x
 }
 
 // send sends a request, which base answers at once.
 func (mc *machine) send(t *rapid.T) {
+	mc.answerAtOnce(t, func() *exchange { return mc.begin(t) }, mc.drawReply)
+}
+
+func (mc *machine) answerAtOnce(t *rapid.T, begin func() *exchange, r func(*rapid.T) reply) {
 	n := len(mc.pending)
-	if x := mc.begin(t); len(mc.pending) > n {
+	if x := begin(); len(mc.pending) > n {
 		mc.pending = mc.pending[:n]
-		mc.reply(t, x, mc.drawReply(t))
+		mc.reply(t, x, r(t))
+	}
+}
+
+// crowd sends many requests to one host.
+func (mc *machine) crowd(t *rapid.T) { mc.crowdAt(t, rapid.SampledFrom(mc.keys).Draw(t, "key"), 1) }
+
+func (mc *machine) crowdAt(t *rapid.T, key string, least int) {
+	for range rapid.IntRange(least, 25).Draw(t, "requests") {
+		mc.beginWith(t, mc.plainExchange(t, key))
+	}
+}
+
+// hang lets a host answer at first, and then no more.
+func (mc *machine) hang(t *rapid.T) {
+	key := rapid.SampledFrom(mc.keys).Draw(t, "key")
+	for range rapid.IntRange(14, 20).Draw(t, "answers") {
+		mc.answerAtOnce(t,
+			func() *exchange { return mc.beginWith(t, mc.plainExchange(t, key)) },
+			func(*rapid.T) reply { return goodReplies[0] })
+	}
+	mc.crowdAt(t, key, 15)
+	time.Sleep(rapid.SampledFrom([]time.Duration{100, 150, 500, 1000}).Draw(t, "silence") * time.Millisecond)
+	mc.crowdAt(t, key, 1)
+}
+
+// crowdAnswered answers many of the pending requests alike.
+func (mc *machine) crowdAnswered(t *rapid.T) {
+	r := mc.drawReply(t)
+	for range min(len(mc.pending), rapid.IntRange(1, 25).Draw(t, "requests")) {
+		x := mc.pending[0]
+		mc.pending = mc.pending[1:]
+		mc.reply(t, x, r)
 	}
 }
 
@@ -321,7 +364,7 @@ func (mc *machine) reply(t *rapid.T, x *exchange, r reply) {
 		return
 	}
 	if x.call != nil {
-		x.judged = mc.model.finish(x.call, now, x.verdictOn(r, now))
+		x.judged = mc.model.finish(x.call, now, x.verdictOn(r, mc.opinionated, now))
 	}
 	mc.unlessGated(!x.over, func() { mc.wantReply(t, x, r) })
 }
@@ -350,7 +393,7 @@ func (mc *machine) brokenOff(t *rapid.T, x *exchange, r reply) {
 	if x.gotResp != nil || x.gotErr != nil || r.name != "panic" && !mc.user.brokenOff(x.panicked) {
 		t.Fatalf("after %q, the %s has broken off: got %v, %v, panic %v", r.name, mc.user.broke, x.gotResp, x.gotErr, x.panicked)
 	}
-	v := x.verdictOn(r, mc.now())
+	v := x.verdictOn(r, mc.opinionated, mc.now())
 	if mc.user.broke == "classifier" {
 		v = ignored
 	}
@@ -496,9 +539,10 @@ func (mc *machine) endBody(x *exchange, v verdict) {
 
 func (mc *machine) cancel(t *rapid.T) {
 	x := mc.exchanges[drawIndex(t, mc.exchanges)]
-	if x.deadline != never {
+	if mc.now() == x.deadline {
 		t.Skip("which of the two comes first is another question")
 	}
+	x.cancelled = x.cancelled || mc.now() < x.deadline
 	x.cancel(rapid.SampledFrom([]error{nil, errors.New("a reason"), context.DeadlineExceeded}).Draw(t, "cause"))
 }
 
@@ -527,13 +571,17 @@ func (mc *machine) reset(t *rapid.T) {
 
 // backToTheBound learns which circuits have gone now that one counts that was forced.
 func (mc *machine) backToTheBound(t *rapid.T, reset *host) {
-	m, tooMany, couldGo := mc.model, mc.model.unforced()-mc.model.bound, 0
+	m, tooMany, couldGo := &mc.model, mc.model.unforced()-mc.model.bound, 0
 	for key, h := range m.hosts {
-		if h == reset || !h.mayGo(mc.now()) {
+		may, must := h.mayGo(mc.now())
+		if h == reset || !may {
 			continue
 		}
 		if _, ok := mc.tr.Snapshot(key); ok {
-			couldGo++
+			m.notice(h, mc.now())
+			if must {
+				couldGo++
+			}
 			continue
 		}
 		h.gone = true
@@ -548,23 +596,24 @@ func (mc *machine) backToTheBound(t *rapid.T, reset *host) {
 func (mc *machine) waitReady(t *rapid.T) {
 	now := mc.now()
 	req := mc.drawRequest(t)
+	h := mc.model.hosts[strings.TrimSuffix(req.URL.String(), "/")]
 	deadline := drawMoment(t, mc.moments())
+	switch {
+	case deadline <= now:
+		t.Skip("either answer will do")
+	case h != nil && h.adaptive != nil && !h.forced && !h.limited:
+		t.Skip("what an Adaptive circuit waits for is by chance")
+	}
 	ctx, cancel := context.WithDeadline(context.Background(), mc.epoch.Add(deadline))
 	defer cancel()
-	h := mc.model.hosts[strings.TrimSuffix(req.URL.String(), "/")]
 	err := mc.tr.WaitReady(req.WithContext(ctx))
 	var want error
 	at, tie := now, false
 	if h != nil && !mc.dryRun {
-		if deadline > now {
-			at, tie, want = mc.model.waitReady(h, now, deadline, mc.probes(req))
-			mc.tr.Snapshot(h.key) // it may have ended just when there was something to notice
-		}
+		at, tie, want = mc.model.waitReady(h, now, deadline, mc.probes(req))
+		mc.tr.Snapshot(h.key) // it may have ended just when there was something to notice
 		mc.model.notice(h, mc.now())
 		mc.wantTransitions(t)
-	}
-	if deadline <= now {
-		return // the context had ended before: either answer will do
 	}
 	if refusal := new(breakerhttp.OpenError); errors.As(want, &refusal) {
 		refusal.Reason = h.detail
@@ -594,11 +643,13 @@ func (mc *machine) newExchange(t *rapid.T) *exchange {
 	switch rapid.IntRange(0, 9).Draw(t, "context") {
 	case 8, 9:
 		x.deadline = drawMoment(t, mc.moments())
-		deadlined, stop := context.WithDeadline(ctx, mc.epoch.Add(x.deadline))
-		ctx, x.cancel = deadlined, func(error) { stop() }
+		cancellable, cancel := context.WithCancelCause(ctx)
+		deadlined, stop := context.WithDeadline(cancellable, mc.epoch.Add(x.deadline))
+		ctx, x.cancel = deadlined, func(cause error) { cancel(cause); stop() }
 	case 7:
 		ctx, x.cancel = context.WithCancelCause(ctx)
 		x.cancel(nil)
+		x.cancelled = true
 	default:
 		ctx, x.cancel = context.WithCancelCause(ctx)
 	}
@@ -607,9 +658,22 @@ func (mc *machine) newExchange(t *rapid.T) *exchange {
 	x.req.ContentLength = rapid.SampledFrom([]int64{-1, 2}).Draw(t, "length")
 	x.upload = newStream(x.req.ContentLength)
 	x.opinion = rapid.SampledFrom([]breakerhttp.Outcome{
-		byDefault, byDefault, breakerhttp.Ignored, breakerhttp.Success, breakerhttp.Failure, 77,
+		byDefault, byDefault, breakerhttp.Ignored, breakerhttp.Success, breakerhttp.Failure, breakerhttp.Limited, 77,
 	}).Draw(t, "opinion")
 	x.req.Body = x.upload
+	mc.exchanges = append(mc.exchanges, x)
+	return x
+}
+
+// plainExchange draws nothing.
+func (mc *machine) plainExchange(t *rapid.T, key string) *exchange {
+	x := &exchange{reply: make(chan reply), deadline: never, opinion: byDefault, upload: newStream(-1)}
+	ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), exchangeKey{}, x))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, key+"/", x.upload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.req, x.cancel = req, cancel
 	mc.exchanges = append(mc.exchanges, x)
 	return x
 }
@@ -645,6 +709,9 @@ func (mc *machine) moments() (moments []time.Duration) {
 			if c.waits() {
 				moments = append(moments, c.at+p.SlowAfter, c.at+p.ProbeTimeout)
 			}
+		}
+		if a := h.adaptive; a != nil {
+			moments = append(moments, a.due.to, a.since+150*time.Millisecond, a.mark.at+150*time.Millisecond, a.mark.at+time.Second, a.held+10*time.Second)
 		}
 	}
 	moments = slices.DeleteFunc(moments, func(at time.Duration) bool { return at < now })
@@ -685,8 +752,9 @@ func (mc *machine) look(t *rapid.T) {
 		mc.model.notice(h, mc.now())
 		mc.wantTransitions(t)
 		got.Policy.TripWhen = nil
+		h.learn(got, mc.now(), mc.epoch)
 		if diff := cmp.Diff(mc.model.snapshot(h, mc.epoch, mc.now()), got); diff != "" {
-			t.Fatalf("snapshot at %v (-want +got):\n%s", mc.now(), diff)
+			t.Fatalf("snapshot at %v (-want +got):\n%s%+v", mc.now(), diff, h.adaptive)
 		}
 	}
 }
@@ -714,7 +782,7 @@ func (mc *machine) wantBrokenOff(t *rapid.T, x *exchange) {
 	}
 }
 
-func (mc *machine) wantRefused(t *rapid.T, x *exchange, want *breakerhttp.OpenError) {
+func (mc *machine) wantRefused(t *rapid.T, h *host, x *exchange, at time.Duration, want *breakerhttp.OpenError) {
 	if !x.over || x.sent != 0 || !x.upload.closed {
 		t.Fatalf("at %v want %v; is over: %t, sent %d times, body closed: %t", mc.now(), want, x.over, x.sent, x.upload.closed)
 	}
@@ -725,6 +793,18 @@ func (mc *machine) wantRefused(t *rapid.T, x *exchange, want *breakerhttp.OpenEr
 		}
 	} else if !errors.As(x.gotErr, &got) || x.gotResp != nil {
 		t.Fatalf("at %v got %v, %v, want %v", mc.now(), x.gotResp, x.gotErr, want)
+	}
+	if want.Reason == "" {
+		if h.detailUnknown {
+			h.detail, h.detailUnknown = got.Reason, got.Reason == ""
+		}
+		want.Reason = h.detail
+	}
+	if h.adaptive != nil && want.State == breakerhttp.StateOpen && !h.forced && got.State == breakerhttp.StateHalfOpen && !mc.probes(x.req) {
+		want.State = breakerhttp.StateHalfOpen // it was due, but not for this request
+	} else if h.adaptive != nil && want.State == breakerhttp.StateOpen && !h.forced {
+		h.learnDue(at + got.RetryAfter)
+		want.RetryAfter = h.adaptive.due.from - at
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("refusal at %v (-want +got):\n%s", mc.now(), diff)
@@ -738,10 +818,15 @@ func (mc *machine) makeRoom(t *rapid.T, key string, now time.Duration) (h *host)
 	tooMany := m.unforced() + 1 - m.bound
 	stay, stayFirst, goneLast := 0, 0, 0 // of those that could have gone
 	for _, old := range mc.sorted() {
-		if !old.mayGo(now) || mc.unheard(old.key) {
+		may, must := old.mayGo(now)
+		if !may || mc.unheard(old.key) {
 			continue
 		}
 		if _, ok := mc.tr.Snapshot(old.key); ok {
+			m.notice(old, now)
+			if !must {
+				continue
+			}
 			stay++
 			if !old.goesLast() {
 				stayFirst++
@@ -803,8 +888,11 @@ func (mc *machine) wantTransitions(t *rapid.T) {
 		want[i].At = mc.epoch.Add(e.at)
 		if i < len(got) && got[i].Detail != "" {
 			want[i].Detail = got[i].Detail
-			if e.To == breakerhttp.StateOpen {
-				e.host.detail = got[i].Detail
+			if e.To == breakerhttp.StateOpen && !latest[i].worded {
+				e.host.detail, e.host.detailUnknown, latest[i].worded = got[i].Detail, false, true
+			}
+			if e.openFor.to > 0 && e.openFor.contains(got[i].OpenFor) {
+				want[i].OpenFor = got[i].OpenFor
 			}
 		}
 		heard[e.Key] = append(heard[e.Key], want[i])

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -12,7 +13,7 @@ import (
 // A model is a Transport by the book. It keeps every request for ever, and has no lock, no queue and
 // no fast path. Times are since the Transport was made.
 type model struct {
-	policyOf func(key string) breakerhttp.Policy // with every default filled in
+	policyOf func(key string) breakerhttp.Policy
 	bound    int
 	hosts    map[string]*host
 	events   []event
@@ -26,25 +27,33 @@ type model struct {
 }
 
 type event struct {
-	host *host
-	at   time.Duration
+	host    *host
+	at      time.Duration
+	openFor span // if chance moves it
+	worded  bool // the Transport has shown its detail
 	breakerhttp.Transition
 }
 
 type host struct {
 	key         string
-	policy      breakerhttp.Policy
+	given       breakerhttp.Policy
+	policy      breakerhttp.Policy // with every default filled in
+	adaptive    *adaptive          // nil if policy is not
 	generations []*generation
 	calls       []*call // in the order in which they began
 	totals      breakerhttp.Totals
 	failures    []time.Duration // since the latest reset
 	level       int             // failed probes in a row
 	lastOpen    time.Duration   // the latest open time
-	used        time.Duration   // when the latest request came
+	used        time.Duration   // when the latest request came, or the latest probe ended
 	asks        []ask           // what TripWhen is still to be asked
 	forced      bool
-	gone        bool   // evicted
-	detail      string // of the latest opening, as the Transport words it
+	limited     bool // it is open because the host asked for less
+	gone        bool // evicted
+
+	// Of the latest opening, as the Transport words it. That is unknown until it shows it.
+	detail        string
+	detailUnknown bool
 }
 
 // A generation is a stay in one state.
@@ -78,13 +87,17 @@ type call struct {
 
 // An ask is a question for TripWhen.
 type ask struct {
-	at         time.Duration
-	counts     breakerhttp.Counts
-	retryAfter time.Duration
+	at      time.Duration
+	counts  breakerhttp.Counts
+	verdict verdict
 }
 
 func (m *model) add(key string, now time.Duration) *host {
-	h := &host{key: key, policy: m.policyOf(key), generations: []*generation{{state: breakerhttp.StateClosed, since: now}}}
+	given := m.policyOf(key)
+	h := &host{key: key, given: given, policy: complete(given), generations: []*generation{{state: breakerhttp.StateClosed, since: now}}}
+	if given.Adaptive {
+		h.adaptive = newAdaptive(now)
+	}
 	m.hosts[key] = h
 	return h
 }
@@ -98,37 +111,50 @@ func (m *model) step() int {
 
 // The way of a request.
 
-// admissible says what a request is told now. By chance says that it could as well be admitted.
-func (h *host) admissible(now time.Duration, mayProbe bool) (refusal *breakerhttp.OpenError, byChance bool) {
-	g := h.now()
-	refusal = &breakerhttp.OpenError{Key: h.key, State: g.state, Reason: h.detail}
-	switch {
-	case g.state == breakerhttp.StateClosed && now < g.until:
-		return refusal, true
-	case g.state == breakerhttp.StateClosed:
-		return nil, false
-	case h.forced:
-		return refusal, false
-	case g.state == breakerhttp.StateOpen && now < g.until:
-		refusal.RetryAfter = g.until - now
-		return refusal, false
-	}
-	refusal.State = breakerhttp.StateHalfOpen
-	probes := 0
-	for _, c := range h.calls {
-		if c.gen == g && !c.over {
-			probes++
-		}
-	}
-	if mayProbe && (g.state == breakerhttp.StateOpen || probes < h.policy.Probes) {
-		return nil, false
-	}
-	return refusal, false
+func (h *host) refusal(state breakerhttp.State) *breakerhttp.OpenError {
+	return &breakerhttp.OpenError{Key: h.key, State: state}
 }
 
-// admit begins a request that admissible has let through.
+// admissible says what a request with that time to its deadline is told now. By chance says that it
+// could as well be the contrary.
+func (m *model) admissible(h *host, now time.Duration, mayProbe bool, left time.Duration) (refusal *breakerhttp.OpenError, byChance bool) {
+	g := h.now()
+	switch {
+	case h.forced && g.state == breakerhttp.StateOpen:
+		return h.refusal(g.state), false
+	case h.forced:
+		return nil, false
+	case h.policy.MaxInFlight > 0 && g.state == breakerhttp.StateClosed && h.inFlight() >= h.policy.MaxInFlight:
+		refusal = h.refusal(g.state)
+		refusal.Reason = fmt.Sprintf("%d in flight", h.policy.MaxInFlight)
+		return refusal, false
+	case h.adaptive != nil:
+		return m.admissibleAdaptive(h, now, mayProbe, left)
+	case g.state == breakerhttp.StateClosed && now < g.until:
+		return h.refusal(g.state), true // it ramps
+	case g.state == breakerhttp.StateClosed:
+		return nil, false
+	case g.state == breakerhttp.StateOpen && now < g.until:
+		refusal = h.refusal(g.state)
+		refusal.RetryAfter = g.until - now
+		return refusal, false
+	case mayProbe && (g.state == breakerhttp.StateOpen || h.probes() < h.policy.Probes):
+		return nil, false
+	}
+	return h.refusal(breakerhttp.StateHalfOpen), false
+}
+
+func (h *host) probes() (n int) {
+	_, n = h.requests(h.now())
+	return n
+}
+
+// admit begins a request that may be sent.
 func (m *model) admit(h *host, now time.Duration) *call {
-	if g := h.now(); g.state == breakerhttp.StateOpen {
+	switch g := h.now(); {
+	case h.adaptive != nil:
+		m.admitAdaptive(h, now)
+	case g.state == breakerhttp.StateOpen:
 		m.enter(h, &generation{state: breakerhttp.StateHalfOpen, since: g.until}, now, breakerhttp.Transition{Reason: "open_elapsed"})
 	}
 	c := &call{host: h, gen: h.now(), at: now, step: m.step()}
@@ -147,10 +173,19 @@ func (m *model) finish(c *call, now time.Duration, v verdict) bool {
 		return false
 	}
 	c.stale = c.gen != h.now()
+	if !c.stale && c.gen.state != breakerhttp.StateClosed {
+		h.used = now
+	}
 	c.outcome = v.outcome
+	defer m.holdOff(c, now, v)
+	if h.adaptive != nil {
+		defer m.endAdaptive(c, now, v)
+	}
 	switch v.outcome {
 	case breakerhttp.Ignored:
 		h.totals.Ignored++
+	case breakerhttp.Limited:
+		h.totals.Limited++
 	case breakerhttp.Failure:
 		h.totals.Failure++
 		if !c.stale {
@@ -164,6 +199,9 @@ func (m *model) finish(c *call, now time.Duration, v verdict) bool {
 		h.totals.Success++
 		switch {
 		case c.stale:
+		case c.gen.state == breakerhttp.StateOpen && v.whole:
+			c.gen.run = 0
+		case c.gen.state == breakerhttp.StateOpen:
 		case c.gen.state == breakerhttp.StateHalfOpen && h.tooSlow(now-c.at):
 			c.failed = true // the probe, not the response
 			m.fail(c, now, verdict{})
@@ -178,15 +216,44 @@ func (h *host) tooSlow(took time.Duration) bool {
 	return h.policy.SlowRatio > 0 && took > h.policy.SlowAfter
 }
 
+// holdOff opens the circuit for as long as a healthy host has asked for.
+func (m *model) holdOff(c *call, now time.Duration, v verdict) {
+	h := c.host
+	d := min(v.retryAfter, h.maxRetryAfter())
+	if v.outcome != breakerhttp.Limited || d <= 0 || c.stale || h.forced || h.now().state == breakerhttp.StateOpen {
+		return
+	}
+	m.enter(h, &generation{state: breakerhttp.StateOpen, since: now, until: now + d}, now, breakerhttp.Transition{Reason: "limited", OpenFor: d})
+	h.limited = true
+	if h.adaptive != nil {
+		h.adaptive.due = exactly(now + d)
+	}
+}
+
+// closeLimited closes the circuit when the time that the host has asked for is over.
+func (m *model) closeLimited(h *host) {
+	at := h.now().until
+	if h.adaptive != nil {
+		m.recover(h, at, "open_elapsed")
+		return
+	}
+	m.close(h, at, "open_elapsed")
+}
+
+func (m *model) close(h *host, at time.Duration, reason breakerhttp.Reason) *generation {
+	g := &generation{state: breakerhttp.StateClosed, since: at}
+	if h.policy.Ramp > 0 {
+		g.until = at + h.policy.Ramp
+	}
+	m.enter(h, g, at, breakerhttp.Transition{Reason: reason})
+	return g
+}
+
 func (m *model) succeed(c *call, now time.Duration, v verdict) {
 	h := c.host
 	if c.gen.state == breakerhttp.StateHalfOpen {
 		if h.counts(now).Requests == h.policy.ProbeSuccesses {
-			c.gen.led = &generation{state: breakerhttp.StateClosed, since: now}
-			if h.policy.Ramp > 0 {
-				c.gen.led.until = now + h.policy.Ramp
-			}
-			m.enter(h, c.gen.led, now, breakerhttp.Transition{Reason: "probe_succeeded"})
+			c.gen.led = m.close(h, now, "probe_succeeded")
 		}
 		return
 	}
@@ -201,7 +268,7 @@ func (m *model) succeed(c *call, now time.Duration, v verdict) {
 // heir is the generation in which the end of a body counts, or nil.
 func (c *call) heir() *generation {
 	switch {
-	case c.stale || c.host.gone:
+	case c.stale:
 		return nil
 	case c.gen.led != nil:
 		return c.gen.led
@@ -217,6 +284,9 @@ func (m *model) bodyEnded(c *call) {
 
 func (m *model) bodyFailed(c *call, now time.Duration, v verdict) {
 	h := c.host
+	if h.gone {
+		return
+	}
 	m.notice(h, now)
 	h.totals.Failure++
 	if c.heir() == h.now() {
@@ -233,7 +303,7 @@ func (h *host) patience() time.Duration {
 	switch {
 	case h.now().state == breakerhttp.StateHalfOpen:
 		return h.policy.ProbeTimeout
-	case h.windowed() && h.policy.SlowAfter > 0:
+	case h.now().state == breakerhttp.StateClosed && h.windowed() && h.policy.SlowAfter > 0:
 		return h.policy.SlowAfter
 	}
 	return math.MaxInt64
@@ -247,13 +317,13 @@ func (m *model) notice(h *host, now time.Duration) {
 	for {
 		i := slices.IndexFunc(h.calls, (*call).waits)
 		if i < 0 || now-h.calls[i].at < h.patience() {
-			return
+			break
 		}
 		c := h.calls[i]
 		at := c.at + h.patience()
 		if h.now().state != breakerhttp.StateHalfOpen {
 			c.slow, c.inWindow, c.counted = true, true, at
-			m.askRules(h, at, 0)
+			m.askRules(h, at, verdict{})
 			continue
 		}
 		for _, d := range h.calls {
@@ -267,6 +337,10 @@ func (m *model) notice(h *host, now time.Duration) {
 		h.totals.Failure++
 		m.fail(c, at, verdict{})
 	}
+	if h.limited && !h.forced && now >= h.now().until {
+		m.closeLimited(h)
+	}
+	m.tell(h, now)
 }
 
 // The rules.
@@ -285,7 +359,7 @@ func (h *host) counts(now time.Duration) breakerhttp.Counts {
 	n := breakerhttp.Counts{ConsecutiveFailures: h.now().run}
 	window := h.windowed() && h.now().state == breakerhttp.StateClosed
 	for _, c := range h.calls {
-		judged := c.timedOut || c.over && c.outcome != breakerhttp.Ignored
+		judged := c.timedOut || c.over && c.outcome != breakerhttp.Ignored && c.outcome != breakerhttp.Limited
 		if c.gen != h.now() || window && !c.isIn(now) || !window && !judged {
 			continue
 		}
@@ -303,9 +377,14 @@ func (h *host) counts(now time.Duration) breakerhttp.Counts {
 func (m *model) fail(c *call, at time.Duration, v verdict) {
 	h := c.host
 	h.failures = append(h.failures, at)
-	m.addToRun(c, at, v)
-	if h.now().state != breakerhttp.StateHalfOpen {
-		m.askRules(h, at, v.retryAfter)
+	grew := m.addToRun(c, at, v)
+	switch {
+	case h.adaptive != nil && h.now().state == breakerhttp.StateOpen:
+		return
+	case h.adaptive != nil && m.runGrew(h, at, grew, v):
+		return
+	case h.now().state == breakerhttp.StateClosed:
+		m.askRules(h, at, v)
 		return
 	}
 	h.grow()
@@ -317,16 +396,17 @@ func (m *model) fail(c *call, at time.Duration, v verdict) {
 }
 
 // addToRun counts what breaks together once.
-func (m *model) addToRun(c *call, at time.Duration, v verdict) {
+func (m *model) addToRun(c *call, at time.Duration, v verdict) (grew bool) {
 	g := c.host.now()
 	if v.broken && c.step < g.brokenStep && at-g.brokenAt < time.Second {
-		return
+		return false
 	}
 	g.brokenAt, g.brokenStep = at, m.step()
 	g.run++
+	return true
 }
 
-func (m *model) askRules(h *host, at, retryAfter time.Duration) {
+func (m *model) askRules(h *host, at time.Duration, v verdict) {
 	p, n := h.policy, h.counts(at)
 	met := func(part int, ratio float64) bool {
 		return ratio > 0 && n.Requests >= p.MinRequests && float64(part) >= ratio*float64(n.Requests)
@@ -335,19 +415,19 @@ func (m *model) askRules(h *host, at, retryAfter time.Duration) {
 	switch {
 	case h.forced:
 		return
-	case p.ConsecutiveFailures > 0 && n.ConsecutiveFailures >= p.ConsecutiveFailures:
+	case h.adaptive == nil && p.ConsecutiveFailures > 0 && n.ConsecutiveFailures >= p.ConsecutiveFailures:
 		reason = "consecutive_failures"
 	case met(n.Failures, p.FailureRatio):
 		reason = "failure_ratio"
 	case met(n.Slow, p.SlowRatio):
 		reason = "slow_ratio"
 	case p.TripWhen != nil:
-		h.asks = append(h.asks, ask{at, n, retryAfter})
+		h.asks = append(h.asks, ask{at, n, v})
 		return
 	default:
 		return
 	}
-	m.trip(h, at, reason, n, retryAfter)
+	m.trip(h, at, reason, n, v)
 }
 
 // askTripWhen asks what is to be asked. Reads leave that to the next request.
@@ -359,18 +439,22 @@ func (m *model) askTripWhen(h *host) {
 			return
 		}
 		if h.policy.TripWhen(q.counts) {
-			m.trip(h, q.at, "trip_when", q.counts, q.retryAfter)
+			m.trip(h, q.at, "trip_when", q.counts, q.verdict)
 		}
 	}
 }
 
-func (m *model) trip(h *host, at time.Duration, reason breakerhttp.Reason, counts breakerhttp.Counts, retryAfter time.Duration) {
+func (m *model) trip(h *host, at time.Duration, reason breakerhttp.Reason, counts breakerhttp.Counts, v verdict) {
+	if h.adaptive != nil {
+		m.tripAdaptive(h, at, reason, counts, v)
+		return
+	}
 	p, closedFor := h.policy, at-h.now().since
 	h.level = max(0, h.level-int(closedFor/p.MaxOpenFor))
 	if closedFor < h.lastOpen {
 		h.grow()
 	}
-	m.open(h, at, reason, retryAfter)
+	m.open(h, at, reason, v.retryAfter)
 	m.events[len(m.events)-1].Counts = counts
 }
 
@@ -395,10 +479,19 @@ func (m *model) open(h *host, at time.Duration, reason breakerhttp.Reason, retry
 }
 
 func (m *model) enter(h *host, g *generation, at time.Duration, e breakerhttp.Transition) {
-	e.Key, e.From, e.To, e.Counts, e.Seq = h.key, h.now().state, g.state, h.counts(at), uint64(len(m.events)+1)
-	m.events = append(m.events, event{h, at, e})
+	e.Key, e.From, e.To, e.Counts = h.key, h.now().state, g.state, h.counts(at)
+	m.record(event{host: h, at: at, Transition: e})
+	h.stay(g)
+}
+
+func (m *model) record(e event) {
+	e.Seq = uint64(len(m.events) + 1)
+	m.events = append(m.events, e)
+}
+
+func (h *host) stay(g *generation) {
 	h.generations = append(h.generations, g)
-	h.asks = nil
+	h.asks, h.limited = nil, false
 }
 
 // What people do.
@@ -409,6 +502,7 @@ func (m *model) force(key string, now time.Duration, to breakerhttp.State) {
 		h = m.add(key, now)
 	}
 	m.notice(h, now)
+	m.forget(h, now)
 	if h.now().state != to {
 		m.enter(h, &generation{state: to, since: now}, now, breakerhttp.Transition{Reason: "forced"})
 	}
@@ -420,9 +514,10 @@ func (m *model) force(key string, now time.Duration, to breakerhttp.State) {
 
 func (m *model) reset(h *host, now time.Duration) {
 	m.notice(h, now)
+	m.forget(h, now)
 	next := &generation{state: breakerhttp.StateClosed, since: now}
 	if h.now().state == breakerhttp.StateClosed {
-		h.generations = append(h.generations, next)
+		h.stay(next)
 	} else {
 		m.enter(h, next, now, breakerhttp.Transition{Reason: "reset"})
 	}
@@ -434,8 +529,7 @@ func (m *model) reset(h *host, now time.Duration) {
 func (m *model) waitReady(h *host, now, deadline time.Duration, mayProbe bool) (at time.Duration, tie bool, err error) {
 	for {
 		m.notice(h, now)
-		m.askTripWhen(h)
-		refusal, byChance := h.admissible(now, mayProbe)
+		refusal, byChance := m.admissible(h, now, mayProbe, never)
 		switch {
 		case refusal == nil || byChance:
 			return now, false, nil
@@ -473,6 +567,17 @@ func (m *model) snapshot(h *host, epoch time.Time, now time.Duration) breakerhtt
 		Policy:   h.policy,
 	}
 	s.Policy.TripWhen = nil // cannot be compared
+	switch a := h.adaptive; {
+	case a == nil:
+	case g.state == breakerhttp.StateClosed:
+		s.Limit = int(a.limit)
+	case h.forced || h.limited:
+	case a.probing:
+		s.State, s.Since = breakerhttp.StateHalfOpen, epoch.Add(a.probedAt.from)
+		return s
+	default:
+		g = &generation{state: g.state, since: g.since, until: a.due.from}
+	}
 	switch {
 	case g.state != breakerhttp.StateOpen || h.forced:
 	case now < g.until:
@@ -504,26 +609,33 @@ func (m *model) unforced() (n int) {
 	return n
 }
 
-// mayGo reports whether h may make room for another host.
-func (h *host) mayGo(now time.Duration) bool {
+// mayGo reports whether h may make room for another host, and whether it must if no other does.
+func (h *host) mayGo(now time.Duration) (may, must bool) {
 	g := h.now()
-	switch {
-	case h.forced || h.inFlight() > 0:
-		return false
-	case g.state == breakerhttp.StateOpen:
-		return now >= max(g.until, h.used)+h.policy.MaxOpenFor
-	case g.state == breakerhttp.StateHalfOpen:
-		return now >= max(g.since, h.used)+h.policy.MaxOpenFor
-	case now < g.until:
-		return false // it ramps
+	if h.forced || h.inFlight() > 0 {
+		return false, false
+	}
+	if g.state != breakerhttp.StateClosed {
+		up := exactly(g.until)
+		switch {
+		case g.state == breakerhttp.StateHalfOpen:
+			up = exactly(g.since)
+		case h.adaptive != nil && !h.limited:
+			up = h.adaptive.due
+		}
+		up = up.atLeast(h.used)
+		return now >= up.from+h.policy.MaxOpenFor, now >= up.to+h.policy.MaxOpenFor
+	}
+	if now < g.until {
+		return false, false // it ramps
 	}
 	for _, at := range h.failures {
 		if now-at < h.policy.Window || g.run > 0 && now-at < h.policy.OpenFor {
-			return false
+			return false, false
 		}
 	}
-	return true
+	return true, true
 }
 
 // goesLast reports whether h may go only where no other may.
-func (h *host) goesLast() bool { return h.now().run > 0 }
+func (h *host) goesLast() bool { return h.now().state == breakerhttp.StateClosed && h.now().run > 0 }

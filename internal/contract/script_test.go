@@ -19,12 +19,13 @@ import (
 // An exchange is a request on its way: RoundTrip runs in a goroutine of its own, and base waits to be
 // told what to do.
 type exchange struct {
-	req      *http.Request
-	cancel   context.CancelCauseFunc
-	deadline time.Duration // since the Transport was made; never if there is none
-	expired  bool          // the context had ended before the request began
-	call     *call         // nil if the request is unguarded, or was refused in a dry run
-	judged   bool          // the end of the response's body counts
+	req       *http.Request
+	cancel    context.CancelCauseFunc
+	deadline  time.Duration // since the Transport was made; never if there is none
+	cancelled bool          // before the deadline
+	expired   bool          // the context had ended before the request began
+	call      *call         // nil if the request is unguarded, or was refused in a dry run
+	judged    bool          // the end of the response's body counts
 
 	// What the classifier says of the end of the response's body, or byDefault.
 	opinion breakerhttp.Outcome
@@ -157,6 +158,8 @@ type verdict struct {
 	outcome    breakerhttp.Outcome
 	whole      bool // there is no body that could fail
 	broken     bool // the connection broke
+	timeout    bool // a deadline passed
+	limited    bool // a classifier can take it as Limited
 	retryAfter time.Duration
 }
 
@@ -204,6 +207,7 @@ var (
 	success = verdict{outcome: breakerhttp.Success}
 	whole   = verdict{outcome: breakerhttp.Success, whole: true}
 	failure = verdict{outcome: breakerhttp.Failure}
+	timeout = verdict{outcome: breakerhttp.Failure, timeout: true}
 	broken  = verdict{outcome: breakerhttp.Failure, broken: true}
 	ignored = verdict{outcome: breakerhttp.Ignored}
 )
@@ -226,7 +230,8 @@ var (
 		{"204", respond(204, 0, nil), whole},
 		{"gRPC OK", grpc("0"), success},
 		{"gRPC UNAVAILABLE", grpc("14"), success}, // until its trailer comes
-		{"429", respond(429, -1, unavailable("100")), success},
+		{"429", respond(429, -1, unavailable("100")), verdict{outcome: breakerhttp.Success, limited: true, retryAfter: 100 * time.Second}},
+		{"429 at any time", respond(429, 0, nil), verdict{outcome: breakerhttp.Success, limited: true, whole: true}},
 	}
 	badReplies = []reply{
 		{"500", respond(500, -1, nil), failure},
@@ -262,20 +267,19 @@ func failOwnBody(x *exchange) (*http.Response, error) {
 
 // verdictOn is the verdict on what base returned. If that is an error, the context and the clock
 // come first.
-func (x *exchange) verdictOn(r reply, now time.Duration) verdict {
+func (x *exchange) verdictOn(r reply, opinionated bool, now time.Duration) verdict {
 	v := r.verdict
+	if v.limited && opinionated {
+		v.outcome = breakerhttp.Limited
+	}
 	v.whole = v.whole || x.req.Method == http.MethodHead
 	switch {
 	case x.gaveErr == nil: // also after a panic
 		return v
-	case errors.Is(x.gaveErr, breakerhttp.ErrOpen) || x.expired:
-		return ignored
-	case hasUploads && x.starved:
+	case errors.Is(x.gaveErr, breakerhttp.ErrOpen) || x.expired || x.cancelled || x.upload.failed || x.starved:
 		return ignored
 	case now >= x.deadline:
-		return failure
-	case x.req.Context().Err() != nil || x.upload.failed:
-		return ignored
+		return timeout
 	}
 	return v
 }
@@ -296,14 +300,14 @@ func (x *exchange) defaultVerdictOnBody(err error, now time.Duration) verdict {
 		return failure
 	case err == io.EOF: //nolint:errorlint // as above
 		return success
+	case x.cancelled || x.upload.failed:
+		return ignored
 	case now >= x.deadline:
 		isEvents := strings.HasPrefix(x.gotResp.Header.Get("Content-Type"), "text/event-stream")
 		owed := body.read == 0 || body.length >= 0 && body.read < body.length
 		if body.passed(x.deadline, now) && owed && !isEvents {
-			return failure
+			return timeout
 		}
-		return ignored
-	case x.req.Context().Err() != nil || x.upload.failed:
 		return ignored
 	}
 	return broken
