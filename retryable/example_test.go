@@ -34,33 +34,47 @@ func newRetries() *retryablehttp.Client {
 	return rc
 }
 
-// A host fails: the first call makes five attempts, and the circuit opens. The
-// second call is refused at once.
+// One call makes five attempts, and here ten failures in a row open the circuit. So
+// one URL that fails does not close the host to others, but a second call in a row
+// that fails does.
 func ExampleGuard() {
-	srv := failing(1000)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/broken" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
 	defer srv.Close()
 	rc := newRetries()
-	transport, err := retryable.Guard(rc)
+	transport, err := retryable.Guard(rc, breakerhttp.WithPolicy(breakerhttp.Policy{
+		ConsecutiveFailures: 2 * (rc.RetryMax + 1),
+	}))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer transport.CloseIdleConnections()
 
-	for range 2 {
-		_, err := rc.Get(srv.URL)
+	for _, path := range []string{"/broken", "/", "/broken", "/broken", "/"} {
+		resp, err := rc.Get(srv.URL + path)
 		var open *breakerhttp.OpenError
-		if errors.As(err, &open) {
-			fmt.Println("refused:", open.Reason)
-		} else {
-			fmt.Println("failed")
+		switch {
+		case err == nil:
+			fmt.Println(path, resp.Status)
+			_ = resp.Body.Close()
+		case errors.As(err, &open):
+			fmt.Println(path, "refused:", open.Reason)
+		default:
+			fmt.Println(path, "failed")
 		}
 	}
 	// Output:
-	// failed
-	// refused: 5 failures in a row, last: 503 Service Unavailable
+	// /broken failed
+	// / 200 OK
+	// /broken failed
+	// /broken failed
+	// / refused: 10 failures in a row, last: 500 Internal Server Error
 }
 
-// With WaitReady, retries wait for the next probe rather than fail.
+// With WaitReady, retries wait for the next probe.
 func ExampleGuard_waitReady() {
 	srv := failing(2)
 	defer srv.Close()
@@ -115,7 +129,7 @@ func Example_outsideRetries() {
 	fmt.Printf("%+v\n", snapshot.Totals)
 	// Output:
 	// 200 OK
-	// {Success:1 Failure:0 Ignored:0 Refused:0}
+	// {Success:1 Failure:0 Ignored:0 Refused:0 Limited:0}
 }
 
 // By hand, where another RoundTripper goes around the breaker.

@@ -1,9 +1,9 @@
-// Package retryable puts a circuit breaker inside a go-retryablehttp client,
-// where it judges every attempt and ends the retries when it refuses one.
+// Package retryable puts a circuit breaker inside a go-retryablehttp client. The
+// breaker judges every attempt, and a refusal ends the retries.
 //
-// A breaker outside the retries needs nothing of this package: it is a
-// [breakerhttp.Transport] with a [retryablehttp.RoundTripper] as its base, and
-// judges a call with all its attempts as one.
+// A breaker outside the retries needs nothing of this package: give
+// [breakerhttp.New] a [retryablehttp.RoundTripper] as its base. Then a call with all
+// its attempts is one outcome.
 package retryable
 
 import (
@@ -17,26 +17,32 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// Guard puts a breaker inside rc, between its retries and its transport. Every
-// attempt is judged. A refusal ends the retries at once, and the caller's error
-// is [breakerhttp.ErrOpen] for errors.Is and a [*breakerhttp.OpenError] for
-// errors.As, unless rc.ErrorHandler hides it. What a [breakerhttp.Fallback]
-// answers is not retried either.
+// Guard puts a breaker inside rc, between its retries and its transport, and
+// returns it. Every attempt is judged. A refusal ends the retries at once. The
+// caller then gets an error for which errors.Is finds [breakerhttp.ErrOpen] and
+// errors.As a [*breakerhttp.OpenError], unless rc.ErrorHandler replaces it. The
+// answer of a [breakerhttp.Fallback] is not retried either.
 //
-// Guard replaces rc.HTTPClient by a copy with the breaker as its Transport, and
-// rc.CheckRetry by [CheckRetry] of what it was. The rest of rc, and the
-// http.Client that it had, stay as they are. From then on rc closes no idle
-// connections, which it otherwise does after every failure and for all hosts:
-// that is left to CloseIdleConnections of the returned Transport.
+// The attempts of one call are failures in a row. By default rc makes five, and five
+// failures in a row open a circuit. So with both defaults one URL that always fails
+// closes its host to all callers, although the host answers all other URLs. Choose a
+// policy that one call alone cannot meet: ConsecutiveFailures above rc.RetryMax + 1,
+// or -1 with a FailureRatio in its place, whose MinRequests is 20 by default.
 //
-// With rc.PrepareRetry set to the WaitReady of the returned Transport, a retry
-// waits for the next probe. A first attempt is still refused at once: call
-// WaitReady before it. It reserves nothing, so of several that wait some may
+// Guard replaces rc.HTTPClient by a copy that has the breaker as its Transport, and
+// rc.CheckRetry by [CheckRetry] of the old one. The other fields of rc, and the
+// http.Client that it had, stay as they are. A guarded rc closes no idle
+// connections. Without a breaker it does so after every failure, for all hosts. Call
+// CloseIdleConnections of the returned Transport instead.
+//
+// With rc.PrepareRetry set to the WaitReady of the returned Transport, a retry waits
+// until the circuit would admit it. A first attempt does not wait: call WaitReady
+// before it. WaitReady reserves nothing, so some of several callers that wait may
 // still be refused.
 //
-// It fails if rc is nil, if the Transport of rc.HTTPClient is a breaker already
-// (one inside another RoundTripper it does not see), or if an option is invalid,
-// and then changes nothing. Call it before rc is used.
+// Guard returns an error, and changes nothing, if rc is nil, if an option is
+// invalid, or if rc.HTTPClient has a breaker as its Transport already. It does not
+// find a breaker inside another RoundTripper. Call Guard before rc is used.
 func Guard(rc *retryablehttp.Client, opts ...breakerhttp.Option) (*breakerhttp.Transport, error) {
 	if rc == nil {
 		return nil, errors.New("breakerhttp: retryable.Guard: client is nil")
@@ -64,13 +70,13 @@ func Guard(rc *retryablehttp.Client, opts ...breakerhttp.Option) (*breakerhttp.T
 }
 
 // CheckRetry returns a policy that does not retry a refusal, and asks next about
-// everything else. If next is nil, it asks [retryablehttp.DefaultRetryPolicy].
-// The policy may be called concurrently if next may.
+// everything else. A nil next means [retryablehttp.DefaultRetryPolicy]. The policy may
+// be called concurrently if next may.
 //
-// It is for a breaker that is wired by hand, and does not do all that [Guard]
-// does: the answer of a Fallback is a response like any other to it, and a
-// client whose Transport has CloseIdleConnections, as a breaker does, calls that
-// after every failure.
+// It is for clients that [Guard] cannot change, and does less than Guard: it asks next
+// about the answer of a Fallback too, and rc still closes the idle connections of all
+// hosts after a failure if its Transport has a method CloseIdleConnections, as a
+// breaker does.
 func CheckRetry(next retryablehttp.CheckRetry) retryablehttp.CheckRetry {
 	if next == nil {
 		next = retryablehttp.DefaultRetryPolicy
@@ -83,8 +89,8 @@ func CheckRetry(next retryablehttp.CheckRetry) retryablehttp.CheckRetry {
 	}
 }
 
-// outer is the breaker as rc sees it: without CloseIdleConnections. It marks the
-// answers of a Fallback: those for which inner has not been called.
+// outer is the breaker as rc sees it, without CloseIdleConnections. It marks the
+// answers of a Fallback, for which inner has not been called.
 type outer struct{ breaker *breakerhttp.Transport }
 
 type (
