@@ -176,8 +176,8 @@ func TestControlsWithoutCircuit(t *testing.T) {
 	}
 }
 
-// TestControlsOfHostileKeys: a key that is not what it looks like names no other circuit than itself,
-// written as circuits.json writes it.
+// TestControlsOfHostileKeys: a key that is not what it looks like names no other circuit than
+// itself, written as circuits.json writes it.
 func TestControlsOfHostileKeys(t *testing.T) {
 	tr := newTransport(t, respond(200), breakerhttp.WithKey(byHeader))
 	for _, k := range hostileKeys {

@@ -37,20 +37,21 @@ type config struct {
 //	POST reset           close a circuit, empty its counts, and end forcing it
 //
 // Each takes the circuit's key as the form value "key", written as circuits.json writes it, and
-// answers with the circuit as circuits.json shows it. It answers 400 without a key, and 404 with the
-// nearest names if there is no such circuit.
+// answers with the circuit as circuits.json shows it. It answers 400 without a key, and 404 with
+// the nearest names if there is no such circuit.
 //
 // With controls, only requests whose Host header is localhost or a loopback address are answered,
-// unless [WithHosts] names others, and requests that a browser sends on behalf of another origin are
-// refused as by [http.CrossOriginProtection]. Who may send other requests is up to the admin mux.
+// unless [WithHosts] names others, and requests that a browser sends on behalf of another origin
+// are refused as by [http.CrossOriginProtection]. Who may send other requests is up to the admin
+// mux.
 func WithControls() Option {
 	return optionFunc(func(c *config) { c.controls = true })
 }
 
 // WithTrustedOrigins lets pages of other origins, such as "https://admin.example.com", send what
-// [WithControls] adds, as [http.CrossOriginProtection.AddTrustedOrigin] does. It is for proxies that
-// change the Host header: behind them the page itself looks like another origin. It panics if an
-// origin is not a scheme with a host.
+// [WithControls] adds, as [http.CrossOriginProtection.AddTrustedOrigin] does. It is for proxies
+// that change the Host header: behind them the page itself looks like another origin. It panics if
+// an origin is not a scheme with a host.
 func WithTrustedOrigins(origins ...string) Option {
 	return optionFunc(func(c *config) {
 		for _, o := range origins {
@@ -76,8 +77,8 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // others may be added.
 //
 // A stream of events ends with its request, and when its [http.Server] shuts down. It outlives the
-// server's ReadTimeout and WriteTimeout, but not a client that has stopped taking events. All streams
-// of a Handler share one reading of the circuits per second.
+// server's ReadTimeout and WriteTimeout, but not a client that has stopped taking events. All
+// streams of a Handler share one reading of the circuits per second.
 func Handler(t *breakerhttp.Transport, opts ...Option) http.Handler {
 	var c config
 	for _, o := range opts {
@@ -120,8 +121,8 @@ func Handler(t *breakerhttp.Transport, opts ...Option) http.Handler {
 	})
 }
 
-// requestedPath is the path that the client asked for, before anybody stripped it; "" if the request
-// did not come from a client.
+// requestedPath is the path that the client asked for, before anybody stripped it; "" if the
+// request did not come from a client.
 func requestedPath(r *http.Request) string {
 	u, err := url.ParseRequestURI(r.RequestURI)
 	if err != nil {

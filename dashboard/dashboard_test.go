@@ -189,8 +189,8 @@ func TestPageKnowsOfControls(t *testing.T) {
 	}
 }
 
-// TestPrefix: the page is at the prefix with a slash, whatever of it the mux matches and StripPrefix
-// strips. Nothing redirects more than once, or to where the page is not.
+// TestPrefix: the page is at the prefix with a slash, whatever of it the mux matches and
+// StripPrefix strips. Nothing redirects more than once, or to where the page is not.
 func TestPrefix(t *testing.T) {
 	for _, tt := range []struct {
 		name, pattern, strip, get, want string
@@ -237,8 +237,8 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
-// TestUncleanPath: a path that http.ServeMux would clean is not found. The redirect would lead out of
-// the prefix, which the inner mux does not know.
+// TestUncleanPath: a path that http.ServeMux would clean is not found. The redirect would lead out
+// of the prefix, which the inner mux does not know.
 func TestUncleanPath(t *testing.T) {
 	h := http.StripPrefix("/ops", dashboard.Handler(newTransport(t, respond(200))))
 	for _, target := range []string{"/ops//", "/ops//circuits.json", "/ops/./circuits.json", "/ops/circuits.json/", "/ops/a/../circuits.json"} {

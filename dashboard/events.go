@@ -86,8 +86,8 @@ type stream struct {
 }
 
 // send reports whether the client is still there. The deadlines are for a client that makes no
-// progress, not for a slow one, and they allow for all that is still on its way: Linux takes 4 MB of
-// a stream, and then nothing until a third of that has gone, which is 12 s at 1 Mbit/s.
+// progress, not for a slow one, and they allow for all that is still on its way: Linux takes 4 MB
+// of a stream, and then nothing until a third of that has gone, which is 12 s at 1 Mbit/s.
 func (s *stream) send(events [][]byte) bool {
 	for _, e := range events {
 		if now := time.Now(); s.due.Before(now) {

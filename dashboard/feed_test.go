@@ -54,8 +54,8 @@ func TestEvents(t *testing.T) {
 	})
 }
 
-// TestEventsOfQuietCircuits: on real clocks the same moment reads a little different each time, which is
-// no change.
+// TestEventsOfQuietCircuits: on real clocks the same moment reads a little different each time,
+// which is no change.
 func TestEventsOfQuietCircuits(t *testing.T) {
 	t.Parallel()
 	tr := newTransport(t, respond(500))

@@ -52,8 +52,8 @@ func TestWithHosts(t *testing.T) {
 	}
 }
 
-// TestRebinding: a site that has pointed its own name at this server is same-origin to the browser, and
-// still changes nothing.
+// TestRebinding: a site that has pointed its own name at this server is same-origin to the browser,
+// and still changes nothing.
 func TestRebinding(t *testing.T) {
 	tr := newTransport(t, respond(200))
 	request(t, tr, 1, "http://a.test")

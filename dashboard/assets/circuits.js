@@ -1,4 +1,4 @@
-// What is known of the circuits, by what the server has reported.
+// What is known about the circuits, from the server's reports.
 
 export const silence = 12_000; // after so long the server is not heard: its heartbeat is every 5 s
 const journal = 256; // the transitions that a server keeps
@@ -41,8 +41,8 @@ function forget() {
 }
 forget();
 
-// receive takes a report of the server: all there is, or what has changed. It returns the transitions
-// that are new, and whether they are those of another process than before.
+// receive takes a report of the server: all there is, or what has changed. It returns the
+// transitions that are new, and whether they are those of another process than before.
 export function receive(report, whole) {
   if (!whole && isOld(report)) return { fresh: [], another: false };
   const another = whole && isAnother(report);
@@ -61,8 +61,9 @@ export function receive(report, whole) {
   return { fresh, another };
 }
 
-// isOld reports whether a change is in what is known already: a stream that goes on where it was lost
-// brings changes from before the latest poll. If the server's clock was set back by more, it is news.
+// isOld reports whether a change is in what is known already: a stream that goes on where it was
+// lost brings changes from before the latest poll. If the server's clock was set back by more, it
+// is news.
 function isOld(report) {
   const ago = reported - Date.parse(report.now);
   return ago > 0 && ago < 60_000;
@@ -74,7 +75,7 @@ function isAnother({ transport, process }) {
   return before !== undefined && JSON.stringify(before) !== JSON.stringify(origin);
 }
 
-// watch notes that the server was heard, and returns whether it was a moment ago too.
+// watch notes that the server was heard. It returns whether there was no gap since the time before.
 function watch(at) {
   const last = watched.at(-1);
   const seamless = last !== undefined && at >= last[1] && at - last[1] < silence;
@@ -127,7 +128,7 @@ function addTraffic(c, n, sums) {
   sums.forEach((sum, i) => (c.traffic.at(-1).sums[i] += sum));
 }
 
-// grow goes on to longer scales as the process gets older.
+// grow switches to a longer scale when the process has outlived the present one.
 function grow() {
   while (reported - earliest > scale.span && scale !== scales.at(-1)) {
     const next = scales[scales.indexOf(scale) + 1];
@@ -155,8 +156,8 @@ export function share(c) {
   return n.requests > 0 ? Math.min(1, Math.max(n.failures, n.slow) / n.requests) : 0;
 }
 
-// failing reports whether requests are failing now though the circuit is closed: the last two, or a
-// fifth of the last ten seconds.
+// failing reports whether a closed circuit's requests are failing now: the last two of them, or a
+// fifth of those in the last ten seconds.
 export function failing(c) {
   if (c.state !== "closed") return false;
   if (c.counts.consecutive_failures > 1) return true;

@@ -20,7 +20,7 @@ export function offer(circuit) {
   $("controls").hidden = document.documentElement.dataset.controls !== "yes";
 }
 
-// allow disables what is done already.
+// allow disables the controls that would change nothing.
 export function allow(c) {
   for (const [verb, state] of [["force-open", "open"], ["force-closed", "closed"]]) {
     const button = document.querySelector(`[data-do="${verb}"]`);
@@ -30,7 +30,7 @@ export function allow(c) {
   }
 }
 
-// cancel takes the question back, and returns whether there was one.
+// cancel withdraws the question. It returns whether there was one.
 export function cancel() {
   if (intended === undefined) return false;
   const button = document.querySelector(`[data-do="${intended}"]`);

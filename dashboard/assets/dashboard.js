@@ -1,5 +1,5 @@
-// The page: shows what the server says of its circuits as it changes, finds and
-// sorts them, and, where the server allows it, forces and resets them.
+// The page: it shows the server's circuits as they change, finds and sorts them, and, where the
+// server allows it, forces and resets them.
 
 import { circuits, origin, receive, reported, scale } from "./circuits.js";
 import * as details from "./details.js";
@@ -34,7 +34,7 @@ connect((report, whole) => {
   details.draw();
 });
 
-// describe says what all circuits have in common.
+// describe shows whose circuits these are, and whether they are of a dry run.
 function describe() {
   text($("origin"), `${named(origin)}, pid ${origin.pid}`);
   $("origin").title = `${$("origin").textContent}, since ${moment(Date.parse(origin.since))}`;

@@ -17,8 +17,8 @@ export function show(key) {
   dialog.showModal();
 }
 
-// onClose calls closed when nobody looks any longer, if that left the keyboard
-// nowhere: what it was at may be gone.
+// onClose calls closed when the dialog has closed and no element has the focus: the one that had it
+// may be gone.
 export function onClose(closed) {
   $("close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("cancel", (event) => {

@@ -1,4 +1,4 @@
-// Which circuits are to be seen, and in which order; and how many there are.
+// Which circuits are shown, in which order, and how many there are.
 
 import { circuits, failing, origin, share } from "./circuits.js";
 import { $, text } from "./page.js";
@@ -19,7 +19,7 @@ const orders = {
 
 const belongs = (c, state) => state === "all" || c.state === state || (state === "forced" && c.forced);
 
-// selected returns the circuits that are asked for, in order.
+// selected returns the circuits that the form asks for, in order.
 export function selected() {
   const { state, search, sort, reverse } = Object.fromEntries(new FormData(form));
   const words = search.toLowerCase().split(/\s+/).filter((w) => w !== "");
@@ -33,8 +33,8 @@ export function selected() {
   return list.sort((a, b) => sign * (ranks.get(a) - ranks.get(b) || (a.key < b.key ? -1 : 1)));
 }
 
-// tally counts the circuits in each state: on the tiles, and where a tab in the
-// background is seen.
+// tally shows how many circuits are in each state: on the tiles, and in the title and icon of the
+// tab.
 export function tally() {
   const sums = { all: 0, open: 0, half_open: 0, closed: 0, forced: 0 };
   for (const c of circuits.values()) for (const s in sums) if (belongs(c, s)) sums[s]++;
@@ -44,8 +44,8 @@ export function tally() {
   if ($("icon").getAttribute("href") !== icon) $("icon").setAttribute("href", icon);
 }
 
-// onChange calls changed whenever somebody asks for something else. What they ask
-// for is in the URL too, for a reload.
+// onChange calls changed when the form asks for something else, and puts that into the URL, so that
+// a reload keeps it.
 export function onChange(changed) {
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", () => {
@@ -62,7 +62,7 @@ export function onChange(changed) {
   }
 }
 
-// restore asks for what the URL says.
+// restore fills the form in from the URL.
 export function restore() {
   const chosen = new URLSearchParams(location.hash.slice(1));
   form.elements.state.value = chosen.get("state") ?? "all";
@@ -73,7 +73,7 @@ export function restore() {
   markOrder();
 }
 
-// markOrder shows in the head of the table how it is sorted.
+// markOrder shows in the table's head how it is sorted.
 function markOrder() {
   for (const header of document.querySelectorAll("#circuits thead th")) {
     for (const button of header.children) button.classList.toggle("by", button.dataset.sort === $("sort").value);

@@ -22,9 +22,9 @@ export function connect(receive) {
   document.addEventListener("visibilitychange", () => (document.hidden ? source?.close() : stream()));
 }
 
-// tend polls, and tries again to have a stream, as long as nothing comes by it. It is to be called
-// every second. A page that nobody sees has no stream, since HTTP/1.1 gives all tabs together six
-// connections; it polls, for its title.
+// tend is to be called every second. While the stream brings nothing it polls, and opens another
+// stream now and then. A hidden page has no stream, because all tabs share the six connections of
+// HTTP/1.1; it polls, for its title.
 export function tend() {
   if (!streaming()) {
     if (!document.hidden && performance.now() - opened > 15_000) stream();

@@ -1,4 +1,4 @@
-// The list of circuits. Of a thousand rows only those in sight are in the page.
+// The list of circuits. Only the rows in sight are in the page, even of a thousand.
 
 import { circuits, reported } from "./circuits.js";
 import { selected } from "./filter.js";
@@ -14,14 +14,14 @@ let place = 0; // where in the list that is
 let version = 0; // rises when rows may have something new to say
 let frame = 0;
 
-// changed draws the list again: something is known, or asked for, or time has passed.
+// changed draws the list again, after a report, another choice, or a second.
 export function changed() {
   stale = true;
   version++;
   drawSoon();
 }
 
-// drawSoon draws before the page is painted next: never in the background.
+// drawSoon draws before the next time that the browser paints, which a hidden tab never does.
 function drawSoon() {
   frame ||= requestAnimationFrame(() => {
     frame = 0;
@@ -37,8 +37,7 @@ function select() {
   $("none").hidden = list.length > 0 || reported === undefined;
 }
 
-// draw puts into the page the rows that can be seen, some more, and the one that
-// the keyboard is at.
+// draw puts into the page the rows in sight, a few around them, and the one that has the focus.
 function draw() {
   const height = parseFloat(getComputedStyle(rows).getPropertyValue("--row"));
   rows.style.height = `${list.length * height}px`;
@@ -80,8 +79,8 @@ function position(c, i, height) {
   return row;
 }
 
-// arrange brings elements into order. The others move around the one that has
-// the focus: it would lose it.
+// arrange puts the elements in order. The one that has the focus would lose it by moving, so the
+// others move around it.
 function arrange(wanted, focused) {
   const fixed = Math.max(0, wanted.indexOf(focused));
   if (wanted.length > 0 && !wanted[fixed].isConnected) rows.append(wanted[fixed]);
@@ -93,13 +92,12 @@ function arrange(wanted, focused) {
   }
 }
 
-// focusCurrent gives the keyboard back to the list, or to the search for what is
-// in none.
+// focusCurrent moves the focus to the current row, or to the search if the list is empty.
 export function focusCurrent() {
   (elements.get(current)?.querySelector(".key") ?? $("search")).focus({ preventScroll: true });
 }
 
-// go moves the keyboard to a row, and that into sight.
+// go moves the focus to a row, and scrolls it into sight.
 function go(to) {
   place = Math.max(0, Math.min(to, list.length - 1));
   current = list[place].key;
@@ -108,7 +106,7 @@ function go(to) {
   focusCurrent();
 }
 
-// goTo moves from the current row as a key says, and returns whether it does.
+// goTo moves the focus as a key of the keyboard says. It returns whether the key means a move.
 function goTo(key) {
   const page = Math.max(1, Math.floor(innerHeight / elements.get(current).offsetHeight) - 2);
   const to = { ArrowDown: place + 1, ArrowUp: place - 1, PageDown: place + page, PageUp: place - page, Home: 0, End: Infinity }[key];

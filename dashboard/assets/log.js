@@ -1,4 +1,4 @@
-// Transitions as they happen, for those who see the page and those who hear it.
+// Transitions as they happen, in the list and for screen readers.
 
 import { $, symbol, text } from "./page.js";
 import { moment, period, phrase, stateNames, time, visible } from "./words.js";
@@ -22,7 +22,7 @@ export function transitionElement(t) {
   return li;
 }
 
-// restart forgets all: another process has other transitions.
+// restart empties the list, for another process.
 export function restart() {
   $("log").replaceChildren();
   unsaid = [];
@@ -33,7 +33,7 @@ export function log(transitions) {
   while ($("log").children.length > length) $("log").lastElementChild.remove();
 }
 
-// announce says transitions aloud, not more often than one can listen.
+// announce says transitions aloud, at most every two seconds.
 export function announce(transitions) {
   unsaid.push(...transitions);
   if (unsaid.length === 0 || saying !== 0) return;

@@ -1,12 +1,12 @@
-// The elements of the page, and how they show a text and a state. What comes from
-// the server is set as text, never as HTML.
+// The elements of the page, and how they show texts and states. What comes from the server is set
+// as text, never as HTML.
 
 import { failing } from "./circuits.js";
 import { stateNames } from "./words.js";
 
 export const $ = (id) => document.getElementById(id);
 
-// text spares the page a change that is none.
+// text changes an element only if its text differs.
 export function text(element, s) {
   if (element.textContent !== s) element.textContent = s;
 }

@@ -12,7 +12,7 @@ export function newRow(key) {
   return row;
 }
 
-// fill makes a row say what is known of its circuit now.
+// fill shows in a row what is known about its circuit now.
 export function fill(row, c) {
   const part = (name) => row.querySelector(`.${name}`);
   const put = (name, s) => text(part(name), s);

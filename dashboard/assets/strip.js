@@ -3,9 +3,8 @@
 import { now, remembered, scale, watched } from "./circuits.js";
 import { minutes, period, stateNames } from "./words.js";
 
-// past is a circuit's states over time, as far as they are known: from its
-// transitions, and from the state that it is in. What reads half-open has waited
-// for a probe since its open time was over.
+// past returns a circuit's states over time, as far as its transitions and its present state tell.
+// A circuit is half-open from the end of its open time on, also before the first probe.
 function past(c) {
   const periods = [];
   const add = (from, to, state) => {

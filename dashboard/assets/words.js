@@ -9,7 +9,7 @@ const roughly = new Intl.NumberFormat("en", { notation: "compact", maximumFracti
 export const exact = (n) => number.format(n);
 export const count = (n) => (n < 100_000 ? number : roughly).format(n);
 
-// Times are those of the clock on the wall here.
+// Times are in the time zone of the browser.
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const calendar = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
 export const time = (ms) => clock.format(ms);
@@ -28,13 +28,13 @@ export function period(ms) {
   return `${Math.floor(s / 86_400)}d ${two(Math.floor(s / 3600) % 24)}h`;
 }
 
-// visible writes out what would be invisible or reorder its surroundings.
+// visible escapes characters that cannot be seen, or that would reorder the text around them.
 export const visible = (s) => s.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 
 // named says which Transport, and where.
 export const named = (o) => `${visible(o.transport)} on ${visible(o.host)}`;
 
-// phrase writes a reason for what happened so that it can stand after a colon.
+// phrase writes the reason of an event so that it can stand after a colon.
 export const phrase = (reason) => visible(reason).replace(/^probe failed: (.*)$/, "probe failed ($1)");
 
 // why says what opened a circuit, or what may open it soon.

@@ -18,7 +18,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is how long a test waits for what should happen within a second. A busy machine takes its time.
+// patience is how long a test waits for what should happen within a second. A busy machine takes
+// its time.
 const patience = 60 * time.Second
 
 // browser is the context of the one browser of the tests, nil without one.
@@ -77,8 +78,8 @@ type look struct {
 	excused       string // complaints that contain this are expected
 }
 
-// open shows a URL in a tab of its own, until the test ends. Tests reload no page: to ask one that is
-// just going away is an error. They open another tab.
+// open shows a URL in a tab of its own, until the test ends. Tests reload no page: to ask one that
+// is just going away is an error. They open another tab.
 func open(t *testing.T, url string, l look) *tab {
 	t.Helper()
 	if browser == nil {

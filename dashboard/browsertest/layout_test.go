@@ -18,8 +18,8 @@ func (b *tab) box(selector string) box {
 	})()`, selector))
 }
 
-// TestLayout: circuits come before transitions where both do not fit, a table is one from 820 pixels
-// on, and a wide screen is for the strip.
+// TestLayout: circuits come before transitions where both do not fit, a table is one from 820
+// pixels on, and a wide screen is for the strip.
 func TestLayout(t *testing.T) {
 	url := replay(t, recordNight(t))
 	for _, tt := range []struct {
@@ -56,8 +56,8 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// TestColoursOfTransitions: a transition has the colour of the state that it led to, not of the state
-// that the circuit is in now.
+// TestColoursOfTransitions: a transition has the colour of the state that it led to, not of the
+// state that the circuit is in now.
 func TestColoursOfTransitions(t *testing.T) {
 	const host = "http://a.test"
 	for _, dark := range []bool{false, true} {

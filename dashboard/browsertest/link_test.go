@@ -102,8 +102,8 @@ func TestStalledStream(t *testing.T) {
 	}
 }
 
-// TestResume: a page that has lost its stream goes on where it was, and counts nothing twice that it has
-// polled meanwhile.
+// TestResume: a page that has lost its stream goes on where it was, and counts nothing twice that
+// it has polled meanwhile.
 func TestResume(t *testing.T) {
 	var first atomic.Bool
 	cut := make(chan struct{})
@@ -173,8 +173,8 @@ func totals(c *circuits, key string) uint64 {
 	return s.Totals.Success
 }
 
-// TestHidden: a tab that nobody sees holds no stream, since all tabs together have six connections. It
-// polls, so that its title is true.
+// TestHidden: a tab that nobody sees holds no stream, since all tabs together have six connections.
+// It polls, so that its title is true.
 func TestHidden(t *testing.T) {
 	var streams atomic.Int64
 	c := newCircuits(t).serveBy(func(h http.Handler) http.Handler {
@@ -222,8 +222,8 @@ func TestHidden(t *testing.T) {
 	b.wait(says("#outcome", "Done"))
 }
 
-// hide tells the page that nobody sees it, or that somebody does. A browser without a screen does so
-// for none of its tabs.
+// hide tells the page that nobody sees it, or that somebody does. A browser without a screen does
+// so for none of its tabs.
 func (b *tab) hide(hidden bool) {
 	b.t.Helper()
 	eval[any](b, fmt.Sprintf(`(() => {

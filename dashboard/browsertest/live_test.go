@@ -256,7 +256,8 @@ func TestLimited(t *testing.T) {
 	b.wait(says("#rows .reason", "recovering: at most 16 in flight"))
 }
 
-// TestFailing: a closed circuit whose requests are failing now stands out, and above the healthy ones.
+// TestFailing: a closed circuit whose requests are failing now stands out, and above the healthy
+// ones.
 func TestFailing(t *testing.T) {
 	c := newCircuits(t).serve()
 	c.succeed("http://a.test")

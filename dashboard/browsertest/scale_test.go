@@ -87,8 +87,8 @@ func (b *tab) checkScroll() {
 	if got.Empty > 0 {
 		b.t.Errorf("the list was empty at %d places", got.Empty)
 	}
-	// On an idle machine 17 and 33, and no task over 50. With ten times as much to do as there are cores
-	// 40 and 600: a single task may then be of any length, so that is only logged.
+	// On an idle machine 17 and 33, and no task over 50. With ten times as much to do as there are
+	// cores 40 and 600: a single task may then be of any length, so that is only logged.
 	if got.Median > 200 || got.Slow > 2000 {
 		b.t.Errorf("got %.0f ms between frames, one in a hundred %.0f, want 200 and 2000 at most", got.Median, got.Slow)
 	}

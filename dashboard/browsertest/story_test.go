@@ -120,7 +120,7 @@ func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { re
 
 // recordNight lives through the night, in no time, with a real Transport and a
 // real Handler, and returns the events that the page gets.
-func recordNight(t *testing.T) (events []byte) {
+func recordNight(t *testing.T, opts ...breakerhttp.Option) (events []byte) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(nightfall)
 		start := time.Now()
@@ -139,9 +139,9 @@ func recordNight(t *testing.T) (events []byte) {
 			}
 			return status(200)(req)
 		})
-		transport, err := breakerhttp.New(base, breakerhttp.WithName("shop"), breakerhttp.WithPolicy(breakerhttp.Policy{
+		transport, err := breakerhttp.New(base, append(opts, breakerhttp.WithName("shop"), breakerhttp.WithPolicy(breakerhttp.Policy{
 			SlowRatio: 0.5, SlowAfter: time.Second, MinRequests: 10, OpenFor: 40 * time.Second, OpenGrowth: 1.5, MaxOpenFor: 3 * time.Minute,
-		}))
+		}))...)
 		if err != nil {
 			t.Fatal(err)
 		}
