@@ -1,0 +1,175 @@
+package breakerhttp
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// blame finds out whose fault an error is: by the context and the clock first,
+// because a cancelled request fails in many ways, then by type.
+func blame(a *Attempt) (Outcome, string) {
+	err := readable(a.Err)
+	switch {
+	case errors.Is(err, ErrOpen):
+		return Ignored, errorTypeOpen
+	case a.expired, a.bodyFault, ofFile(a.Request, err):
+		return Ignored, ""
+	case timedOut(a.Request) && a.uploading:
+		return Ignored, ""
+	case timedOut(a.Request):
+		return Failure, errorTypeTimeout
+	case cancelled(a.Request), malformed(a.Request, err), shortage(err):
+		return Ignored, ""
+	case wraps(err, isTimeout):
+		return Failure, errorTypeTimeout
+	case is[*net.DNSError](err):
+		return Failure, errorTypeDNS
+	case wraps(err, isTLS):
+		return Failure, errorTypeTLS
+	case wraps(err, isOp("proxyconnect")):
+		return Failure, errorTypeProxy
+	case wraps(err, isOp("dial")):
+		return Failure, errorTypeConnect
+	}
+	return Failure, errorTypeConnection
+}
+
+// judgeEnd judges how the body of a response ended. A deadline that ends it is the
+// host's fault only if the host owed bytes: an event stream never does.
+func judgeEnd(a *Attempt) (Outcome, string) {
+	err, late := readable(a.Err), timedOut(a.Request)
+	switch {
+	case a.Err == nil && a.Response != nil:
+		return judgeGRPC(a.Response, a.owed)
+	case a.Err == nil:
+		return Success, "" // made by hand
+	case a.expired, a.bodyFault, shortage(err), !late && cancelled(a.Request):
+		return Ignored, ""
+	case late || wraps(err, isTimeout):
+		if !a.owed || a.uploading || hasMediaType(a.Response, "text/event-stream") {
+			return Ignored, ""
+		}
+		return Failure, errorTypeTimeout
+	}
+	return Failure, errorTypeBody
+}
+
+// isOver reports whether a context has ended, or its deadline has passed: its
+// timer may be late.
+func isOver(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) <= 0
+}
+
+// timedOut reports whether the request's deadline has passed. A context that was
+// cancelled before its deadline says so, however late base returns, and whatever
+// the cause is: errgroup passes the timeout of one request on as the cause of all
+// others. A context that has not ended may be past its deadline: its timer is
+// late, and http.Client.Timeout has closed req.Cancel first.
+func timedOut(req *http.Request) bool {
+	if req == nil {
+		return false
+	}
+	ctx := req.Context()
+	if err := ctx.Err(); err != nil {
+		return errors.Is(err, context.DeadlineExceeded)
+	}
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
+}
+
+// cancelled reports whether the caller has given the request up.
+func cancelled(req *http.Request) bool {
+	if req == nil {
+		return false
+	}
+	select {
+	case <-req.Context().Done():
+		return true
+	//lint:ignore SA1019 http.Client sets it for a RoundTripper that it does not know
+	case <-req.Cancel:
+		return true
+	default:
+		return false
+	}
+}
+
+// shortage reports whether this machine has run out of something. Of an error
+// within a look-up, net keeps only the text.
+func shortage(err error) bool {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return slices.ContainsFunc(shortages, func(short error) bool {
+		return errors.Is(err, short) || ok && strings.HasSuffix(dns.Err, short.Error())
+	})
+}
+
+func isTimeout(err error) bool {
+	t, ok := err.(net.Error) //nolint:errorlint // one of a chain
+	return ok && t.Timeout()
+}
+
+// isTLS reports whether the peers did not agree on TLS, or on who they are.
+func isTLS(err error) bool {
+	switch err := err.(type) { //nolint:errorlint // one of a chain
+	case tls.RecordHeaderError, *tls.CertificateVerificationError, tls.AlertError, *tls.ECHRejectionError,
+		x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError, x509.SystemRootsError:
+		return true
+	case *net.OpError: // in which crypto/tls hides alerts
+		return err.Op == "remote error" || err.Op == "local error"
+	}
+	return false
+}
+
+func isOp(name string) func(error) bool {
+	return func(err error) bool {
+		op, ok := err.(*net.OpError) //nolint:errorlint // one of a chain
+		return ok && op.Op == name
+	}
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// wraps reports whether err, or any error that it wraps, is as asked.
+func wraps(err error, asked func(error) bool) bool {
+	if err == nil || asked(err) {
+		return err != nil
+	}
+	switch err := err.(type) { //nolint:errorlint // one of a chain
+	case interface{ Unwrap() error }:
+		return wraps(err.Unwrap(), asked)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(err.Unwrap(), func(err error) bool { return wraps(err, asked) })
+	}
+	return false
+}
+
+var errUnreadable = errors.New("an error whose methods panic")
+
+// readable returns err, or errUnreadable in place of one whose methods panic, as
+// those of a nil *net.OpError do.
+func readable(err error) (safe error) {
+	defer func() {
+		if recover() != nil {
+			safe = errUnreadable
+		}
+	}()
+	_ = errors.Is(err, ErrOpen)
+	wraps(err, func(err error) bool {
+		_, _ = err.Error(), isTimeout(err)
+		return false
+	})
+	return err
+}
