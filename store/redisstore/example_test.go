@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -35,7 +36,12 @@ func Example() {
 		transport, err := breakerhttp.New(nil,
 			breakerhttp.WithFallback(breakerhttp.ServiceUnavailable),
 			breakerhttp.WithKey(func(*http.Request) string { return "inventory" }), // circuits of 127.0.0.1 are not shared
-			breakerhttp.WithStore(redisstore.New(rdb), breakerhttp.Sharing{Namespace: "checkout", Quorum: 1}))
+			breakerhttp.WithStore(redisstore.New(rdb), breakerhttp.Sharing{
+				Namespace:    "checkout",
+				Quorum:       1,
+				ReadTimeout:  time.Second, // for the busiest machine that runs this example
+				WriteTimeout: time.Second,
+			}))
 		if err != nil {
 			log.Fatal(err)
 		}

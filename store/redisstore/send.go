@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,11 +16,11 @@ import (
 // errSilent is the error of a key whose server has not answered, while others may have.
 var errSilent = errors.New("the key's server has not answered in time")
 
-// A batch is the calls for one server, by their positions, and what has become of them.
+// A batch is what one server has replied to its calls, which have these positions among all.
 type batch struct {
 	positions []int
 	replies   []reply
-	err       error // of the server as a whole
+	err       error // of all servers
 }
 
 // send runs the script for each call and returns the replies in order. It returns as soon as ctx is
@@ -87,18 +88,23 @@ func (s *Store) spread(ctx context.Context, calls []call, done chan<- struct{}, 
 		batches <- s.ask(ctx, calls, all, false)
 		return
 	}
-	servers := make(map[*redis.Client][]int)
+	type part struct {
+		calls     []call
+		positions []int
+	}
+	parts := make(map[*redis.Client]part)
 	for i, c := range calls {
 		server, err := serverOf(c.key)
 		if err != nil { // no server is known
 			batches <- batch{err: err}
 			return
 		}
-		servers[server] = append(servers[server], i)
+		p := parts[server]
+		parts[server] = part{append(p.calls, c), append(p.positions, i)}
 	}
 	close(done)
-	for _, positions := range servers {
-		go func() { batches <- s.ask(ctx, calls, positions, true) }()
+	for _, p := range parts {
+		go func() { batches <- s.ask(ctx, p.calls, p.positions, true) }()
 	}
 }
 
@@ -123,17 +129,21 @@ func (s *Store) serverOf(ctx context.Context) func(key string) (*redis.Client, e
 	return nil
 }
 
-// ask runs the script for the calls at these positions, which belong to one server: of several, or
-// the only one.
+// ask runs the script for calls that have these positions among all, and belong to one server: of
+// several, or the only one.
 func (s *Store) ask(ctx context.Context, calls []call, positions []int, ofSeveral bool) batch {
-	b := batch{positions: positions, replies: make([]reply, len(positions))}
-	for i, c := range s.run(ctx, calls, positions) {
+	commands := s.run(ctx, calls, "evalsha", hash)
+	if slices.ContainsFunc(commands, func(c command) bool { return redis.HasErrorPrefix(c.Err(), "NOSCRIPT") }) {
+		commands = s.run(ctx, calls, "eval", script) // all of them: if they are several, they only read
+	}
+	b := batch{positions: positions, replies: make([]reply, len(calls))}
+	for i, c := range commands {
 		r, err := c.reply()
 		if err != nil {
 			if own := (unreadable{}); !ofSeveral && !errors.As(err, &own) {
 				return batch{err: err}
 			}
-			r = reply{item: store.Item{Err: keyError(calls[positions[i]].key, err)}}
+			r = reply{item: store.Item{Err: keyError(calls[i].key, err)}}
 		}
 		b.replies[i] = r
 	}
@@ -142,31 +152,16 @@ func (s *Store) ask(ctx context.Context, calls []call, positions []int, ofSevera
 
 func keyError(key string, err error) error { return fmt.Errorf("breakerhttp: redis: %q: %w", key, err) }
 
-// run returns the commands that have run the script. It goes through the client, and not through the
-// server's own, because the client follows a key that has moved.
-func (s *Store) run(ctx context.Context, calls []call, positions []int) []command {
-	commands := make([]command, len(positions))
-	var all, again []int
-	for i := range positions {
-		all = append(all, i)
-	}
-	run := func(eval, script string, which []int) {
-		_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its error
-			for _, i := range which {
-				commands[i] = calls[positions[i]].by(ctx, eval, script)
-				_ = p.Process(ctx, commands[i])
-			}
-			return nil
-		})
-	}
-	run("evalsha", hash, all)
-	for i, c := range commands {
-		if redis.HasErrorPrefix(c.Err(), "NOSCRIPT") {
-			again = append(again, i)
+// run returns the commands that have run the script, each with its own error. It goes through the
+// client, and not through the one of the server, because the client follows a key that has moved.
+func (s *Store) run(ctx context.Context, calls []call, eval, script string) []command {
+	commands := make([]command, len(calls))
+	_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, c := range calls {
+			commands[i] = c.by(ctx, eval, script)
+			_ = p.Process(ctx, commands[i])
 		}
-	}
-	if len(again) > 0 {
-		run("eval", script, again)
-	}
+		return nil
+	})
 	return commands
 }
