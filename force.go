@@ -2,6 +2,7 @@ package breakerhttp
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
@@ -60,4 +61,28 @@ func (t *Transport) Reset(key string) {
 	if h.member != nil {
 		h.member.Reset(by.Context)
 	}
+}
+
+// ResetFleet is [Transport.Reset] for all processes that share the circuit. It
+// also closes the shared record, which each process hears when it reads that
+// next. A circuit that is forced in another process stays so there.
+//
+// It calls the store even if that has failed before, up to four times, and
+// returns the error if the record could not be closed; or the error of ctx, if
+// that is done earlier. Without a store, or if the circuit is not shared, it
+// resets the circuit here and returns nil.
+func (t *Transport) ResetFleet(ctx context.Context, key string) error {
+	t.Reset(key)
+	if h, ok := t.named(key); ok {
+		key = h.key
+	} else {
+		key = t.normal(key)
+	}
+	if !t.shares(key) {
+		return nil
+	}
+	if err := t.sharing.fleet.Reset(ctx, key); err != nil {
+		return fmt.Errorf("breakerhttp: ResetFleet of %q: %w", key, err)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package breakerhttp
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -229,4 +230,22 @@ func normalKey(typed string) string {
 		return key
 	}
 	return typed
+}
+
+// isLocal reports whether a key names this machine, or the link that it is on: another host for each
+// process. A key that is no origin may be a host, or a host and a port.
+func isLocal(key string) bool {
+	_, host, ok := strings.Cut(key, "://")
+	if !ok {
+		host = key
+	}
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.Unmap()
+		return ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsUnspecified()
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }

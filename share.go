@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -171,24 +168,6 @@ func (t *Transport) shares(key string) bool {
 	return t.sharing.skip == nil || !t.sharing.skip(key)
 }
 
-// isLocal reports whether a key names this machine, or the link that it is on: another host for each
-// process. A key that is no origin may be a host, or a host and a port.
-func isLocal(key string) bool {
-	_, host, ok := strings.Cut(key, "://")
-	if !ok {
-		host = key
-	}
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
-	if ip, err := netip.ParseAddr(host); err == nil {
-		ip = ip.Unmap()
-		return ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsUnspecified()
-	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost")
-}
-
 // join makes the host's circuit a member of the fleet.
 func (h *host) join(policy *circuit.Config) {
 	h.member = h.t.sharing.fleet.Member(h.key, h.t.sharing.policy(policy), h)
@@ -301,30 +280,6 @@ func (h *host) publishResult(by *circuit.Cause, failed bool) {
 	case by.Released:
 		h.member.ProbeIgnored(by.Context)
 	}
-}
-
-// ResetFleet is [Transport.Reset] for all processes that share the circuit. It
-// also closes the shared record, which each process hears when it reads that
-// next. A circuit that is forced in another process stays so there.
-//
-// It calls the store even if that has failed before, up to four times, and
-// returns the error if the record could not be closed; or the error of ctx, if
-// that is done earlier. Without a store, or if the circuit is not shared, it
-// resets the circuit here and returns nil.
-func (t *Transport) ResetFleet(ctx context.Context, key string) error {
-	t.Reset(key)
-	if h, ok := t.named(key); ok {
-		key = h.key
-	} else {
-		key = t.normal(key)
-	}
-	if !t.shares(key) {
-		return nil
-	}
-	if err := t.sharing.fleet.Reset(ctx, key); err != nil {
-		return fmt.Errorf("breakerhttp: ResetFleet of %q: %w", key, err)
-	}
-	return nil
 }
 
 // Watch applies the hints of a Store that is a [Watcher] until ctx is done or the
