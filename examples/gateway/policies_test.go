@@ -43,6 +43,7 @@ func TestPoliciesErrors(t *testing.T) {
 		"unknown field":       {"{\n  \"all\": {\n    \"jitter\": 0.1,\n    \"open_fro\": \"5s\"\n  }\n}", []string{"p.json:4: ", `"open_fro"`}},
 		"wrong type":          {"{\n  \"all\": {\n    \"open_for\": 5\n  }\n}", []string{"p.json:3: ", "open_for is 5", "duration"}},
 		"out of range":        {"{\n  \"all\": {\n    \"open_for\": \"5s\",\n    \"jitter\": 2\n  }\n}", []string{"p.json:4: ", "Jitter is 2"}},
+		"needs another field": {"{\"all\": {\n\"slow_ratio\": 0.5,\n\"slow_after\": \"1s\",\n\"prob\": 1\n}}", []string{"p.json:4: ", `"prob"`}},
 		"wrong as a whole":    {"{\n  \"all\":\n {\n    \"adaptive\": true,\n    \"jitter\": 0.5\n  }\n}", []string{"p.json:3: ", "Jitter is 0.5"}},
 		"of a host":           {"{\n  \"hosts\": {\n    \"a.example\": {},\n    \"b.example\": {\n      \"probes\": -1\n}}}", []string{"p.json:5: b.example: ", "Probes is -1"}},
 		"no host":             {"{\n  \"hosts\": {\n    \"a.example/path\": {}}}", []string{"p.json:3: a.example/path: "}},
