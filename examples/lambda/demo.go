@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +30,9 @@ func demo(out io.Writer, openFor time.Duration) error {
 	defer network.CloseIdleConnections()
 	store := storetest.NewMemory() // in place of DynamoDB
 	var environments []*function
-	for range 3 {
-		f, err := newFunction("http://shop.example", network, store, breakerhttp.Policy{OpenFor: openFor})
+	for i := range 3 {
+		instance := strconv.Itoa(i) // all are in one process here, and would have one vote
+		f, err := newFunction("http://shop.example", network, store, instance, breakerhttp.Policy{OpenFor: openFor})
 		if err != nil {
 			return err
 		}

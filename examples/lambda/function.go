@@ -27,8 +27,8 @@ type function struct {
 }
 
 // newFunction returns a function that asks the shop at a URL for prices. A nil base
-// means http.DefaultTransport.
-func newFunction(shop string, base http.RoundTripper, store breakerhttp.Store, policy breakerhttp.Policy) (*function, error) {
+// means http.DefaultTransport, and no instance a random one.
+func newFunction(shop string, base http.RoundTripper, store breakerhttp.Store, instance string, policy breakerhttp.Policy) (*function, error) {
 	if u, err := url.Parse(shop); err != nil || u.Host == "" {
 		return nil, fmt.Errorf("SHOP_URL is %q, want a URL", shop)
 	}
@@ -38,6 +38,7 @@ func newFunction(shop string, base http.RoundTripper, store breakerhttp.Store, p
 		breakerhttp.WithPolicy(policy),
 		breakerhttp.WithStore(store, breakerhttp.Sharing{
 			Namespace: "prices",
+			Instance:  instance,
 			OnError:   func(err error) { fmt.Fprintln(os.Stderr, err) }, // goes to CloudWatch
 		}))
 	if err != nil {

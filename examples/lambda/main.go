@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	openFor := flag.Duration("open-for", time.Second, "outside of Lambda, how long a circuit stays open; the default in Lambda is a minute")
+	openFor := flag.Duration("open-for", 2*time.Second, "outside of Lambda, how long a circuit stays open; the default in Lambda is a minute")
 	flag.Parse()
 	work := serve
 	if os.Getenv("AWS_LAMBDA_RUNTIME_API") == "" {
@@ -43,7 +43,7 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	store := dynamodbstore.New(dynamodb.NewFromConfig(cfg), cmp.Or(os.Getenv("CIRCUITS_TABLE"), "breakerhttp"))
-	f, err := newFunction(os.Getenv("SHOP_URL"), nil, store, breakerhttp.Policy{})
+	f, err := newFunction(os.Getenv("SHOP_URL"), nil, store, "", breakerhttp.Policy{})
 	if err != nil {
 		return err
 	}

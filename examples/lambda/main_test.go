@@ -17,7 +17,7 @@ import (
 
 func TestDemo(t *testing.T) {
 	var out bytes.Buffer
-	if err := demo(&out, 300*time.Millisecond); err != nil {
+	if err := demo(&out, 2*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	for what, want := range map[string]int{
@@ -36,7 +36,7 @@ func TestDemo(t *testing.T) {
 func TestHandleIsDoneBeforeDeadline(t *testing.T) {
 	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }))
 	defer hanging.Close()
-	f, err := newFunction(hanging.URL, nil, storetest.NewMemory(), breakerhttp.Policy{})
+	f, err := newFunction(hanging.URL, nil, storetest.NewMemory(), "", breakerhttp.Policy{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestHandleIsDoneBeforeDeadline(t *testing.T) {
 
 func TestNewFunctionNamesWhatIsMissing(t *testing.T) {
 	for _, shop := range []string{"", "shop", "http://%"} {
-		if _, err := newFunction(shop, nil, storetest.NewMemory(), breakerhttp.Policy{}); err == nil || !strings.Contains(err.Error(), "SHOP_URL") {
+		if _, err := newFunction(shop, nil, storetest.NewMemory(), "", breakerhttp.Policy{}); err == nil || !strings.Contains(err.Error(), "SHOP_URL") {
 			t.Errorf("newFunction(%q): got error %v, want one about SHOP_URL", shop, err)
 		}
 	}
