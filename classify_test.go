@@ -133,7 +133,7 @@ func TestClassifier(t *testing.T) {
 		{"a status that fails too", breakerhttp.FailureStatus(429, 404), 404, nil, tally{"failure 404": 1}},
 		{"a status that does not", breakerhttp.FailureStatus(429, 404), 403, nil, tally{"success": 1}},
 		{"a status that fails anyway", breakerhttp.FailureStatus(429), 500, nil, tally{"failure 500": 1}},
-		{"a limited status", breakerhttp.LimitedStatus(429, 529), 529, nil, tally{"ignored": 1}},
+		{"a limited status", breakerhttp.LimitedStatus(429, 529), 529, nil, tally{"limited": 1}},
 		{"a status that is not limited", breakerhttp.LimitedStatus(429, 529), 503, nil, tally{"failure 503": 1}},
 		{"an error, by limited status", breakerhttp.LimitedStatus(429, 529), 0, errRefused, tally{"failure connect": 1}},
 		{"an error, by status", breakerhttp.FailureStatus(429), 0, errRefused, tally{"failure connect": 1}},

@@ -140,7 +140,7 @@ func ExampleLogTransitions() {
 	}
 	t.ForceOpen("https://api.example.com")
 	// Output:
-	// level=WARN msg="circuit open" key=https://api.example.com from=closed to=open reason=forced detail="forced open"
+	// level=WARN msg="circuit open" name=default key=https://api.example.com from=closed to=open reason=forced detail="forced open"
 }
 
 // WaitReady is for those who would rather wait for the next probe than fail.

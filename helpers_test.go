@@ -325,6 +325,8 @@ func (y tally) totals() (sum breakerhttp.Totals) {
 			sum.Ignored += uint64(n)
 		case "refused":
 			sum.Refused += uint64(n)
+		case "limited":
+			sum.Limited += uint64(n)
 		}
 	}
 	return sum

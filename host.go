@@ -48,6 +48,7 @@ func (t *Transport) find(req *http.Request) *host {
 	}
 	key := t.keyOf(req)
 	if key == "" {
+		t.unguarded.Add(1)
 		return nil
 	}
 	h, ok := t.hosts.Get(t.place(key))
@@ -115,22 +116,41 @@ func (h *host) init(t *Transport, key string) {
 
 // named returns the host that a person has named, if there is one.
 func (t *Transport) named(key string) (*host, bool) {
+	t.mustBeMade()
 	return t.hosts.Get(t.place(t.normal(key)))
 }
 
 // forced returns the host that a person has named, made if there is none.
 func (t *Transport) forced(key string) *host {
+	t.mustBeMade()
 	key = strings.Clone(t.normal(key))
 	h := t.hosts.AddPinned(t.place(key), func(h *host) { h.init(t, key) })
 	h.series.announce()
 	return h
 }
 
-func (t *Transport) normal(key string) string {
+// normal returns the key that a person has typed as it would be if a request had
+// made it. Without a scheme the person means the circuit that exists, if there is
+// only one with that host and port.
+func (t *Transport) normal(typed string) string {
 	if t.key != nil {
+		return typed
+	}
+	key := normalKey(typed)
+	if strings.Contains(typed, "://") {
 		return key
 	}
-	return normalKey(key)
+	var present []string
+	for _, scheme := range []string{httpsPrefix, httpPrefix} {
+		candidate := normalKey(scheme + typed)
+		if _, ok := t.hosts.Get(t.place(candidate)); ok {
+			present = append(present, candidate)
+		}
+	}
+	if len(present) == 1 {
+		return present[0]
+	}
+	return key
 }
 
 // Now implements [circuit.Owner].
@@ -150,7 +170,7 @@ func (h *host) Evict(seen uint64, lastResort bool) (used uint64, evicted bool) {
 	}
 	totals, used, evicted := h.circuit.Evict(seen, lastResort)
 	if evicted {
-		h.series.retire(totals)
+		h.series.leave(totals)
 		if h.member != nil {
 			h.member.Leave()
 		}

@@ -43,6 +43,8 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 		Detail:  e.Detail,
 		OpenFor: e.OpenFor,
 		Counts:  Counts(e.Counts),
+		DryRun:  h.t.dryRun,
+		name:    h.t.name,
 	}
 	j := &h.t.journal
 	j.mu.Lock()

@@ -1,10 +1,13 @@
 package breakerhttp_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -20,6 +23,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -72,6 +76,10 @@ func metricsOf(address []attribute.KeyValue, state string, transitions, requests
 		},
 		{
 			Name: "circuit_breaker.untracked", Unit: "{request}",
+			Data: sum([]metricdata.DataPoint[int64]{{Attributes: attribute.NewSet(address[0])}}),
+		},
+		{
+			Name: "circuit_breaker.unguarded", Unit: "{request}",
 			Data: sum([]metricdata.DataPoint[int64]{{Attributes: attribute.NewSet(address[0])}}),
 		},
 	}
@@ -669,14 +677,118 @@ func transitionsOf(address string, opened, tried, closed, reopened int64) points
 	}
 }
 
+// TestOneName: the gauge of several Transports with one name on one provider is their sum.
+func TestOneName(t *testing.T) {
+	reader, mp := newMeter()
+	first := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp))
+	second := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp))
+	for range 5 {
+		_, _ = get(first, "http://a.test/503")
+	}
+	_, _ = get(second, "http://a.test/200")
+	got := collectPoints(t, reader)
+	wantPoints(t, "status", got.of("status"), statusOf(atA, 1, 1, 0))
+	wantPoints(t, "requests", got.of("requests"), requestsOf(atA, 1, 0, 0).and(failuresOf(atA, "503", 5)))
+	runtime.KeepAlive(second)
+	second = nil
+	waitUntil(t, "the second Transport is collected", func() bool {
+		runtime.GC()
+		return len(collectPoints(t, reader).of("requests").matching("success")) == 1 &&
+			collectPoints(t, reader)[series("status", atA, "state=closed")] == 0
+	})
+	runtime.KeepAlive(first)
+}
+
+// TestDryRunIsSeen: wherever a dry run reports, it says that it is one.
+func TestDryRunIsSeen(t *testing.T) {
+	tc, _ := newTracer()
+	reader, mp := newMeter()
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	tr := newTransport(t, respond(503), breakerhttp.WithDryRun(), breakerhttp.WithMeterProvider(mp),
+		breakerhttp.WithTransitionHook(breakerhttp.LogTransitions(logger)))
+	real := newTransport(t, respond(200), breakerhttp.WithMeterProvider(mp))
+	_, _ = get(real, "http://b.test")
+	var events []event
+	for range 6 {
+		events = append(events, eventsOf(tc.get(tr, "http://a.test"))...)
+	}
+	for name := range collectPoints(t, reader) {
+		if marked := strings.Contains(name, "dry_run=true"); marked == strings.Contains(name, "b.test") && !strings.HasPrefix(name, "un") {
+			t.Errorf("%s: marked as a dry run: %v", name, marked)
+		}
+	}
+	if len(events) != 2 {
+		t.Fatalf("got events %+v, want an opening and a refusal", events)
+	}
+	for _, e := range events {
+		if e.Attrs["circuit_breaker.dry_run"] != true {
+			t.Errorf("the event %+v is not marked", e)
+		}
+	}
+	if got := tr.Transitions()[0]; !got.DryRun {
+		t.Errorf("the transition is not marked: %+v", got)
+	}
+	if got := snapshot(t, tr, "http://a.test"); !got.DryRun {
+		t.Errorf("the snapshot is not marked: %+v", got)
+	}
+	if got := log.String(); !strings.Contains(got, "dry run: circuit open") || strings.Contains(got, "WARN") {
+		t.Errorf("the log says %s", got)
+	}
+	if got := snapshot(t, real, "http://b.test"); got.DryRun {
+		t.Errorf("a snapshot of the other Transport is marked: %+v", got)
+	}
+}
+
+// TestForeignBytes: keys of any bytes leave the process as valid UTF-8, and two stay two.
+func TestForeignBytes(t *testing.T) {
+	tr, reader := newMetered(t, respond(200), breakerhttp.WithName("a\xffb"),
+		breakerhttp.WithKey(func(req *http.Request) string { return req.Header.Get("X-Tenant") }))
+	for _, tenant := range []string{"\xff", "\xfe", "ok", `\xff`} {
+		req := newRequest(t, t.Context(), host)
+		req.Header["X-Tenant"] = []string{tenant}
+		_, _ = do(tr, req)
+	}
+	keys := map[string]bool{}
+	for name := range collectPoints(t, reader).of("status") {
+		if !utf8.ValidString(name) {
+			t.Errorf("%q is no valid UTF-8", name)
+		}
+		keys[name] = true
+	}
+	if len(keys) != 4*3 {
+		t.Errorf("got %d series of the status, want three for each of four keys: %v", len(keys), keys)
+	}
+	for s := range tr.Snapshots() {
+		text, err := json.Marshal(s)
+		if err != nil || !utf8.Valid(text) {
+			t.Errorf("%q: got %q, %v, want valid UTF-8", s.Key, text, err)
+		}
+		var back breakerhttp.Snapshot
+		if err := json.Unmarshal(text, &back); err != nil || back.Key != s.Key {
+			t.Errorf("%q comes back as %q, %v", s.Key, back.Key, err)
+		}
+	}
+}
+
+// TestUnguarded: requests without a key are counted.
+func TestUnguarded(t *testing.T) {
+	tr, reader := newMetered(t, respond(200), breakerhttp.WithKey(func(*http.Request) string { return "" }))
+	wantPoints(t, "at first", collectPoints(t, reader).of("unguarded"), points{"unguarded ": 0})
+	for range 3 {
+		_, _ = get(tr, host)
+	}
+	wantPoints(t, "then", collectPoints(t, reader).of("unguarded"), points{"unguarded ": 3})
+}
+
 // TestMaxMetricKeys: circuits beyond the bound are added up.
 func TestMaxMetricKeys(t *testing.T) {
 	tr, reader := newMetered(t, respondByPath(), breakerhttp.WithMaxMetricKeys(1))
-	wantPoints(t, "without a circuit", collectPoints(t, reader), points{"untracked ": 0})
+	wantPoints(t, "without a circuit", collectPoints(t, reader), points{"untracked ": 0, "unguarded ": 0})
 
 	_, _ = get(tr, "http://own.test/200")
 	want := statusOf(port80("own.test"), 1, 0, 0).and(requestsOf(port80("own.test"), 1, 0, 0)).
-		and(transitionsOf(port80("own.test"), 0, 0, 0, 0)).and(points{"untracked ": 0})
+		and(transitionsOf(port80("own.test"), 0, 0, 0, 0)).and(points{"untracked ": 0, "unguarded ": 0})
 	wantPoints(t, "with one circuit", collectPoints(t, reader), want)
 
 	for host, paths := range map[string]string{"a": "200 200", "b": "200", "c": "503 503 503 503 503 503", "d": "500 200"} {
@@ -695,8 +807,8 @@ func TestMaxMetricKeys(t *testing.T) {
 	runtime.KeepAlive(tr)
 }
 
-// TestEvictedSeries: the totals of an evicted circuit stay, its status goes, and
-// its key finds its series again.
+// TestEvictedSeries: the series of an evicted circuit end, and their place is free
+// for another.
 func TestEvictedSeries(t *testing.T) {
 	tr, reader := newMetered(t, respondByPath(),
 		breakerhttp.WithMaxMetricKeys(1), breakerhttp.WithMaxCircuits(1))
@@ -713,17 +825,20 @@ func TestEvictedSeries(t *testing.T) {
 		t.Helper()
 		wantPoints(t, what, collectPoints(t, reader).of("status", "requests", "untracked"), want.and(points{"untracked ": 0}))
 	}
-	own := port80("own.test")
-	visit("own.test")
-	visit("a.test")
-	check("once evicted", requestsOf(own, 2, 0, 0).and(requestsOf(other, 2, 0, 0)).and(statusOf(other, 1, 0, 0)))
-	visit("own.test")
-	check("once back", requestsOf(own, 4, 0, 0).and(statusOf(own, 1, 0, 0)).and(requestsOf(other, 2, 0, 0)))
-	visit("b.test")
-	check("once another came", requestsOf(own, 4, 0, 0).and(requestsOf(other, 4, 0, 0)).and(statusOf(other, 1, 0, 0)))
+	for i := range 10 {
+		name := fmt.Sprintf("host%d.test", i)
+		visit(name)
+		check(name, requestsOf(port80(name), 2, 0, 0).and(statusOf(port80(name), 1, 0, 0)))
+	}
+	visit("host0.test")
+	check("once back", requestsOf(port80("host0.test"), 2, 0, 0).and(statusOf(port80("host0.test"), 1, 0, 0)))
+	for i := range 10 { // without a collection in between
+		visit(fmt.Sprintf("host%d.test", i))
+	}
+	check("ten later", requestsOf(port80("host9.test"), 2, 0, 0).and(statusOf(port80("host9.test"), 1, 0, 0)))
 }
 
-// TestLateFailureOfEvictedCircuit: it is not lost.
+// TestLateFailureOfEvictedCircuit: it changes the series of no other circuit.
 func TestLateFailureOfEvictedCircuit(t *testing.T) {
 	tr, reader := newMetered(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Body: io.NopCloser(errorReader{errors.New("cut")}), ContentLength: -1, Request: req}, nil
@@ -743,7 +858,7 @@ func TestLateFailureOfEvictedCircuit(t *testing.T) {
 		t.Fatal("the circuit is still there")
 	}
 	_, _ = io.ReadAll(resp.Body)
-	want := requestsOf(atA, 1, 0, 0).and(failuresOf(atA, "body", 1)).and(requestsOf(port80("b.test"), 1, 0, 0))
+	want := requestsOf(port80("b.test"), 1, 0, 0)
 	wantPoints(t, "requests", collectPoints(t, reader).of("requests"), want)
 }
 
@@ -770,7 +885,7 @@ func TestOneAddress(t *testing.T) {
 		statusOf(atA, 1, 0, 0).and(statusOf(port80("b.test"), 1, 0, 0)))
 	tr.ForceOpen("http://a.test")
 	wantPoints(t, "the series are full", collectPoints(t, reader).of("status"),
-		statusOf(atA, 1, 0, 0).and(statusOf(port80("b.test"), 1, 0, 0)).and(statusOf(other, 0, 1, 0)))
+		statusOf(atA, 1, 1, 0).and(statusOf(port80("b.test"), 1, 0, 0)))
 
 	tr, reader = newMetered(t, respondByPath())
 	_, _ = get(tr, "https://a.test:80/200")
@@ -794,7 +909,7 @@ func neverFalls(t rapid.TB, last, now points) {
 // series, and none of them falls when circuits come and go.
 func TestErrorTypes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr, reader := newMetered(t, respondByPath(), breakerhttp.WithMaxMetricKeys(1),
+		tr, reader := newMetered(t, respondByPath(), breakerhttp.WithMaxMetricKeys(0),
 			breakerhttp.WithMaxCircuits(4), breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 1 << 30, Window: time.Second}))
 		var last points
 		for i := range 60 {
@@ -815,10 +930,10 @@ func TestErrorTypes(t *testing.T) {
 				types[address]++
 			}
 		}
-		if diff := cmp.Diff(map[string]int{"host0.test,server.port=80": 16, "_other": 16}, types); diff != "" {
+		if diff := cmp.Diff(map[string]int{"_other": 16}, types); diff != "" {
 			t.Errorf("error types (-want +got):\n%s", diff)
 		}
-		if sum := failures["host0.test,server.port=80"] + failures["_other"]; sum != 600-last["untracked "] {
+		if sum := failures["_other"]; sum != 600-last["untracked "] {
 			t.Errorf("got %d failures, want %d", sum, 600-last["untracked "])
 		}
 		if n := last[series("requests", other, "outcome=failure", "error.type=_OTHER")]; n == 0 {
@@ -867,7 +982,9 @@ func TestSDKLimit(t *testing.T) {
 type metricsModel struct {
 	tr        *breakerhttp.Transport
 	maxKeys   int
-	addresses map[string]string // of the hosts met, in whose order they get series of their own
+	slots     []string          // the hosts with series of their own
+	addresses map[string]string // of the hosts met
+	stays     map[string]int    // how often a host got a series
 	counts    points
 	late      []lateBody
 }
@@ -875,21 +992,52 @@ type metricsModel struct {
 // A lateBody is yet to be read, and will fail.
 type lateBody struct {
 	io.ReadCloser
-	host string
+	host, address string
+	stay          int
 }
 
-// met returns the address of a host that has, or had, a circuit.
+// met returns the address of a host that has a circuit.
 func (m *metricsModel) met(host string) string {
 	address, ok := m.addresses[host]
 	if !ok {
 		address = other
-		if len(m.addresses) < m.maxKeys {
+		if slot := m.slot(); slot >= 0 {
 			address = port80(host)
+			m.slots[slot] = host
 		}
 		m.addresses[host] = address
+		m.stays[host]++
 		m.counts = requestsOf(address, 0, 0, 0).and(transitionsOf(address, 0, 0, 0, 0)).and(m.counts)
 	}
 	return address
+}
+
+// slot finds a place: a free one, a new one, or that of a host without a circuit.
+func (m *metricsModel) slot() int {
+	if i := slices.Index(m.slots, ""); i >= 0 {
+		return i
+	}
+	if len(m.slots) < m.maxKeys {
+		m.slots = append(m.slots, "")
+		return len(m.slots) - 1
+	}
+	for i, host := range m.slots {
+		if _, ok := m.tr.Snapshot("http://" + host); !ok {
+			m.end(i)
+			return i
+		}
+	}
+	return -1
+}
+
+// end ends the series of a host without a circuit. That of its transitions goes on.
+func (m *metricsModel) end(slot int) {
+	host := m.slots[slot]
+	for name := range m.counts.of("requests").matching(port80(host)) {
+		delete(m.counts, name)
+	}
+	m.slots[slot] = ""
+	delete(m.addresses, host)
 }
 
 func (m *metricsModel) count(metric, host string, attrs ...string) {
@@ -904,6 +1052,15 @@ func (m *metricsModel) hook(_ context.Context, tr breakerhttp.Transition) {
 
 // want is all that a collection must show.
 func (m *metricsModel) want() points {
+	for host := range m.addresses {
+		if _, ok := m.tr.Snapshot("http://" + host); ok {
+			continue
+		}
+		if slot := slices.Index(m.slots, host); slot >= 0 {
+			m.end(slot)
+		}
+		delete(m.addresses, host)
+	}
 	want := m.counts
 	for s := range m.tr.Snapshots() {
 		address := m.met(strings.TrimPrefix(s.Key, "http://"))
@@ -913,7 +1070,15 @@ func (m *metricsModel) want() points {
 	return want
 }
 
+// asks is for a host that is about to be met: without a circuit it may get a series of its own now.
+func (m *metricsModel) asks(host string) {
+	if _, ok := m.tr.Snapshot("http://" + host); !ok && m.addresses[host] == other {
+		delete(m.addresses, host)
+	}
+}
+
 func (m *metricsModel) send(ctx context.Context, host, path string) {
+	m.asks(host)
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/"+path, nil)
 	resp, err := m.tr.RoundTrip(req)
 	switch _, tracked := m.tr.Snapshot("http://" + host); {
@@ -929,7 +1094,7 @@ func (m *metricsModel) send(ctx context.Context, host, path string) {
 		m.count("requests", host, "outcome=failure", "error.type="+path)
 	default:
 		m.count("requests", host, "outcome=success")
-		m.late = append(m.late, lateBody{resp.Body, host})
+		m.late = append(m.late, lateBody{resp.Body, host, m.met(host), m.stays[host]})
 	}
 }
 
@@ -948,7 +1113,7 @@ func TestMetricsModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(struct{ rapid.TB }{t}, func(t *rapid.T) { // which would ask a *testing.T for what a bubble forbids
 			reader, mp := newMeter()
-			m := &metricsModel{addresses: map[string]string{}, counts: points{"untracked ": 0}}
+			m := &metricsModel{addresses: map[string]string{}, stays: map[string]int{}, counts: points{"untracked ": 0, "unguarded ": 0}}
 			m.maxKeys = rapid.IntRange(0, 4).Draw(t, "maxKeys")
 			tr, err := breakerhttp.New(roundTripFunc(lateByPath), breakerhttp.WithMeterProvider(mp),
 				breakerhttp.WithMaxMetricKeys(m.maxKeys),
@@ -976,12 +1141,16 @@ func TestMetricsModel(t *testing.T) {
 					if len(m.late) > 0 {
 						b := m.late[0]
 						m.late = m.late[1:]
-						m.count("requests", b.host, "outcome=failure", "error.type=body")
+						// A series that has ended counts nothing more.
+						if m.addresses[b.host] != "" && m.stays[b.host] == b.stay || b.address == other {
+							m.counts[series("requests", b.address, "outcome=failure", "error.type=body")]++
+						}
 						_, _ = io.ReadAll(b)
 					}
 				},
 				"force": func(t *rapid.T) {
 					host := host(t)
+					m.asks(host)
 					m.met(host)
 					rapid.SampledFrom([]func(string){tr.ForceOpen, tr.ForceClosed}).Draw(t, "to")("http://" + host)
 				},
@@ -999,7 +1168,7 @@ func TestConcurrentCollection(t *testing.T) {
 	first, second := sdkmetric.NewManualReader(), sdkmetric.NewManualReader()
 	mp := sdkmetric.NewMeterProvider(sdkmetric.WithReader(first), sdkmetric.WithReader(second))
 	tr := newTransport(t, roundTripFunc(lateByPath), breakerhttp.WithMeterProvider(mp),
-		breakerhttp.WithMaxMetricKeys(3), breakerhttp.WithMaxCircuits(6),
+		breakerhttp.WithMaxMetricKeys(0), breakerhttp.WithMaxCircuits(6),
 		breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: 1 << 30, Window: time.Microsecond}))
 	var late atomic.Int64
 	var senders, readers sync.WaitGroup

@@ -69,6 +69,7 @@ func (p *policies) of(key string) *circuit.Config {
 // opens no later than it would have, and no later than the new MaxOpenFor allows.
 // A rule that is new starts with what is known. A change is no transition.
 func (t *Transport) SetPolicies(all Policy, hosts map[string]Policy) error {
+	t.mustBeMade()
 	list := make([]hostPolicy, 0, len(hosts))
 	for pattern, p := range hosts {
 		list = append(list, hostPolicy{pattern, p})

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/keytext"
 )
 
 // ErrOpen matches every refusal: use errors.Is(err, ErrOpen).
@@ -23,7 +25,7 @@ type OpenError struct {
 // Error names the circuit, why it opened, and when to try again.
 func (e *OpenError) Error() string {
 	var b strings.Builder
-	b.WriteString("breakerhttp: circuit of " + e.Key + " is " + strings.ReplaceAll(e.State.String(), "_", "-"))
+	b.WriteString("breakerhttp: circuit of " + keytext.Encode(e.Key) + " is " + strings.ReplaceAll(e.State.String(), "_", "-"))
 	if e.State == StateClosed {
 		b.WriteString(" but admits only some requests")
 	}

@@ -2,11 +2,13 @@ package breakerhttp
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
+	"github.com/breakerhttp/breakerhttp/internal/keytext"
 )
 
 // State of a circuit.
@@ -34,6 +36,34 @@ func (s State) String() string {
 // MarshalText returns what String does.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads what MarshalText writes.
+func (s *State) UnmarshalText(text []byte) error {
+	for _, state := range []State{StateClosed, StateOpen, StateHalfOpen} {
+		if string(text) == state.String() {
+			*s = state
+			return nil
+		}
+	}
+	return fmt.Errorf("breakerhttp: State is %q, want closed, open or half_open", text)
+}
+
+// MarshalJSON writes a key of any bytes as valid UTF-8, so that two keys stay two.
+func (s Snapshot) MarshalJSON() ([]byte, error) {
+	type fields Snapshot
+	s.Key = keytext.Encode(s.Key)
+	return json.Marshal(fields(s))
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *Snapshot) UnmarshalJSON(b []byte) error {
+	type fields Snapshot
+	if err := json.Unmarshal(b, (*fields)(s)); err != nil {
+		return err
+	}
+	s.Key = keytext.Decode(s.Key)
+	return nil
+}
+
 // A Snapshot is what a circuit is at a moment.
 type Snapshot struct {
 	Key      string    `json:"key"`
@@ -46,6 +76,7 @@ type Snapshot struct {
 	Totals   Totals    `json:"totals"`         // since the circuit was made
 	InFlight int       `json:"in_flight"`      // requests that wait for their response headers
 	Limit    int       `json:"limit"`          // requests that an Adaptive circuit admits at once while it recovers; 0 means no bound
+	DryRun   bool      `json:"dry_run"`        // the Transport refuses nothing: see WithDryRun
 	Policy   Policy    `json:"policy"`         // the one in force, defaults filled in
 }
 
@@ -72,6 +103,7 @@ func (t *Transport) Snapshot(key string) (Snapshot, bool) {
 // Snapshots describes every circuit, each as of the moment it is yielded, in no
 // order.
 func (t *Transport) Snapshots() iter.Seq[Snapshot] {
+	t.mustBeMade()
 	return func(yield func(Snapshot) bool) {
 		for _, h := range t.hosts.All() {
 			if !yield(h.snapshot()) {
@@ -96,6 +128,7 @@ func (h *host) snapshot() Snapshot {
 		Totals:   Totals{s.Totals.Success, s.Totals.Failure(), s.Totals.Ignored, s.Totals.Refused, s.Totals.Limited},
 		InFlight: s.InFlight,
 		Limit:    s.Limit,
+		DryRun:   h.t.dryRun,
 		Policy:   s.Config.Source.(Policy),
 	}
 	if s.Until > 0 {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestJSON(t *testing.T) {
@@ -23,10 +25,10 @@ func TestJSON(t *testing.T) {
 		}{
 			{tr.Transitions()[0], `{"key":"http://a.test","from":"closed","to":"open","at":"2000-01-01T00:00:00Z","reason":"consecutive_failures",` +
 				`"detail":"5 failures in a row, last: 500 Internal Server Error",` +
-				`"counts":{"requests":5,"failures":5,"slow":0,"consecutive_failures":5},"seq":1,"open_for":1.5}`},
+				`"counts":{"requests":5,"failures":5,"slow":0,"consecutive_failures":5},"dry_run":false,"seq":1,"open_for":1.5}`},
 			{snapshot(t, tr, host), `{"key":"http://a.test","state":"open","forced":false,"since":"2000-01-01T00:00:00Z","until":"2000-01-01T00:00:01.5Z",` +
 				`"reason":"5 failures in a row, last: 500 Internal Server Error","counts":{"requests":0,"failures":0,"slow":0,"consecutive_failures":0},` +
-				`"totals":{"success":0,"failure":5,"ignored":0,"refused":0,"limited":0},"in_flight":0,"limit":0,"policy":{"consecutive_failures":5,"min_requests":20,"window":"10s","open_for":"1.5s",` +
+				`"totals":{"success":0,"failure":5,"ignored":0,"refused":0,"limited":0},"in_flight":0,"limit":0,"dry_run":false,"policy":{"consecutive_failures":5,"min_requests":20,"window":"10s","open_for":"1.5s",` +
 				`"open_growth":1,"max_open_for":"5m0s","probes":1,"probe_successes":1,"probe_timeout":"30s"}}`},
 		} {
 			got, err := json.Marshal(tt.v)
@@ -68,4 +70,42 @@ func TestInFlightStays(t *testing.T) {
 			t.Errorf("got %+v, want one success", s)
 		}
 	})
+}
+
+// TestJSONRoundTrip: what is marshalled can be unmarshalled again.
+func TestJSONRoundTrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTransport(t, respond(500), breakerhttp.WithDryRun(),
+			breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: 1234567890 * time.Nanosecond}))
+		for range 6 {
+			_, _ = get(tr, host)
+		}
+		wantTransition := tr.Transitions()[0]
+		text, err := json.Marshal(wantTransition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var transition breakerhttp.Transition
+		if err := json.Unmarshal(text, &transition); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(wantTransition, transition, cmpopts.IgnoreUnexported(breakerhttp.Transition{})); diff != "" {
+			t.Errorf("transition (-want +got):\n%s", diff)
+		}
+		wantSnapshot := snapshot(t, tr, host)
+		if text, err = json.Marshal(wantSnapshot); err != nil {
+			t.Fatal(err)
+		}
+		var got breakerhttp.Snapshot
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(wantSnapshot, got); diff != "" {
+			t.Errorf("snapshot (-want +got):\n%s", diff)
+		}
+	})
+	var s breakerhttp.State
+	if err := s.UnmarshalText([]byte("ajar")); err == nil {
+		t.Error("a state that is none is read without an error")
+	}
 }

@@ -21,9 +21,9 @@ func TestLogTransitions(t *testing.T) {
 		_, _ = get(tr, host)
 	}
 	tr.Reset(host)
-	want := `level=WARN msg="circuit open" key=http://a.test from=closed to=open reason=consecutive_failures ` +
+	want := `level=WARN msg="circuit open" name=default key=http://a.test from=closed to=open reason=consecutive_failures ` +
 		`detail="5 failures in a row, last: 500 Internal Server Error" open_for=1m0s
-level=INFO msg="circuit closed" key=http://a.test from=open to=closed reason=reset detail=reset
+level=INFO msg="circuit closed" name=default key=http://a.test from=open to=closed reason=reset detail=reset
 `
 	if got := log.String(); got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)

@@ -1,6 +1,7 @@
 package breakerhttp
 
 import (
+	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type Transport struct {
 	policies  livePolicies
 	hosts     *keyed.Map[host, *host]
 	untracked atomic.Uint64
+	unguarded atomic.Uint64
 	journal   journal
 	metrics   *metrics
 	sharing   *sharing // nil without a store
@@ -58,7 +60,7 @@ func New(base http.RoundTripper, opts ...Option) (*Transport, error) {
 	}
 	t.policies.Store(c.policies)
 	t.sharing = newSharing(t, c)
-	t.metrics = newMetrics(t, c)
+	newMetrics(t, c)
 	return t, nil
 }
 
@@ -66,6 +68,9 @@ func New(base http.RoundTripper, opts ...Option) (*Transport, error) {
 // returns what the [Fallback] does, or an [OpenError]. Errors of the base
 // RoundTripper are returned as they are.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.hosts == nil {
+		return nil, t.refuseUnmade(req)
+	}
 	x := exchange{t: t, req: req}
 	defer x.abandon()
 	if refusal := x.admit(); refusal != nil {
@@ -83,6 +88,22 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // Name returns what [WithName] has set.
 func (t *Transport) Name() string { return t.name }
+
+var errUnmade = errors.New("breakerhttp: a Transport must be made by New")
+
+func (t *Transport) refuseUnmade(req *http.Request) error {
+	if req != nil && req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return errUnmade
+}
+
+// mustBeMade panics if t was not made by New, for methods that return no error.
+func (t *Transport) mustBeMade() {
+	if t.hosts == nil {
+		panic(errUnmade)
+	}
+}
 
 // CloseIdleConnections calls the method of that name of the base RoundTripper,
 // if it has one.

@@ -1,6 +1,7 @@
 package breakerhttp_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -147,4 +148,23 @@ func TestWrappedRoundTripper(t *testing.T) {
 	if got := newTransport(t, nil).WrappedRoundTripper(); got != http.DefaultTransport {
 		t.Errorf("got %v, want http.DefaultTransport", got)
 	}
+}
+
+// TestUnmadeTransport: a Transport that was not made by New says so.
+func TestUnmadeTransport(t *testing.T) {
+	body := &closeRecorder{Reader: strings.NewReader("x")}
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, host, body)
+	var tr breakerhttp.Transport
+	if _, err := tr.RoundTrip(req); err == nil || !strings.Contains(err.Error(), "must be made by New") {
+		t.Errorf("got error %v", err)
+	}
+	if !body.closed.Load() {
+		t.Error("the request body is not closed")
+	}
+	defer func() {
+		if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), "must be made by New") {
+			t.Errorf("Snapshot panics with %v", v)
+		}
+	}()
+	tr.Snapshot(host)
 }

@@ -15,6 +15,7 @@ import (
 // run; one that is forced open is waited for until it is reset. It reserves
 // nothing: another request may take the only probe.
 func (t *Transport) WaitReady(req *http.Request) error {
+	t.mustBeMade()
 	if req == nil || req.URL == nil || t.dryRun {
 		return nil
 	}

@@ -1,0 +1,208 @@
+package breakerhttp
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"runtime"
+	"slices"
+	"sync"
+	"weak"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// A collector has the instruments of all Transports with one name on one provider,
+// and one callback for them: of a gauge that two callbacks observe, only the last
+// would be seen. It holds the Transports weakly: one that is garbage must neither
+// live on nor be counted.
+type collector struct {
+	status      metric.Int64ObservableGauge
+	transitions metric.Int64Counter
+	requests    metric.Int64ObservableCounter
+	untracked   metric.Int64ObservableCounter
+	unguarded   metric.Int64ObservableCounter
+
+	registration metric.Registration
+	transports   []weak.Pointer[Transport] // under collectors
+}
+
+// collectors are those in use.
+var collectors = struct {
+	sync.Mutex
+	byKey map[collectorKey]*collector
+}{byKey: map[collectorKey]*collector{}}
+
+type collectorKey struct {
+	provider metric.MeterProvider
+	name     string
+	dryRun   bool
+}
+
+// collect adds t, whose metrics are m, to the Transports that are collected.
+func collect(t *Transport, m *metrics, key collectorKey) {
+	collectors.Lock()
+	defer collectors.Unlock()
+	shared := reflect.TypeOf(key.provider).Comparable() // else it cannot be a key
+	if shared {
+		m.collector = collectors.byKey[key]
+	}
+	if m.collector == nil {
+		m.collector = newCollector(key.provider)
+		if shared {
+			collectors.byKey[key] = m.collector
+		}
+	}
+	t.metrics = m
+	m.transports = append(m.transports, weak.Make(t))
+	runtime.AddCleanup(t, func(c *collector) { c.sweep(key, shared) }, m.collector)
+}
+
+func newCollector(provider metric.MeterProvider) *collector {
+	meter := provider.Meter(scopeName, metric.WithInstrumentationVersion(scopeVersion))
+	c := &collector{}
+	var errs [6]error
+	c.status, errs[0] = meter.Int64ObservableGauge("circuit_breaker.status", metric.WithUnit("{circuit}"),
+		metric.WithDescription("Circuits in this state."))
+	c.transitions, errs[1] = meter.Int64Counter("circuit_breaker.transitions", metric.WithUnit("{transition}"),
+		metric.WithDescription("Changes of a circuit's state."))
+	c.requests, errs[2] = meter.Int64ObservableCounter("circuit_breaker.requests", metric.WithUnit("{request}"),
+		metric.WithDescription("Requests by what became of them."))
+	c.untracked, errs[3] = meter.Int64ObservableCounter("circuit_breaker.untracked", metric.WithUnit("{request}"),
+		metric.WithDescription("Requests sent without a circuit, because the limit was reached."))
+	c.unguarded, errs[4] = meter.Int64ObservableCounter("circuit_breaker.unguarded", metric.WithUnit("{request}"),
+		metric.WithDescription("Requests sent without a circuit, because they have no key."))
+	c.registration, errs[5] = meter.RegisterCallback(c.observe, c.status, c.requests, c.untracked, c.unguarded)
+	if err := errors.Join(errs[:]...); err != nil {
+		otel.Handle(err)
+	}
+	return c
+}
+
+// sweep forgets the Transports that are garbage, and the collector with the last
+// of them.
+func (c *collector) sweep(key collectorKey, shared bool) {
+	collectors.Lock()
+	defer collectors.Unlock()
+	c.transports = slices.DeleteFunc(c.transports, func(p weak.Pointer[Transport]) bool { return p.Value() == nil })
+	if len(c.transports) > 0 {
+		return
+	}
+	if shared && collectors.byKey[key] == c {
+		delete(collectors.byKey, key)
+	}
+	if c.registration != nil {
+		_ = c.registration.Unregister()
+	}
+}
+
+// observe records the state and the totals of every circuit.
+func (c *collector) observe(_ context.Context, o metric.Observer) error {
+	collectors.Lock()
+	transports := slices.Clone(c.transports)
+	collectors.Unlock()
+	statuses := statusSums{}
+	for _, p := range transports {
+		if t := p.Value(); t != nil {
+			t.observe(o, len(transports) > 1, statuses)
+		}
+	}
+	for _, sum := range statuses {
+		sum.recordStatus(o)
+	}
+	return nil
+}
+
+// statusSums are the states of the circuits of several Transports, by address.
+type statusSums map[attribute.Distinct]*observation
+
+func (s statusSums) add(all *observation) {
+	set := attribute.NewSet(all.common...)
+	sum := s[set.Equivalent()]
+	if sum == nil {
+		sum = &observation{series: all.series}
+		s[set.Equivalent()] = sum
+	}
+	for state, n := range all.states {
+		sum.states[state] += n
+	}
+}
+
+// An observation is what is recorded of a series at a collection.
+type observation struct {
+	*series
+	totals circuit.Totals
+	states [3]int64
+}
+
+// observe records all but the status if that is to be summed up.
+func (t *Transport) observe(o metric.Observer, summed bool, statuses statusSums) {
+	var hosts []*host
+	var all []observation
+	// A circuit is either among the hosts or in the past of its series, else
+	// a counter would fall.
+	t.hosts.Locked(func(live []*host) { hosts, all = live, t.metrics.observations() })
+	for _, h := range hosts {
+		by := circuit.Cause{Context: context.Background()}
+		s := h.circuit.Snapshot(&by)
+		h.emitRead(&by)
+		sum := &all[h.series.index]
+		sum.add(&sum.totals, s.Totals)
+		sum.states[s.State]++
+	}
+	for i := range all {
+		switch {
+		case all[i].states == [3]int64{}: // it has no circuits now
+		case summed:
+			statuses.add(&all[i])
+		default:
+			all[i].recordStatus(o)
+		}
+		all[i].recordRequests(o)
+	}
+	transport := metric.WithAttributes(t.metrics.transport...)
+	o.ObserveInt64(t.metrics.untracked, int64(t.untracked.Load()), transport)
+	o.ObserveInt64(t.metrics.unguarded, int64(t.unguarded.Load()), transport)
+}
+
+// observations begins with the totals of evicted circuits.
+func (m *metrics) observations() []observation {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.endSeries()
+	all := make([]observation, len(m.all))
+	for i, s := range m.all {
+		all[i] = observation{series: s, totals: s.past}
+		all[i].totals.Failures = slices.Clone(s.past.Failures)
+	}
+	return all
+}
+
+func (sum *observation) recordStatus(o metric.Observer) {
+	for state, n := range sum.states {
+		o.ObserveInt64(sum.metrics.status, n, sum.status[state]...)
+	}
+}
+
+// limited is the outcome that is recorded only where there is one.
+const limited = 3
+
+func (sum *observation) recordRequests(o metric.Observer) {
+	m := sum.metrics
+	if sum.ended || sum.announced.Load() == 0 { // as that of all other circuits, while there are none
+		return
+	}
+	for i, n := range []uint64{sum.totals.Success, sum.totals.Ignored, sum.totals.Refused, sum.totals.Limited} {
+		if n == 0 && i == limited {
+			continue // few hosts ever limit, and the SDK has no room for a series of each
+		}
+		o.ObserveInt64(m.requests, int64(n), sum.outcomes[i]...)
+	}
+	for _, f := range sum.totals.Failures {
+		o.ObserveInt64(m.requests, int64(f.Count), sum.with(outcomeKey.String("failure"), errorTypeKey.String(f.Type)))
+	}
+}
