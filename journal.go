@@ -44,7 +44,6 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 		OpenFor: e.OpenFor,
 		Counts:  Counts(e.Counts),
 		DryRun:  h.t.dryRun,
-		name:    h.t.name,
 	}
 	j := &h.t.journal
 	j.mu.Lock()
@@ -61,6 +60,7 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 		if h.hooks == nil {
 			h.hooks = new(hookQueue)
 		}
+		ctx = context.WithValue(ctx, transportName{}, h.t.name)
 		h.hooks.waiting = append(h.hooks.waiting, hookCall{ctx, tr})
 	}
 }

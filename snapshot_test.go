@@ -10,7 +10,6 @@ import (
 
 	"github.com/breakerhttp/breakerhttp"
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestJSON(t *testing.T) {
@@ -89,7 +88,7 @@ func TestJSONRoundTrip(t *testing.T) {
 		if err := json.Unmarshal(text, &transition); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(wantTransition, transition, cmpopts.IgnoreUnexported(breakerhttp.Transition{})); diff != "" {
+		if diff := cmp.Diff(wantTransition, transition); diff != "" {
 			t.Errorf("transition (-want +got):\n%s", diff)
 		}
 		wantSnapshot := snapshot(t, tr, host)

@@ -23,8 +23,6 @@ type Transition struct {
 	Counts  Counts        `json:"counts"`   // of From, as it ended
 	DryRun  bool          `json:"dry_run"`  // the Transport refuses nothing: see WithDryRun
 	Seq     uint64        `json:"seq"`      // 1, 2, 3, ... in the order in which the Transport's transitions happened
-
-	name string // of the Transport
 }
 
 // A Reason says why a circuit changed its state.
@@ -75,6 +73,9 @@ func (tr *Transition) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// transportName is the name of the Transport in the context of a hook.
+type transportName struct{}
+
 // LogTransitions returns a hook for [WithTransitionHook] that logs each transition
 // to l, with the name of the Transport: opening as a warning, all else, and all of
 // a dry run, as information.
@@ -89,12 +90,14 @@ func LogTransitions(l *slog.Logger) func(context.Context, Transition) {
 			level = slog.LevelWarn
 		}
 		attrs := []slog.Attr{
-			slog.String("name", tr.name),
 			slog.String("key", keytext.Encode(tr.Key)),
 			slog.String("from", tr.From.String()),
 			slog.String("to", tr.To.String()),
 			slog.String("reason", string(tr.Reason)),
 			slog.String("detail", tr.Detail),
+		}
+		if name, ok := ctx.Value(transportName{}).(string); ok {
+			attrs = append([]slog.Attr{slog.String("name", name)}, attrs...)
 		}
 		if tr.OpenFor > 0 {
 			attrs = append(attrs, slog.Duration("open_for", tr.OpenFor.Round(time.Millisecond)))

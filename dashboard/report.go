@@ -74,7 +74,6 @@ func (s *source) read() *report {
 	}
 	slices.SortFunc(r.Circuits, func(a, b circuit) int { return strings.Compare(a.Key, b.Key) })
 	for _, tr := range s.t.Transitions() {
-		tr.Key = keytext.Encode(tr.Key)
 		r.Transitions = append(r.Transitions, tr)
 	}
 	return r

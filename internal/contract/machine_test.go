@@ -753,7 +753,9 @@ func (mc *machine) look(t *rapid.T) {
 		mc.wantTransitions(t)
 		got.Policy.TripWhen = nil
 		h.learn(got, mc.now(), mc.epoch)
-		if diff := cmp.Diff(mc.model.snapshot(h, mc.epoch, mc.now()), got); diff != "" {
+		want := mc.model.snapshot(h, mc.epoch, mc.now())
+		want.DryRun = mc.dryRun
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("snapshot at %v (-want +got):\n%s%+v", mc.now(), diff, h.adaptive)
 		}
 	}
@@ -886,6 +888,7 @@ func (mc *machine) wantTransitions(t *rapid.T) {
 	for i, e := range latest {
 		want[i] = e.Transition
 		want[i].At = mc.epoch.Add(e.at)
+		want[i].DryRun = mc.dryRun
 		if i < len(got) && got[i].Detail != "" {
 			want[i].Detail = got[i].Detail
 			if e.To == breakerhttp.StateOpen && !latest[i].worded {
