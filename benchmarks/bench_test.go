@@ -149,7 +149,7 @@ func benchmark(b *testing.B, rt http.RoundTripper, l *load) {
 }
 
 // mostBytes is what an allocation may take.
-const mostBytes = 64
+const mostBytes = 80
 
 // wantAllocs fails if a request does not make so many small allocations.
 func wantAllocs(b *testing.B, rt http.RoundTripper, l *load, want float64) {

@@ -150,7 +150,11 @@ func (r *results) ours() string {
 	var rows [][]string
 	for _, v := range variants {
 		over := r.varied.over(v.name, v.of(nameBase))
-		rows = append(rows, []string{v.name, nanoseconds(over), times(over, r.varied.over(v.of(v.limit), v.of(nameBase))) + " " + v.limit})
+		compared := times(over, r.varied.over(v.of(v.limit), v.of(nameBase))) + " " + v.limit
+		if v.name == nameAdaptive {
+			compared += fmt.Sprintf(", %.2f × %s", median(ratio(r.varied.took(v.name), r.varied.took(nameClassic))), nameClassic)
+		}
+		rows = append(rows, []string{v.name, nanoseconds(over), compared})
 	}
 	for _, name := range []string{nameRoom, nameNoRoom} {
 		rows = append(rows, []string{name, nanoseconds(r.attacked.took(name)), ""})

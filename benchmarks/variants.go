@@ -19,8 +19,14 @@ type variant struct {
 	allocs   float64
 }
 
+const (
+	nameClassic  = "default policy"
+	nameAdaptive = "Adaptive"
+)
+
 var variants = []variant{
-	{name: "default policy", limit: nameLimit},
+	{name: nameClassic, limit: nameLimit},
+	{name: nameAdaptive, limit: nameLimit, policy: breakerhttp.Policy{Adaptive: true}},
 	{name: "response with a body", limit: nameLimit, body: true, allocs: 1},
 	{name: "context with a deadline", limit: nameTimed, deadline: true},
 	{name: "failure ratio", limit: nameTimed, policy: breakerhttp.Policy{FailureRatio: 0.5}},
@@ -52,7 +58,11 @@ func (v *variant) load(ctx context.Context, hosts []string) (*load, http.RoundTr
 	if v.deadline {
 		ctx, cancel = context.WithTimeout(ctx, time.Hour)
 	}
-	return newLoad(ctx, hosts), &stub{body}, cancel
+	l := newLoad(ctx, hosts)
+	if v.body {
+		l.req.Response.ContentLength = -1
+	}
+	return l, &stub{body}, cancel
 }
 
 // varied measures the variants.

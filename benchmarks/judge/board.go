@@ -13,9 +13,12 @@ import (
 type board struct {
 	scenarios  []*scenario
 	contenders []*contender
-	seeds      int
+	seeds      int                                    // for ours
 	outcomes   map[*scenario]map[*contender][]outcome // by seed
 }
+
+// fewSeeds are enough for the others, which take most of the time.
+const fewSeeds = 3
 
 // newBoard plays everything, as much at once as there are processors.
 func newBoard(t *testing.T, scenarios []*scenario, contenders []*contender, seeds int, progress io.Writer) *board {
@@ -33,7 +36,11 @@ func (b *board) play(t *testing.T, sc *scenario) {
 	processors := make(chan struct{}, runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
 	for _, c := range b.contenders {
-		outcomes := make([]outcome, b.seeds)
+		seeds := b.seeds
+		if c.policy == nil {
+			seeds = min(seeds, fewSeeds)
+		}
+		outcomes := make([]outcome, seeds)
 		b.outcomes[sc][c] = outcomes
 		for seed := range outcomes {
 			processors <- struct{}{}
@@ -52,7 +59,7 @@ func (b *board) mean(sc *scenario, measure int, c *contender) float64 {
 	for _, o := range b.outcomes[sc][c] {
 		sum += o.figures[measure]
 	}
-	return sum / float64(b.seeds)
+	return sum / float64(len(b.outcomes[sc][c]))
 }
 
 // missed lists the bounds that Adaptive does not keep to.

@@ -139,7 +139,7 @@ func check(t *testing.T, sc *scenario, c *contender, bounds []bound) []float64 {
 	figures := play(t, sc, 0, c).figures
 	for i, b := range bounds {
 		if m := sc.measures[i]; !b.holds(figures[i], 0) {
-			t.Errorf("%s: %s: got %v, want %s", c.name, m.title, figures[i], b.format(m.unit))
+			t.Errorf("%s: %s: got %s, want %s", c.name, m.title, m.unit.format(figures[i]), b.format(m.unit))
 		}
 	}
 	return figures

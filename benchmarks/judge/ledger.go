@@ -19,7 +19,6 @@ type ledger struct {
 type request struct {
 	n        int
 	at       time.Duration
-	ended    time.Duration
 	visits   atomic.Int32 // attempts that have reached the host
 	answered bool         // well, and in time
 	refused  bool         // by the breaker

@@ -73,7 +73,8 @@ func (o *options) run(t *testing.T) error {
 	if o.into == "" {
 		return nil
 	}
-	measured := fmt.Sprintf("Measured on %s by `make judge`: means of %d runs.\n\n", time.Now().UTC().Format(time.DateOnly), o.seeds)
+	measured := fmt.Sprintf("Measured on %s by `make judge`: means of %d runs, for the others of %d.\n\n",
+		time.Now().UTC().Format(time.DateOnly), o.seeds, min(o.seeds, fewSeeds))
 	return errors.Join(
 		report.Write(o.into, "judge", measured+b.String()),
 		report.Write(o.into, "judge-short", b.inShort()))

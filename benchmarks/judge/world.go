@@ -143,25 +143,21 @@ type call struct {
 	req *http.Request
 }
 
-type requestKey struct{}
-
 // ask sends a request, again if need be.
 func (w *world) ask(c call) {
-	r, ctx := c.request, context.WithValue(context.Background(), requestKey{}, c.request)
+	r := c.request
 	for range 1 + w.retries {
 		before := r.visits.Load()
-		r.answered = w.attempt(ctx, c)
+		r.answered = w.attempt(c)
 		r.refused = r.visits.Load() == before
 		if r.answered || r.refused {
 			break
 		}
 	}
-	r.ended = time.Since(w.began)
 }
 
-func (w *world) attempt(ctx context.Context, c call) (answered bool) {
-	ctx, cancel := context.WithTimeout(ctx, w.deadline)
-	defer cancel()
+func (w *world) attempt(c call) (answered bool) {
+	ctx := &patience{Context: context.Background(), request: c.request, ends: time.Now().Add(w.deadline)}
 	resp, err := c.rt.RoundTrip(c.req.WithContext(ctx))
 	if err != nil {
 		return false
@@ -170,16 +166,56 @@ func (w *world) attempt(ctx context.Context, c call) (answered bool) {
 	return resp.StatusCode < 500
 }
 
+// patience is the context of an attempt. Only its deadline ends it, so that it
+// costs no timer unless somebody waits for that.
+type patience struct {
+	context.Context
+	request *request
+	ends    time.Time
+	once    sync.Once
+	done    chan struct{}
+}
+
+// Deadline implements [context.Context].
+func (p *patience) Deadline() (time.Time, bool) { return p.ends, true }
+
+// Done implements [context.Context].
+func (p *patience) Done() <-chan struct{} {
+	p.once.Do(func() {
+		p.done = make(chan struct{})
+		time.AfterFunc(time.Until(p.ends), func() { close(p.done) })
+	})
+	return p.done
+}
+
+// Err implements [context.Context].
+func (p *patience) Err() error {
+	if time.Now().Before(p.ends) {
+		return nil
+	}
+	return context.DeadlineExceeded
+}
+
+type requestKey struct{}
+
+// Value implements [context.Context].
+func (p *patience) Value(key any) any {
+	if key == (requestKey{}) {
+		return p.request
+	}
+	return nil
+}
+
 // RoundTrip is the way to the hosts, and they.
 func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 	r := req.Context().Value(requestKey{}).(*request)
 	id, f := w.enter(r)
 	defer w.leave(id)
-	if deadline, ok := req.Context().Deadline(); ok && f.after >= time.Until(deadline) {
-		<-req.Context().Done()
-		return nil, req.Context().Err()
+	deadline, _ := req.Context().Deadline()
+	time.Sleep(min(f.after, time.Until(deadline)))
+	if err := req.Context().Err(); err != nil {
+		return nil, err
 	}
-	time.Sleep(f.after)
 	if f.err != nil {
 		return nil, f.err
 	}
