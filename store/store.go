@@ -32,8 +32,8 @@ type Item struct {
 // A Store keeps the records that processes share. Its methods are called concurrently. They return
 // when ctx is done, with its error.
 //
-// The age of a record and the time of its expiry are measured on the store's clock alone. The clocks
-// of the processes never count.
+// The age of a record and the time of its expiry are measured on the store's clock alone. The
+// clocks of the processes never count.
 //
 // An error of a Store never reaches the caller of a request.
 type Store interface {
@@ -51,8 +51,8 @@ type Store interface {
 	// record yet. The record expires after ttl; an earlier expiry no longer applies. Of concurrent
 	// calls with the same key and the same old, at most one writes.
 	//
-	// If it has written, swapped is true, and cur is the new record. If the Version was another one,
-	// swapped is false, cur is the record as it is stored, and err is nil.
+	// If it has written, swapped is true, and cur is the new record. If the Version was another
+	// one, swapped is false, cur is the record as it is stored, and err is nil.
 	//
 	// The new Version is the larger of old + 1 and the store's clock in milliseconds since 1970. A
 	// store that has lost its records therefore does not give out their Versions again.

@@ -109,9 +109,9 @@ func DynaliteAt(t testing.TB, addr string) *Server {
 	return start(t, addr, node, "--import", survive, cli, "--host", host, "--port", port, "--createTableMs", "200")
 }
 
-// DynamoDBLocal starts Amazon's DynamoDB Local from the folder that DYNAMODB_LOCAL names, or else from
-// the repository's build folder. It keeps its data in memory. Without it or without Java it skips t,
-// or fails it if BREAKERHTTP_REQUIRE_SERVERS is 1.
+// DynamoDBLocal starts Amazon's DynamoDB Local from the folder that DYNAMODB_LOCAL names, or else
+// from the repository's build folder. It keeps its data in memory. Without it or without Java it
+// skips t, or fails it if BREAKERHTTP_REQUIRE_SERVERS is 1.
 //
 // It takes seconds to start. It listens on all interfaces, because it knows no other way.
 func DynamoDBLocal(t testing.TB) *Server {

@@ -12,8 +12,8 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// maxKey is the size of the longest key that DynamoDB takes, in bytes. A longer one, and an empty one,
-// would have it refuse the whole request.
+// maxKey is the size of the longest key that DynamoDB takes, in bytes. A longer one, and an empty
+// one, would have it refuse the whole request.
 const maxKey = 2048
 
 // refusal is an error if DynamoDB does not take key.

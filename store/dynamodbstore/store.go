@@ -2,25 +2,27 @@
 //
 // # Records
 //
-// A record is one item of one table. Its partition key is the string "key", at most 2,048 bytes. Its
-// attributes are value (binary), and the numbers version, written (in milliseconds) and expires (in
-// seconds), by which DynamoDB deletes it some days late. [Store.CreateTable] makes such a table.
+// A record is one item of one table. Its partition key is the string "key", at most 2,048 bytes.
+// Its attributes are value (binary), and the numbers version, written (in milliseconds) and expires
+// (in seconds), by which DynamoDB deletes it some days late. [Store.CreateTable] makes such a
+// table.
 //
 // All times are DynamoDB's, to within 3 seconds. A write gives a record the version old + 1, or
 // DynamoDB's time in milliseconds if that is more, so a table that was made again or restored does
-// not give out the versions of the one before. A record expires 24 hours after the open time that it
-// is about.
+// not give out the versions of the one before. A record expires 24 hours after the open time that
+// it is about.
 //
-// All processes of a fleet have to use one table in one region. In a global table, each region has to
-// be a fleet of its own, with its own Namespace: a global table resolves concurrent writes by
+// All processes of a fleet have to use one table in one region. In a global table, each region has
+// to be a fleet of its own, with its own Namespace: a global table resolves concurrent writes by
 // dropping one of them.
 //
 // # Cost
 //
 // Load is one BatchGetItem for each 100 keys, with consistent reads: one read unit for each record,
 // also for one that does not exist. CompareAndSwap is one UpdateItem: one write unit, or two for a
-// record of more than 1 KB. One that loses costs a write unit too, and a read unit for the winner. The first CompareAndSwap of a process that
-// has read nothing costs one more read unit. Deletion of expired items is free.
+// record of more than 1 KB. One that loses costs a write unit too, and a read unit for the winner.
+// The first CompareAndSwap of a process that has read nothing costs one more read unit. Deletion of
+// expired items is free.
 //
 // # Permissions
 //
@@ -34,7 +36,8 @@
 //
 // A request that DynamoDB throttles or denies is an error of the store and is not sent again. A key
 // that a throttled table has left out of its answer has an error of its own, as has a key of more
-// than 2,048 bytes, and an item that is no record of this package. Such an item is not written over.
+// than 2,048 bytes, and an item that is no record of this package. Such an item is not written
+// over.
 package dynamodbstore
 
 import (
@@ -56,8 +59,8 @@ import (
 // maxBatch is how many items DynamoDB returns to one BatchGetItem.
 const maxBatch = 100
 
-// Store is a [store.Store] on a table of DynamoDB. Its methods may be called concurrently. They send
-// no request twice, whatever retries the client makes of others.
+// Store is a [store.Store] on a table of DynamoDB. Its methods may be called concurrently. They
+// send no request twice, whatever retries the client makes of others.
 //
 // Make one with [New].
 type Store struct {
@@ -89,8 +92,8 @@ func (s *Store) Load(ctx context.Context, keys []string) ([]store.Item, error) {
 	return items, nil
 }
 
-// load returns the items of these keys, by clean key, without those that are absent. It asks for all
-// batches at the same time.
+// load returns the items of these keys, by clean key, without those that are absent. It asks for
+// all batches at the same time.
 func (s *Store) load(ctx context.Context, keys []string) (map[string]store.Item, error) {
 	found := make(map[string]store.Item, len(keys))
 	wanted := make(map[string]bool, len(keys)) // a key that appears twice is an error of BatchGetItem

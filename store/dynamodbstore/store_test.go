@@ -25,8 +25,8 @@ import (
 
 var _ store.Store = (*dynamodbstore.Store)(nil)
 
-// TestServers runs on each server there is: dynalite, Amazon's DynamoDB Local, and the endpoint that
-// DYNAMODB_ENDPOINT names.
+// TestServers runs on each server there is: dynalite, Amazon's DynamoDB Local, and the endpoint
+// that DYNAMODB_ENDPOINT names.
 func TestServers(t *testing.T) {
 	servers := map[string]func(t *testing.T) string{
 		"dynalite":       func(t *testing.T) string { return servertest.Dynalite(t).URL() },
@@ -68,8 +68,8 @@ func TestInvalidKey(t *testing.T) {
 	}
 }
 
-// Whatever the value is, it is the protocol's to judge. Whatever else is wrong with an item is an error
-// of its key alone, and the item is not written over.
+// Whatever the value is, it is the protocol's to judge. Whatever else is wrong with an item is an
+// error of its key alone, and the item is not written over.
 func foreignItems(t *testing.T, client *dynamodb.Client, table string) {
 	s := dynamodbstore.New(client, table)
 	good := func() map[string]types.AttributeValue {
@@ -125,8 +125,8 @@ func foreignItems(t *testing.T, client *dynamodb.Client, table string) {
 	}
 }
 
-// The next version is old + 1, or the server's time if that is more: a table that has lost a version
-// does not give it out again.
+// The next version is old + 1, or the server's time if that is more: a table that has lost a
+// version does not give it out again.
 func nextVersion(t *testing.T, client *dynamodb.Client, table string) {
 	s := dynamodbstore.New(client, table)
 	first := swap(t, s, "version", 0, "value", time.Hour)
@@ -148,8 +148,8 @@ func nextVersion(t *testing.T, client *dynamodb.Client, table string) {
 	}
 }
 
-// DynamoDB would refuse a request with such a key: the keys beside it are asked for all the same, and
-// nobody is asked for it.
+// DynamoDB would refuse a request with such a key: the keys beside it are asked for all the same,
+// and nobody is asked for it.
 func TestRefusedKey(t *testing.T) {
 	var sent atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -194,8 +194,8 @@ func TestServerFails(t *testing.T) {
 	}
 }
 
-// One server of three is dead, or silent: its keys have errors, and in time. The other keys are read
-// and written as ever.
+// One server of three is dead, or silent: its keys have errors, and in time. The other keys are
+// read and written as ever.
 func TestOneOfThreeServersDown(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3)
@@ -318,7 +318,8 @@ func TestOneOfThreeServersDown(t *testing.T) {
 	})
 }
 
-// A replica takes over, with the latest record, whose version is ahead of its clock, or with nothing.
+// A replica takes over, with the latest record, whose version is ahead of its clock, or with
+// nothing.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -66,8 +66,8 @@ func (s *Store) send(ctx context.Context, calls []call) ([]reply, error) {
 	return replies, nil
 }
 
-// almost returns a channel that receives a little before the deadline of ctx, so that those who wait
-// for ctx still hear of the servers that have answered.
+// almost returns a channel that receives a little before the deadline of ctx, so that those who
+// wait for ctx still hear of the servers that have answered.
 func almost(ctx context.Context) <-chan time.Time {
 	deadline, ok := ctx.Deadline()
 	if !ok {

@@ -3,9 +3,10 @@
 // # Records
 //
 // A record is one hash with the fields version, value, written and expires. One Lua script reads
-// and writes it by its key alone, so a Cluster may keep each record where its key belongs. All times
-// are the server's. A write gives a record the version old + 1, or the server's time in milliseconds
-// if that is more, so a server that has lost its records does not give out their versions again.
+// and writes it by its key alone, so a Cluster may keep each record where its key belongs. All
+// times are the server's. A write gives a record the version old + 1, or the server's time in
+// milliseconds if that is more, so a server that has lost its records does not give out their
+// versions again.
 // A record expires 24 hours after the open time that it is about, and the server deletes it an hour
 // later.
 //
@@ -30,8 +31,9 @@
 //
 // The client of a Cluster also needs CLUSTER SLOTS. For the namespace "checkout":
 //
-//	ACL SETUSER checkout on >password resetkeys ~checkout/* resetchannels &breakerhttp:checkout
-//	  -@all +evalsha +eval +time +hmget +exists +hset +pexpire +publish +subscribe +ping +cluster|slots
+//	ACL SETUSER checkout on >password resetkeys ~checkout/* resetchannels
+//	  &breakerhttp:checkout -@all +evalsha +eval +time +hmget +exists +hset +pexpire
+//	  +publish +subscribe +ping +cluster|slots
 //
 // A user who may not PUBLISH shares circuits all the same: others find what it wrote at their next
 // read. A Watch that starts before the Store is first asked for a key listens to all namespaces, if

@@ -101,8 +101,8 @@ func TestServerClock(t *testing.T) {
 	}
 }
 
-// The next version is old + 1, or the server's time if that is more: a server that has lost a version
-// does not give it out again, and a clock that goes back does not make versions go back.
+// The next version is old + 1, or the server's time if that is more: a server that has lost a
+// version does not give it out again, and a clock that goes back does not make versions go back.
 func TestNextVersion(t *testing.T) {
 	mini := miniredis.RunT(t)
 	s := redisstore.New(connect(t, &redis.Options{Addr: mini.Addr()}))

@@ -116,8 +116,8 @@ func TestShareWithOneOfThreeServersDown(t *testing.T) {
 	}
 }
 
-// When a thousand hosts fail at once, two processes with the client's default pool do not overrun the
-// server: the records open, and afterwards each host is probed by two processes and not more.
+// When a thousand hosts fail at once, two processes with the client's default pool do not overrun
+// the server: the records open, and afterwards each host is probed by two processes and not more.
 func TestBurst(t *testing.T) {
 	t.Parallel()
 	const many = 1000
@@ -201,8 +201,8 @@ func TestBurst(t *testing.T) {
 	t.Logf("%d probes", probes)
 }
 
-// Two processes have opened a circuit, and then the server reads and refuses to write. When the host
-// has recovered, what the server still says does not shut it out again and again.
+// Two processes have opened a circuit, and then the server reads and refuses to write. When the
+// host has recovered, what the server still says does not shut it out again and again.
 func TestShareWithoutWrites(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]func(*testing.T, *redis.Client) error{
@@ -261,8 +261,8 @@ func TestShareWithoutWrites(t *testing.T) {
 	}
 }
 
-// A server that is emptied in an outage closes nothing, and neither does the vote of a process that is
-// new then: the hosts stay shut.
+// A server that is emptied in an outage closes nothing, and neither does the vote of a process that
+// is new then: the hosts stay shut.
 func TestShareFlushedInOutage(t *testing.T) {
 	t.Parallel()
 	const many = 20

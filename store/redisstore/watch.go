@@ -56,8 +56,8 @@ func (s *Store) watch(ctx context.Context, names []string, more <-chan struct{},
 	}
 }
 
-// listen sends the keys that are published until ctx is done or the server fails. It may outlive ctx
-// while the client connects.
+// listen sends the keys that are published until ctx is done or the server fails. It may outlive
+// ctx while the client connects.
 func (s *Store) listen(ctx context.Context, names []string, keys chan<- string) error {
 	subscription, err := s.subscribe(ctx, names)
 	if err != nil {
@@ -111,8 +111,8 @@ func (s *Store) subscribe(ctx context.Context, names []string) (*redis.PubSub, e
 	return client.Subscribe(ctx, channels...), nil
 }
 
-// refusesPattern reports that the server lets this user not listen to all namespaces. The connection
-// stays, and Watch waits for the first namespace.
+// refusesPattern reports that the server lets this user not listen to all namespaces. The
+// connection stays, and Watch waits for the first namespace.
 func refusesPattern(err error) bool {
 	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command")
 }

@@ -47,7 +47,8 @@ func TestWatchAcrossCluster(t *testing.T) {
 	}
 }
 
-// A Store hears of the namespaces that it has been asked for, and of all before it is asked for one.
+// A Store hears of the namespaces that it has been asked for, and of all before it is asked for
+// one.
 func TestWatchNamespaces(t *testing.T) {
 	server := servertest.Redis(t)
 	client := connect(t, &redis.Options{Addr: server.Addr})

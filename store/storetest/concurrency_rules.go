@@ -61,8 +61,8 @@ func (t *trial) race(key string, old uint64) store.Item {
 	return stored
 }
 
-// contextEnds wants an error or the truth soon, from both methods and whatever ended the context, and
-// a store that works as before afterwards.
+// contextEnds wants an error or the truth soon, from both methods and whatever ended the context,
+// and a store that works as before afterwards.
 func contextEnds(t *trial) {
 	key := t.key("record")
 	item := t.write(key, 0, "value", long)
@@ -124,9 +124,9 @@ func receive(c <-chan string, d time.Duration) (s string, ok bool) {
 	}
 }
 
-// errorMeansUnknown ends contexts in the middle of swaps. After an error, either of the two values may
-// be stored. Without one, the answer holds. A swap that says it lost to its own value has been sent
-// twice.
+// errorMeansUnknown ends contexts in the middle of swaps. After an error, either of the two values
+// may be stored. Without one, the answer holds. A swap that says it lost to its own value has been
+// sent twice.
 func errorMeansUnknown(t *trial) {
 	key := t.key("record")
 	cur := t.write(key, 0, "0", long)

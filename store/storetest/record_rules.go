@@ -51,9 +51,9 @@ func staleVersionLoses(t *trial) {
 	t.stored(key, second)
 }
 
-// versionsRise also stands for a store that has lost its latest writes, or all of them: what it writes
-// afterwards must not have the versions of before, or a process that was away takes the new record for
-// the one it knew.
+// versionsRise also stands for a store that has lost its latest writes, or all of them: what it
+// writes afterwards must not have the versions of before, or a process that was away takes the new
+// record for the one it knew.
 func versionsRise(t *trial) {
 	key := t.key("early")
 	cur := t.write(key, 0, "0", long)
