@@ -72,7 +72,7 @@ BENCHTIME ?= 4m
 
 .PHONY: bench
 bench: ## Measure beside the peers for about BENCHTIME (4m), and write the tables into docs/benchmarks.md
-	go -C benchmarks run . -for $(BENCHTIME) -into ../docs/benchmarks.md
+	go -C benchmarks run . -for $(BENCHTIME) -into ../docs/benchmarks.md -short ../README.md
 
 .PHONY: bench-shared
 bench-shared: ## Measure circuits shared by Redis beside gobreaker's, and write the table into docs/benchmarks.md
@@ -86,7 +86,7 @@ SEEDS ?= 10
 
 .PHONY: judge
 judge: ## Play scenarios to circuit breakers, and write how well they judge into docs/judgement.md
-	go run ./benchmarks/judge -seeds $(SEEDS) -into docs/judgement.md -picture docs/judgement.svg
+	go run ./benchmarks/judge -seeds $(SEEDS) -into docs/judgement.md -short README.md -picture docs/judgement.svg
 
 .PHONY: soak
 soak: ## Play the model of the Transport, and torture it over real sockets, for long
@@ -94,9 +94,9 @@ soak: ## Play the model of the Transport, and torture it over real sockets, for 
 	BREAKERHTTP_TORTURE=5m go test $(race) -timeout=20m -v ./internal/torture
 
 .PHONY: sim
-sim: ## Simulate fleets of 1 to 10,000 processes; write what comes out into README and docs/fleet.svg
+sim: ## Simulate fleets of 1 to 10,000 processes; write the tables into docs/sharing.md and docs/fleet.svg
 	BREAKERHTTP_SIM=1 go test -count=1 -run=TestReport -timeout=1h ./internal/fleet/sim
-	@sed -n "/sim:begin/,/sim:end/p" README.md
+	@sed -n "/sim:begin/,/sim:end/p" docs/sharing.md
 
 .PHONY: mutate
 mutate: ## Break the rules one at a time, and show that a test fails for each

@@ -30,6 +30,7 @@ var snippetPackages = map[string]string{
 	"http":          "net/http",
 	"httputil":      "net/http/httputil",
 	"io":            "io",
+	"json":          "encoding/json",
 	"log":           "log",
 	"os":            "os",
 	"otel":          "go.opentelemetry.io/otel",

@@ -21,27 +21,29 @@ import (
 func main() {
 	budget := flag.Duration("for", 4*time.Minute, "how long to measure, about")
 	file := flag.String("into", "", "`file` to write the tables into")
+	readme := flag.String("short", "", "`file` to write the short table into too")
 	shared := flag.Bool("shared", false, "measure circuits that processes share, on a redis-server of its own, instead of all else")
 	flag.Parse()
 	logx.Disable()            // go-zero's
 	log.SetOutput(io.Discard) // hystrix-go's
-	run := measure
+	run := func() error { return measure(*budget, *file, *readme) }
 	if *shared {
-		run = measureSharing
+		run = func() error { return measureSharing(*budget, *file) }
 	}
-	if err := run(*budget, *file); err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)
 	}
 }
 
-// measure prints what it measures, and writes it into a file unless that is "".
-func measure(budget time.Duration, file string) error {
+// measure prints what it measures, and writes it into a file unless that is "",
+// the short table into another one too.
+func measure(budget time.Duration, file, readme string) error {
 	r, err := measureAll(budget)
 	if err != nil {
 		return err
 	}
-	return errors.Join(publish(file, "bench", r.String()), publish(file, "bench-short", r.short()))
+	return errors.Join(publish(file, "bench", r.String()), publish(file, "bench-short", r.short()), publish(readme, "bench-short", r.short()))
 }
 
 func measureSharing(budget time.Duration, file string) error {

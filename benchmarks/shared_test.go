@@ -29,7 +29,7 @@ func TestSharers(t *testing.T) {
 				t.Errorf("without Redis sent %d of %d requests, want all", down.sent, want)
 			}
 			if s.module != "" && down.sent != 0 {
-				t.Errorf("without Redis sent %d of %d requests, want none, as README says", down.sent, down.asked)
+				t.Errorf("without Redis sent %d of %d requests, want none, as docs/benchmarks.md says", down.sent, down.asked)
 			}
 		})
 	}

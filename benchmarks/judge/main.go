@@ -26,6 +26,7 @@ type options struct {
 	seeds    int
 	scenario string
 	into     string
+	readme   string
 	picture  string
 }
 
@@ -34,6 +35,7 @@ func main() {
 	flag.IntVar(&o.seeds, "seeds", 10, "how often to play each scenario, with other chances")
 	flag.StringVar(&o.scenario, "scenario", "", "the `name` of the only scenario to play")
 	flag.StringVar(&o.into, "into", "", "`file` to write the tables into")
+	flag.StringVar(&o.readme, "short", "", "`file` to write the short table into too")
 	flag.StringVar(&o.picture, "picture", "", "`file` to draw the picture into")
 	flag.Parse()
 	inTest(func(t *testing.T) {
@@ -75,9 +77,13 @@ func (o *options) run(t *testing.T) error {
 	}
 	measured := fmt.Sprintf("Measured on %s by `make judge`: means of %d runs, for the others of %d.\n\n",
 		time.Now().UTC().Format(time.DateOnly), o.seeds, min(o.seeds, fewSeeds))
-	return errors.Join(
+	err := errors.Join(
 		report.Write(o.into, "judge", measured+b.String()),
 		report.Write(o.into, "judge-short", b.inShort()))
+	if o.readme == "" {
+		return err
+	}
+	return errors.Join(err, report.Write(o.readme, "judge-short", b.inShort()))
 }
 
 // quieten is for what the peers log, and for a default that would have one of

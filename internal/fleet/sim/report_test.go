@@ -89,8 +89,8 @@ func newReport() *report {
 	return r
 }
 
-// TestReport simulates everything, and writes it into README.md and
-// docs/fleet.svg. It takes minutes, and does nothing unless BREAKERHTTP_SIM is
+// TestReport simulates everything, and writes it into docs/sharing.md
+// and docs/fleet.svg. It takes minutes, and does nothing unless BREAKERHTTP_SIM is
 // set.
 func TestReport(t *testing.T) {
 	if os.Getenv("BREAKERHTTP_SIM") == "" {
@@ -110,7 +110,7 @@ func TestReport(t *testing.T) {
 	write(t, "../../../docs/fleet.svg", func(string) string {
 		return picture(r.alone[thousand].results[0].hits, r.shared[thousand].results[0].hits)
 	})
-	write(t, "../../../README.md", func(old string) string {
+	write(t, "../../../docs/sharing.md", func(old string) string {
 		return between(t, old, fmt.Sprintf("Simulated on %s by `make sim`.\n\n%s", time.Now().UTC().Format(time.DateOnly), r))
 	})
 }
@@ -133,7 +133,7 @@ func between(t *testing.T, s, text string) string {
 	before, rest, ok := strings.Cut(s, begin)
 	_, after, closed := strings.Cut(rest, end)
 	if !ok || !closed {
-		t.Fatalf("README.md has no %s and %s", strings.TrimSpace(begin), end)
+		t.Fatalf("docs/sharing.md has no %s and %s", strings.TrimSpace(begin), end)
 	}
 	return before + begin + text + end + after
 }
