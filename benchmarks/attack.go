@@ -17,21 +17,21 @@ const (
 )
 
 const (
-	nameRoom   = "host never seen, circuits full but idle"
-	nameNoRoom = "host never seen, circuits full and open"
-	nameAmid   = "known host amid ever new ones"
-	nameApart  = "known host beside a Transport amid ever new ones"
+	nameRoom   = "new host, at the bound, known hosts idle"
+	nameNoRoom = "new host, at the bound, all circuits open"
+	nameAmid   = "known host, while another caller sends to new hosts"
+	nameApart  = "while it does so by another Transport"
 )
 
 // full returns a Transport that has as many circuits as it may.
 func full(down bool) (http.RoundTripper, error) {
-	sick, well := &failing{}, &stub{http.NoBody}
+	dead, healthy := &failing{}, &stub{http.NoBody}
 	var recovered bool
 	rt := guardOurs(breakerhttp.WithMaxCircuits(bound))(peers.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
 		if recovered {
-			return well.RoundTrip(req)
+			return healthy.RoundTrip(req)
 		}
-		return sick.RoundTrip(req)
+		return dead.RoundTrip(req)
 	}))
 	hosts := hostNames("full", bound)
 	if !down {
@@ -39,12 +39,12 @@ func full(down bool) (http.RoundTripper, error) {
 		meet(rt, hosts)
 		return rt, nil
 	}
-	err := open(rt, hosts, sick)
+	err := open(rt, hosts, dead)
 	recovered = true
 	return rt, err
 }
 
-// attacked measures the requests of one who chooses ever new hosts.
+// attacked measures the requests of a caller that chooses a new host each time.
 func attacked(budget time.Duration) (*field, error) {
 	f := &field{}
 	names := hostNames("new", newcomers)
@@ -62,9 +62,9 @@ func attacked(budget time.Duration) (*field, error) {
 	return f, nil
 }
 
-// beset measures what the requests of such a one do to those of others: beside
-// his, while he attacks their Transport, and while he attacks another one.
-func beset(budget time.Duration) (*field, error) {
+// disturbed measures what such a caller does to the requests of another one: they
+// are timed while it attacks their Transport, and while it attacks a second one.
+func disturbed(budget time.Duration) (*field, error) {
 	f := &field{}
 	rt, err := full(false)
 	if err != nil {

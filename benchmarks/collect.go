@@ -45,8 +45,8 @@ func collected(budget time.Duration, circuits int) (*field, error) {
 	return f, nil
 }
 
-// replayed is an SDK with the series of a collection, for which nobody does a
-// thing but observe them: the least that any collection of them can cost.
+// replayed returns an SDK that has the series of a collection, and callbacks that
+// only observe them: the least that any collection of them can cost.
 func replayed(rm *metricdata.ResourceMetrics) (sdkmetric.Reader, error) {
 	reader := sdkmetric.NewManualReader()
 	meter := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("replayed")
@@ -81,7 +81,7 @@ func observe(points []metricdata.DataPoint[int64]) metric.Int64Callback {
 	}
 }
 
-// count counts once what is no matter of a callback.
+// count adds once to a counter that has no callback.
 func count(meter metric.Meter, name string, points []metricdata.DataPoint[int64]) error {
 	counter, err := meter.Int64Counter(name)
 	for _, p := range points {

@@ -10,7 +10,7 @@ import (
 )
 
 // A turn is far shorter than what an operating system gives a process at a time,
-// but for real requests.
+// except for real requests.
 const (
 	slice     = 200 * time.Microsecond
 	slowSlice = 5 * time.Millisecond

@@ -83,7 +83,7 @@ func runParallel(rt http.RoundTripper, n int, loads ...*load) (failed int) {
 	return int(sum.Load())
 }
 
-// meet makes rt know the hosts, by requests of which nothing is kept.
+// meet sends a request to each host, so that rt knows it. It keeps none of them.
 func meet(rt http.RoundTripper, hosts []string) {
 	for host := range otherOrder(hosts) {
 		must(fetch(rt, "https://"+host+"/"))

@@ -8,7 +8,7 @@ import (
 // A weight is what a contender keeps of each host.
 type weight struct{ bytes, goroutines float64 }
 
-// weigh makes a contender know n hosts, of which nothing else is kept.
+// weigh measures what a contender keeps of n hosts.
 func weigh(c contender, n int) weight {
 	if c.most > 0 {
 		n = min(n, c.most)

@@ -20,7 +20,7 @@ type results struct {
 	loopback  *field
 	varied    *field
 	attacked  *field
-	beset     *field
+	disturbed *field
 	collected *field
 	uploaded  []*upload
 	weights   map[string]weight // by contender
@@ -47,7 +47,7 @@ func measureAll(budget time.Duration) (r *results, err error) {
 	if r.attacked, err = attacked(part(4)); err != nil {
 		return nil, err
 	}
-	if r.beset, err = beset(part(6)); err != nil {
+	if r.disturbed, err = disturbed(part(6)); err != nil {
 		return nil, err
 	}
 	if r.collected, err = collected(part(2), circuits); err != nil {
@@ -159,7 +159,7 @@ func (r *results) ours() string {
 	for _, name := range []string{nameRoom, nameNoRoom} {
 		rows = append(rows, []string{name, nanoseconds(r.attacked.took(name)), ""})
 	}
-	rows = append(rows, []string{nameAmid, nanoseconds(r.beset.took(nameAmid)), times(r.beset.took(nameAmid), r.beset.took(nameApart)) + " " + nameApart})
+	rows = append(rows, []string{nameAmid, nanoseconds(r.disturbed.took(nameAmid)), times(r.disturbed.took(nameAmid), r.disturbed.took(nameApart)) + " " + nameApart})
 	bySDK, own := r.collected.took(nameSDK), r.collected.took(nameOwn)
 	rows = append(rows,
 		[]string{fmt.Sprintf("%s, %d circuits", nameSDK, circuits), number(median(bySDK)/1000, " µs"), times(bySDK, r.collected.took(nameReplayed)) + " " + nameReplayed},

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A field is what is measured side by side: in rounds, in each of which every
-// subject has its turn. What disturbs the machine for a while then disturbs all
-// of them, and the median of many short rounds does not see it.
+// A field measures subjects side by side, in rounds. Every subject has its turn in
+// each round. What disturbs the machine for a while then disturbs all of them,
+// and the median of many short rounds does not see it.
 type field struct {
 	subjects []*subject
 }

@@ -94,7 +94,7 @@ type shift struct {
 }
 
 // work lets all call, one request after the other, for a round. A call that
-// takes longer is waited for, and is no answer.
+// takes longer is waited for, but does not count as answered.
 func (t *team) work(round time.Duration, s *shift) {
 	before := t.host.sent.Load()
 	var mu sync.Mutex

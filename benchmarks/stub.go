@@ -15,7 +15,7 @@ func (s *stub) RoundTrip(req *http.Request) (*http.Response, error) {
 	return req.Response, nil
 }
 
-// emptyBody is no http.NoBody to those who look.
+// emptyBody is empty, and not known to be so as http.NoBody is.
 type emptyBody struct{}
 
 func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }

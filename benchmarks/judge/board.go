@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A board has what came of all scenarios for all contenders.
+// A board has the outcomes of all scenarios for all contenders.
 type board struct {
 	scenarios  []*scenario
 	contenders []*contender
@@ -17,10 +17,12 @@ type board struct {
 	outcomes   map[*scenario]map[*contender][]outcome // by seed
 }
 
-// fewSeeds are enough for the others, which take most of the time.
+// fewSeeds is how often each scenario is played to the others, which take most of
+// the time.
 const fewSeeds = 3
 
-// newBoard plays everything, as much at once as there are processors.
+// newBoard plays all scenarios to all contenders, as many at once as there are
+// processors.
 func newBoard(t *testing.T, scenarios []*scenario, contenders []*contender, seeds int, progress io.Writer) *board {
 	b := &board{scenarios, contenders, seeds, map[*scenario]map[*contender][]outcome{}}
 	for _, sc := range scenarios {
@@ -53,7 +55,7 @@ func (b *board) play(t *testing.T, sc *scenario) {
 	wg.Wait()
 }
 
-// mean is that of a measure for a contender, over the seeds.
+// mean returns the mean of a measure over the seeds.
 func (b *board) mean(sc *scenario, measure int, c *contender) float64 {
 	sum := 0.0
 	for _, o := range b.outcomes[sc][c] {

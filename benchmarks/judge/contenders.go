@@ -16,18 +16,19 @@ import (
 // A guard puts a breaker in front of the hosts that base reaches.
 type guard func(base http.RoundTripper) http.RoundTripper
 
-// A contender is one column of the table.
+// A contender is a circuit breaker, or a policy of ours: one column of the table.
 type contender struct {
 	by     string              // the library
 	name   string              // what of it
 	module string              // of a peer
 	policy *breakerhttp.Policy // of ours
 	guard  guard               // of others
-	leaves bool                // goroutines, for ever
+	leaves bool                // it leaves goroutines behind
 	short  bool                // a column of the short table and of the picture
 }
 
-// The contenders that have bounds, and that bounds are compared with.
+// Two of the contenders: the one that has bounds, and the one that some of these
+// bounds refer to.
 const (
 	adaptive = "Adaptive"
 	doubling = "1 s doubling"
@@ -49,12 +50,12 @@ var contenders = []*contender{
 	ours(adaptive, breakerhttp.Policy{Adaptive: true}),
 }
 
-// ours is a Transport with a policy. To judge another one takes a line above.
+// ours returns a contender that has a policy of breakerhttp.
 func ours(name string, p breakerhttp.Policy) *contender {
 	return &contender{by: "breakerhttp", name: name, short: true, policy: &p}
 }
 
-// guards returns the breaker of a client in a scenario.
+// guards returns the circuit breaker of one client in a scenario.
 func (c *contender) guards(sc *scenario, base http.RoundTripper) http.RoundTripper {
 	if c.policy == nil {
 		return c.guard(base)
@@ -74,7 +75,7 @@ func find(all []*contender, name string) *contender {
 	return all[slices.IndexFunc(all, func(c *contender) bool { return c.name == name })]
 }
 
-// title is the name of a contender, and the version of a peer.
+// title returns the name of a contender and, of a peer, the version.
 func (c *contender) title() string {
 	title := strings.TrimSpace(c.by + " " + c.name)
 	if c.module != "" {

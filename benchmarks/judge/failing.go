@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// blip: the host answers 503 for the blink of an eye.
+// blip: the host answers 503 for 200 ms.
 func blip() *scenario {
 	return &scenario{
 		name: "blip", title: "fails for 200 ms",
@@ -26,7 +26,7 @@ func blip() *scenario {
 	}
 }
 
-// dead: the host answers 503 for long.
+// dead: the host answers 503 for a minute or longer.
 func dead(name, title string, long time.Duration) *scenario {
 	return &scenario{
 		name: name, title: title, long: long > 5*time.Minute,
@@ -71,8 +71,8 @@ func failing(part int) *scenario {
 	}
 }
 
-// shards: 50 requests in a row go to each of ten shards in turn, one of which is
-// dead for two minutes.
+// shards: 50 requests in a row go to each of ten shards in turn. One shard is dead
+// for two minutes.
 func shards() *scenario {
 	toDead := func(n int) bool { return n/50%10 == 0 }
 	return &scenario{
@@ -99,8 +99,8 @@ func shards() *scenario {
 	}
 }
 
-// alone: the host answers a request well only if it has no other, so that probes
-// pass and traffic fails.
+// alone: the host answers a request only if it has no other in flight, so that
+// probes pass and traffic fails.
 func alone() *scenario {
 	return &scenario{
 		name: "alone", title: "answers only what comes alone, for a minute",

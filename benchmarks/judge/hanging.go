@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// The latencies of a healthy host.
+// steady is the usual latency of a healthy host.
 func steady(*rand.Rand) time.Duration { return usualLatency }
 
-// lognormal has its median at the usual latency, and σ = 1.
+// lognormal is a latency whose median is the usual one, and whose σ is 1.
 func lognormal(r *rand.Rand) time.Duration {
 	return time.Duration(float64(usualLatency) * math.Exp(r.NormFloat64()))
 }
@@ -129,8 +129,8 @@ func coldStart() *scenario {
 	}
 }
 
-// longPoll: 200 callers come within a second, every half minute, and are
-// answered after so long. A warm host has had the usual traffic before.
+// longPoll: every half minute 200 requests come within a second, and are answered
+// half a minute later. A warm host has had the usual traffic before.
 func longPoll(name, title string, warm time.Duration, b bound) *scenario {
 	const poll = 30 * time.Second
 	rate := func(at time.Duration) float64 {

@@ -86,10 +86,10 @@ func TestArrivals(t *testing.T) {
 	}
 }
 
-// TestContenders: each sends all requests to a healthy host, and finds out by
-// itself if it is dead; without one, all go on.
+// TestContenders: each of them lives in a bubble, and refuses nothing while the
+// host is healthy.
 func TestContenders(t *testing.T) {
-	quieten()
+	prepare()
 	sc := quiet()
 	for _, c := range contenders {
 		out := play(t, sc, 0, c)
@@ -131,7 +131,7 @@ func TestScoreboard(t *testing.T) {
 	}
 }
 
-// check plays a scenario, unless nobody wants to know, and returns its figures.
+// check plays a scenario and returns its figures. Without bounds it does nothing.
 func check(t *testing.T, sc *scenario, c *contender, bounds []bound) []float64 {
 	if bounds == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A ledger is what became of the requests of a scenario, by the order in which
+// A ledger says what became of the requests of a scenario, in the order in which
 // they were asked for.
 type ledger struct {
 	requests []*request
@@ -20,14 +20,14 @@ type request struct {
 	n        int
 	at       time.Duration
 	visits   atomic.Int32 // attempts that have reached the host
-	answered bool         // well, and in time
+	answered bool         // by a success, in time
 	refused  bool         // by the breaker
 }
 
 // A visit is the time that an attempt was with a host.
 type visit struct{ from, to time.Duration }
 
-// among returns the requests that were asked for in a time.
+// among returns the requests that were asked for from one time to another.
 func (l *ledger) among(from, to time.Duration) []*request {
 	return l.requests[l.since(from):l.since(to)]
 }
@@ -37,7 +37,7 @@ func (l *ledger) since(at time.Duration) int {
 	return i
 }
 
-// share is the part of the requests, asked for in a time, that is so.
+// share returns the share of such requests for which so is true.
 func (l *ledger) share(from, to time.Duration, so func(*request) bool) float64 {
 	all, some := l.among(from, to), 0
 	for _, r := range all {
@@ -51,15 +51,15 @@ func (l *ledger) share(from, to time.Duration, so func(*request) bool) float64 {
 func refused(r *request) bool  { return r.refused }
 func answered(r *request) bool { return r.answered }
 
-// refused is the share of requests that were refused.
+// refused returns the share of requests that were refused.
 func (l *ledger) refused(from, to time.Duration) float64 { return l.share(from, to, refused) }
 
-// answered is the number of requests that were answered well.
+// answered returns the number of requests that were answered.
 func (l *ledger) answered(from, to time.Duration) float64 {
 	return l.share(from, to, answered) * float64(len(l.among(from, to)))
 }
 
-// hits is how many attempts reached a host.
+// hits returns how many attempts reached a host.
 func (l *ledger) hits(from, to time.Duration) float64 {
 	hits := 0
 	for _, v := range l.visits {
@@ -70,7 +70,7 @@ func (l *ledger) hits(from, to time.Duration) float64 {
 	return float64(hits)
 }
 
-// firstRefusal is how long after a time a request was refused, in seconds.
+// firstRefusal returns how many seconds after a time a request was first refused.
 func (l *ledger) firstRefusal(from time.Duration) float64 {
 	for _, r := range l.among(from, math.MaxInt64) {
 		if r.refused {
@@ -80,7 +80,8 @@ func (l *ledger) firstRefusal(from time.Duration) float64 {
 	return math.Inf(1)
 }
 
-// hitsBeforeRefusal is how many attempts reached a host until one was refused.
+// hitsBeforeRefusal returns how many attempts reached a host until one was
+// refused.
 func (l *ledger) hitsBeforeRefusal(from time.Duration) float64 {
 	first := l.firstRefusal(from)
 	if math.IsInf(first, 1) {
@@ -89,7 +90,7 @@ func (l *ledger) hitsBeforeRefusal(from time.Duration) float64 {
 	return l.hits(from, from+time.Duration(first*float64(time.Second)))
 }
 
-// stuck is the most attempts that were with a host at once.
+// stuck returns the most attempts that were with a host at once.
 func (l *ledger) stuck(from, to time.Duration) float64 {
 	var ends []time.Duration
 	for _, v := range l.visits {
@@ -108,11 +109,11 @@ func (l *ledger) stuck(from, to time.Duration) float64 {
 	return float64(most)
 }
 
-// A moment is what became of the requests of a short time: the share that were
-// answered, refused, and neither.
+// A moment is a short time. It has the shares of its requests that were answered,
+// refused, and neither.
 type moment struct{ answered, refused, failed float64 }
 
-// moments divide the time until then.
+// moments divides the time until then into n moments.
 func (l *ledger) moments(until time.Duration, n int) []moment {
 	all := make([]moment, n)
 	for i := range all {

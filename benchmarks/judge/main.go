@@ -47,7 +47,7 @@ func main() {
 	})
 }
 
-// inTest runs f in a test, for virtual time is for tests only.
+// inTest runs f as a test: only tests have virtual time.
 func inTest(f func(t *testing.T)) {
 	all := func(string, string) (bool, error) { return true, nil }
 	testing.Main(all, []testing.InternalTest{{Name: "judge", F: f}}, nil, nil)
@@ -61,7 +61,7 @@ func (o *options) run(t *testing.T) error {
 	if len(chosen) == 0 {
 		return errors.New("there is no scenario " + o.scenario)
 	}
-	quieten()
+	prepare()
 	b := newBoard(t, chosen, contenders, o.seeds, os.Stderr)
 	fmt.Print(b)
 	for _, miss := range b.missed() {
@@ -86,10 +86,10 @@ func (o *options) run(t *testing.T) error {
 	return errors.Join(err, report.Write(o.readme, "judge-short", b.inShort()))
 }
 
-// quieten is for what the peers log, and for a default that would have one of
-// them refuse healthy traffic: hystrix-go's limit of 10 in flight is what there
-// is on average.
-func quieten() {
+// prepare turns off what the peers log, and lets hystrix-go have more requests in
+// flight than its default of 10: that is what there is on average while the host
+// is healthy.
+func prepare() {
 	logx.Disable()
 	log.SetOutput(io.Discard)
 	hystrix.DefaultMaxConcurrent = 100

@@ -18,7 +18,7 @@ const (
 
 func (u unit) String() string { return [...]string{"", " %", " s"}[u] }
 
-// format writes a figure with two digits at least.
+// format writes a figure with at least two digits.
 func (u unit) format(x float64) string {
 	if math.IsInf(x, 0) || math.IsNaN(x) {
 		return report.None
@@ -37,7 +37,7 @@ func (u unit) format(x float64) string {
 	return fmt.Sprintf("%.2f%v", x, u)
 }
 
-// A bound is what a figure of Adaptive must not exceed, or must reach.
+// A bound is a limit that a figure of Adaptive must not exceed, or must reach.
 type bound struct {
 	limit float64
 	least bool   // it must be reached
@@ -52,7 +52,7 @@ func atLeast(x float64) bound { return bound{limit: x, least: true} }
 
 func timesAsMuchAs(x float64, contender string) bound { return bound{limit: x, of: contender} }
 
-// format writes a bound of figures of a unit.
+// format writes a bound in a unit.
 func (b bound) format(u unit) string {
 	sign := "≤ "
 	if b.least {
@@ -67,7 +67,7 @@ func (b bound) format(u unit) string {
 	return sign + u.format(b.limit)
 }
 
-// loosened is a bound for a single run, which may miss that of the mean.
+// loosened returns the bound of a single run, which may miss that of the mean.
 func (b bound) loosened() bound {
 	if b.least {
 		b.limit /= 1.02
@@ -77,7 +77,8 @@ func (b bound) loosened() bound {
 	return b
 }
 
-// holds reports whether a figure keeps to the bound; other is that of b.of.
+// holds reports whether a figure keeps to the bound. The figure of the contender
+// b.of is other.
 func (b bound) holds(x, other float64) bool {
 	limit := b.limit
 	if b.of != "" {

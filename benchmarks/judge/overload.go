@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// capacity is what a host with a queue answers a second.
+// capacity is how many requests a host with a queue answers a second.
 const capacity = 250.0
 
-// A manner is what such a host does with more than it can answer.
+// A manner is what a host does with more than it can answer.
 type manner struct {
 	name    string
 	longest time.Duration // of its queue
@@ -20,7 +20,7 @@ var (
 	queues = manner{"queues", 5 * time.Second}
 )
 
-// queue is a host that answers one request after the other, in vain those whose
+// queue is a host that answers one request after the other, including those whose
 // callers have left. It answers 503 at once while the queue is longer than a
 // time.
 func queue(longest time.Duration) func(arrival) fate {
@@ -57,7 +57,7 @@ func overload(m manner, times float64) *scenario {
 	}
 }
 
-// smallClients: an overload by many clients, none of which sees much of it.
+// smallClients: an overload by many clients. Each of them sees little of it.
 func smallClients() *scenario {
 	sc := overload(queues, 2)
 	one := sc.draw

@@ -7,26 +7,25 @@ import (
 	"text/template"
 )
 
-// moments is how many each scenario is divided into for the picture.
+// moments is how many moments of a scenario the picture shows.
 const moments = 68
 
-// A strip is one run as the picture shows it: what became of the requests, by
-// time.
+// A strip shows what became of the requests of one run, by time.
 type strip struct {
 	X, Y              int // its lower left corner
 	Answered, Refused string
-	TroubleX, Trouble int // a line below it
+	TroubleX, Trouble int // the line below it: where it begins, and how long it is
 	Figure            string
 }
 
-// A lane is what all contenders made of a scenario.
+// A lane shows one scenario, with a strip for each contender.
 type lane struct {
 	Title, Measure string
 	Y              int // its lower edge
 	Strips         []strip
 }
 
-// A heading is that of a column.
+// A heading is the name of a column.
 type heading struct {
 	X        int
 	By, Name string
@@ -40,7 +39,7 @@ const (
 	pictureWidth, margin    = 960, 16
 )
 
-// drawn are the scenarios of the picture, and the measure of each.
+// drawn are the scenarios of the picture. The figure is that of the first measure.
 var drawn = []struct{ scenario, title, measure string }{
 	{"blip", "Fails for 200 ms", "refused in the minute after"},
 	{"hang", "Hangs for half a minute", "requests stuck at once"},
@@ -97,7 +96,7 @@ func newStrip(o outcome) strip {
 	}
 }
 
-// area is the path around what is below a curve, from the lower left corner.
+// area returns the path around the area below a curve, from the lower left corner.
 func area(all []moment, of func(moment) float64) string {
 	var path strings.Builder
 	last, wide := 0, 0
@@ -135,7 +134,7 @@ text { fill: #9198a1 }
 <text class="head" x="32" y="45">What becomes of the requests when a host is in trouble</text>
 <g transform="translate(32 62)"><rect class="answered" width="12" height="12" rx="2"/><text x="20" y="11">answered</text>
 <rect class="refused" x="110" width="12" height="12" rx="2"/><text x="130" y="11">refused at once</text>
-<rect class="failed" x="262" width="12" height="12" rx="2"/><text x="282" y="11">failed, or waited in vain</text>
+<rect class="failed" x="262" width="12" height="12" rx="2"/><text x="282" y="11">failed or timed out</text>
 <rect class="trouble" x="462" y="5" width="18" height="3"/><text x="488" y="11">the trouble. Time runs to the right.</text></g>
 {{range .Heads}}<text x="{{.X}}" y="120">{{.By}}</text><text class="name" x="{{.X}}" y="139">{{.Name}}</text>
 {{end}}{{range .Lanes}}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A scenario is something that happens to a host and to those who call it.
+// A scenario is something that happens to a host and its callers.
 type scenario struct {
 	name      string // for -scenario
 	title     string
@@ -16,14 +16,14 @@ type scenario struct {
 	draw      func(r *rand.Rand) *plan
 }
 
-// A measure is one figure that comes of a scenario, and one row of the table.
+// A measure is a figure that a scenario yields, and one row of the table.
 type measure struct {
 	title string
 	unit  unit
 	bound bound // of what Adaptive may or must reach
 }
 
-// A plan is a scenario whose chances have been drawn.
+// A plan is a scenario once its random times have been drawn.
 type plan struct {
 	length   time.Duration // requests are asked for until then
 	from, to time.Duration // of the trouble
@@ -48,7 +48,8 @@ type arrival struct {
 	others int           // in flight at the host
 }
 
-// A fate is what the host makes of a request. The zero fate is a success at once.
+// A fate says how and when the host answers a request. The zero fate is a success
+// at once.
 type fate struct {
 	after  time.Duration
 	status int // 0 means 200
@@ -70,7 +71,7 @@ var (
 	hung    = fate{after: never}
 )
 
-// during is the fate f for as long as the trouble lasts, and health otherwise.
+// during returns the fate f while the trouble lasts, and a healthy one otherwise.
 func during(from, to time.Duration, f fate) func(arrival) fate {
 	return func(a arrival) fate {
 		if within(a.at, from, to) {
@@ -83,10 +84,10 @@ func during(from, to time.Duration, f fate) func(arrival) fate {
 // within reports whether from <= at < to.
 func within(at, from, to time.Duration) bool { return from <= at && at < to }
 
-// upTo is a random time below d.
+// upTo returns a random time below d.
 func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
 
-// steps is a rate that changes at given times.
+// steps returns a rate that changes at given times.
 func steps(first float64, then ...step) func(time.Duration) float64 {
 	return func(at time.Duration) float64 {
 		rate := first

@@ -7,7 +7,7 @@ import (
 	"github.com/breakerhttp/breakerhttp/benchmarks/internal/report"
 )
 
-// String is the whole table.
+// String returns the whole table.
 func (b *board) String() string {
 	head := []string{"the host …", "measure"}
 	for _, c := range b.contenders {
@@ -28,13 +28,13 @@ func (b *board) String() string {
 	return report.Table(2, append(head, "Adaptive must"), rows)
 }
 
-// short is the rows for those who have no time, by scenario and measure.
+// short are the rows of a short table, by scenario and measure.
 var short = []struct {
 	scenario string
 	measure  int
 }{{"hang", 0}, {"overload-queues-2", 0}, {"blip", 0}}
 
-// inShort is a table of few rows and columns.
+// inShort returns a table of few rows and columns.
 func (b *board) inShort() string {
 	var head []string
 	var columns []*contender

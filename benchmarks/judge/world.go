@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A world is a scenario while it happens, in virtual time.
+// A world is a scenario while it is played, in virtual time.
 type world struct {
 	*plan
 	began   time.Time
@@ -24,18 +24,18 @@ type world struct {
 	inFlight int
 }
 
-// processStart is when go-zero's clock starts, which must not go backwards.
+// processStart is when the clock of go-zero starts. A bubble must not be earlier.
 var processStart = time.Now().Round(0)
 
-// An outcome is what came of a scenario, played once.
+// An outcome is the result of a scenario that was played once.
 type outcome struct {
 	plan    *plan
 	figures []float64 // one for each measure
 	moments []moment
 }
 
-// play lets a scenario happen to the clients of a contender. Whoever plays the
-// same scenario with the same seed is asked for the same requests.
+// play plays a scenario to a contender. With the same seed, all contenders are asked
+// for the same requests.
 func play(t *testing.T, sc *scenario, seed uint64, c *contender) (out outcome) {
 	if c.leaves {
 		defer func() {
@@ -71,14 +71,14 @@ func newWorld(sc *scenario, seed uint64, c *contender) *world {
 	return w
 }
 
-// A client has a breaker of its own.
+// A client has a circuit breaker of its own.
 type client struct {
 	rt    http.RoundTripper
 	hosts []*http.Request // a request to each
 }
 
-// met counts the names of hosts: each client has its own, for some breakers are
-// kept by host for the whole process.
+// met makes names of hosts. Each client has its own, because some breakers are kept
+// by host for the whole process.
 var met atomic.Int64
 
 func newClient(rt http.RoundTripper, hosts int) client {
@@ -93,7 +93,7 @@ func newClient(rt http.RoundTripper, hosts int) client {
 	return c
 }
 
-// live sends all requests, and returns when the last has ended.
+// live sends all requests, and returns when the last one has ended.
 func (w *world) live() *ledger {
 	l := &ledger{}
 	calls := make(chan call)
@@ -101,18 +101,16 @@ func (w *world) live() *ledger {
 	for at := w.next(0); at < w.length; at = w.next(at) {
 		r := &request{n: len(l.requests), at: at}
 		l.requests = append(l.requests, r)
-		client := pick(w.arrive, w.clients)
-		c := call{r, client.rt, pick(w.arrive, client.hosts)}
+		from := pick(w.arrive, w.clients)
+		c := call{r, from.rt, pick(w.arrive, from.hosts)}
 		time.Sleep(at - time.Since(w.began))
 		select {
-		case calls <- c: // a goroutine that has its stack already
+		case calls <- c: // to a goroutine that has nothing else to do
 		default:
 			callers.Go(func() {
-				for w.ask(c); ; w.ask(c) {
-					var more bool
-					if c, more = <-calls; !more {
-						return
-					}
+				w.ask(c)
+				for c := range calls {
+					w.ask(c)
 				}
 			})
 		}
@@ -125,8 +123,8 @@ func (w *world) live() *ledger {
 
 func pick[E any](r *rand.Rand, all []E) E { return all[r.IntN(len(all))] }
 
-// next is when the next request is asked for: they come as those of many users
-// do, independent of each other.
+// next returns when the next request is asked for. Requests come independently of
+// each other, as those of many users do.
 func (w *world) next(at time.Duration) time.Duration {
 	for {
 		at += time.Duration(w.arrive.ExpFloat64() * float64(time.Second) / w.peak)
@@ -143,7 +141,7 @@ type call struct {
 	req *http.Request
 }
 
-// ask sends a request, again if need be.
+// ask sends a request, and again as often as the plan says.
 func (w *world) ask(c call) {
 	r := c.request
 	for range 1 + w.retries {
@@ -206,7 +204,7 @@ func (p *patience) Value(key any) any {
 	return nil
 }
 
-// RoundTrip is the way to the hosts, and they.
+// RoundTrip implements [http.RoundTripper]. It is what the hosts do.
 func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 	r := req.Context().Value(requestKey{}).(*request)
 	id, f := w.enter(r)

@@ -51,8 +51,8 @@ func Write(file, name, text string) error {
 	return os.WriteFile(file, []byte(before+begin+text+end+after), 0o644)
 }
 
-// Version is that of a module which this program was built with: the day of the
-// commit if it has no releases.
+// Version returns the version of a module that this program was built with, or the
+// day of the commit if the module has no releases.
 func Version(module string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -70,7 +70,7 @@ func Version(module string) string {
 	return ""
 }
 
-// Machine says what all this was measured on.
+// Machine describes the machine that this program runs on.
 func Machine() string {
 	return fmt.Sprintf("%s, %d cores, %s %s/%s", cpu(), runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
