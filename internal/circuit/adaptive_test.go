@@ -1,0 +1,337 @@
+package circuit_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// adaptive is the configuration of a policy that says only that.
+func adaptive(c *circuit.Config) {
+	c.Adaptive, c.ConsecutiveFailures, c.MaxOpenFor, c.MaxRetryAfter = true, 5, time.Minute, 5*time.Minute
+	c.Rand = func() float64 { return 0.5 } // no jitter
+}
+
+// warm returns an adaptive circuit whose host has answered for a while, by now.
+func warm(t *testing.T) (r *rig, now time.Duration) {
+	r = newRig(t, with(adaptive))
+	for range 100 {
+		r.send(now, ok)
+		now += 10 * ms
+	}
+	return r, now
+}
+
+// reasons are those of what was told.
+func (r *rig) reasons() string {
+	var all []string
+	for _, e := range r.events {
+		all = append(all, e.Reason)
+	}
+	return strings.Join(all, " ")
+}
+
+// changes are all of the cause's changes, told or not.
+func (r *rig) changes() string {
+	var all []string
+	for _, e := range r.by.Events {
+		if !e.Uncounted {
+			all = append(all, e.Reason)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+func TestAdaptiveRunOpens(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		failures int
+		apart    time.Duration
+		want     circuit.State
+	}{
+		{"a burst", 11, 0, circuit.Closed},
+		{"a longer burst", 12, 0, circuit.Open},
+		{"five that last", 5, 38 * ms, circuit.Open},
+		{"five that do not", 5, 37 * ms, circuit.Closed},
+		{"four that last", 4, time.Minute, circuit.Closed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, now := warm(t)
+			for range test.failures {
+				r.send(now, bad)
+				now += test.apart
+			}
+			if got := r.Circuit.State(); got != test.want {
+				t.Errorf("the state is %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestAdaptiveOpensForAQuarterOfTheTrouble plays an outage of ten seconds.
+func TestAdaptiveOpensForAQuarterOfTheTrouble(t *testing.T) {
+	r, began := warm(t)
+	for range 12 {
+		r.send(began, bad)
+	}
+	if got := r.read(began).Until; got != began+20*ms {
+		t.Errorf("open until %v, want the shortest time, 20ms", got-began)
+	}
+	if len(r.events) != 0 {
+		t.Errorf("it is told at once: %+v", r.events)
+	}
+	now, probes := began, 0
+	for now = r.read(began).Until; now < began+10*second; now = r.read(now).Until {
+		r.send(now, bad)
+		probes++
+		left, lasted := r.read(now).Until-now, now-began
+		if want := max(20*ms, lasted/4); left != want {
+			t.Errorf("after %v it stays open for %v, want %v", lasted, left, want)
+		}
+	}
+	if probes > 35 {
+		t.Errorf("%d probes in ten seconds, want few", probes)
+	}
+	if got := r.reasons(); got != circuit.ConsecutiveFailures {
+		t.Errorf("told: %q, want only the opening", got)
+	}
+	if e := r.lastEvent(); e.At != began || e.To != circuit.Open {
+		t.Errorf("told: %+v, want the opening as of its own time", e)
+	}
+	r.send(now, ok)
+	if got := r.reasons(); got != circuit.ConsecutiveFailures+" "+circuit.ProbeSucceeded {
+		t.Errorf("told: %q, want the opening and the closing", got)
+	}
+	if e := r.lastEvent(); e.From != circuit.HalfOpen || e.To != circuit.Closed {
+		t.Errorf("the closing is %+v, want half-open to closed", e)
+	}
+}
+
+// TestAdaptiveShortOutagesAreOnlyCounted: an outage of less than a second is told to nobody.
+func TestAdaptiveShortOutagesAreOnlyCounted(t *testing.T) {
+	r, now := warm(t)
+	for range 12 {
+		r.send(now, bad)
+	}
+	r.send(now+20*ms, ok)
+	r.read(now + time.Hour)
+	if len(r.events) != 0 {
+		t.Errorf("told: %+v, want nothing", r.events)
+	}
+	if got, want := r.changes(), circuit.ConsecutiveFailures+" "+circuit.OpenElapsed+" "+circuit.ProbeSucceeded; got != want {
+		t.Errorf("counted: %q, want %q", got, want)
+	}
+}
+
+func TestAdaptiveRecoversWithABound(t *testing.T) {
+	r, now := warm(t)
+	for range 12 {
+		r.send(now, bad)
+	}
+	now = r.read(now).Until
+	r.send(now, ok)
+	if got := r.read(now).Limit; got != 16 {
+		t.Fatalf("the limit is %d, want 16", got)
+	}
+	var calls []*circuit.Call
+	for range 16 {
+		calls = append(calls, r.begin(now))
+	}
+	if got := r.refuse(now); got.State != circuit.Closed || got.RetryAfter != 0 || got.Detail != "recovering: at most 16 in flight" {
+		t.Errorf("the 17th is refused with %+v", got)
+	}
+	_, _, changed, ready := r.Ready(&r.by, now, true)
+	if ready {
+		t.Error("it is ready, though it is full")
+	}
+	r.end(now, calls[0], ok)
+	r.wantTold(changed)
+	if got := r.read(now).Limit; got != 17 {
+		t.Errorf("after a success the limit is %d, want 17", got)
+	}
+	for _, call := range calls[1:] {
+		r.end(now, call, ok)
+	}
+	if got := r.read(now).Limit; got <= 17 || got > 32 {
+		t.Errorf("after a round the limit is %d, want more, as long as half of it was used", got)
+	}
+	r.send(now+10*second, ok)
+	if got := r.read(now + 10*second).Limit; got != 0 {
+		t.Errorf("after ten seconds without a refusal the limit is %d, want none", got)
+	}
+}
+
+func TestAdaptiveSilence(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		left     time.Duration // of each request; 0 means no deadline
+		silence  time.Duration // of the policy
+		waits    time.Duration // between requests
+		requests int
+		want     circuit.State
+	}{
+		{"a host that hangs", 10 * second, 0, 2 * ms, 120, circuit.Open},
+		{"few requests", 10 * second, 0, 2 * ms, 15, circuit.Closed},
+		{"not for long", 10 * second, 0, 2 * ms, 80, circuit.Closed},
+		{"callers with long patience", 10 * time.Minute, 0, 2 * ms, 120, circuit.Closed},
+		{"without a deadline, for a second", 0, 0, 10 * ms, 150, circuit.Open},
+		{"without a deadline, for less", 0, 0, 2 * ms, 120, circuit.Closed},
+		{"turned off", 10 * second, -1, 2 * ms, 500, circuit.Closed},
+		{"as the policy says", 10 * second, 50 * ms, 2 * ms, 60, circuit.Open},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, now := warm(t)
+			r.cfg.Silence = test.silence
+			if test.left > 0 {
+				r.by.Context = context.WithValue(context.Background(), timeLeftKey{}, test.left)
+			}
+			var calls []circuit.Call
+			for range test.requests {
+				call := circuit.Call{}
+				if !r.Enter(now, &call) {
+					call, _, _ = r.Admit(&r.by, now, true)
+				}
+				if call.Admitted() {
+					calls = append(calls, call)
+				}
+				now += test.waits
+			}
+			if got := r.Circuit.State(); got != test.want {
+				t.Fatalf("the state is %v with %d in flight, want %v", got, len(calls), test.want)
+			}
+			if test.want != circuit.Open {
+				return
+			}
+			for i := range calls { // they were late, not lost
+				r.Done(&r.by, now, &calls[i], circuit.Verdict{Outcome: ok})
+			}
+			if got := r.Circuit.State(); got != circuit.Closed {
+				t.Errorf("after the late answers the state is %v, want closed", got)
+			}
+			if got := r.read(now).Limit; got != 0 {
+				t.Errorf("after the late answers the limit is %d, want none", got)
+			}
+		})
+	}
+}
+
+// TestAdaptiveHostThatHasNeverAnswered: silence proves nothing about it.
+func TestAdaptiveHostThatHasNeverAnswered(t *testing.T) {
+	r := newRig(t, with(adaptive))
+	now := time.Duration(0)
+	for range 200 {
+		r.begin(now)
+		now += 10 * ms
+	}
+	r.wantState(now, circuit.Closed)
+}
+
+// TestAdaptiveTroubleGoesOn: a host that answers probes and fails under traffic is not new trouble.
+func TestAdaptiveTroubleGoesOn(t *testing.T) {
+	r, now := warm(t)
+	began := now
+	for range 12 {
+		r.send(now, bad)
+	}
+	for now < began+30*second {
+		now = r.read(now).Until
+		r.send(now, ok)
+		for range 12 {
+			r.send(now, bad)
+		}
+	}
+	if got := r.read(now).Until - now; got < 7*second {
+		t.Errorf("after %v of trouble it opens for %v, want a quarter of that", now-began, got)
+	}
+}
+
+func TestAdaptiveRetryAfter(t *testing.T) {
+	r, now := warm(t)
+	for range 12 {
+		r.Done(&r.by, now, r.begin(now), circuit.Verdict{Outcome: bad, ErrorType: "503", Detail: "503", RetryAfter: 7 * second})
+	}
+	if got := r.read(now).Until - now; got != 7*second {
+		t.Errorf("open for %v, want as long as the host has asked for, 7s", got)
+	}
+}
+
+func TestMaxInFlight(t *testing.T) {
+	for name, change := range map[string]func(*circuit.Config){"classic": func(*circuit.Config) {}, "adaptive": adaptive} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, with(func(c *circuit.Config) { change(c); c.MaxInFlight = 3 }))
+			calls := []*circuit.Call{r.begin(0), r.begin(0), r.begin(0)}
+			if got, want := r.refuse(0), (circuit.Refusal{State: circuit.Closed, Detail: "3 in flight"}); got != want {
+				t.Errorf("refused with %+v, want %+v", got, want)
+			}
+			_, _, changed, ready := r.Ready(&r.by, 0, true)
+			if ready {
+				t.Error("it is ready, though it is full")
+			}
+			r.Reset(&r.by, 0)
+			r.refuse(0) // those of older generations count too
+			r.end(0, calls[0], ok)
+			r.wantTold(changed)
+			r.begin(0)
+			r.ForceClosed(&r.by, 0)
+			r.begin(0) // has no bound
+		})
+	}
+}
+
+func TestLimited(t *testing.T) {
+	limited := func(r *rig, now, retryAfter time.Duration) {
+		r.Done(&r.by, now, r.begin(now), circuit.Verdict{Outcome: circuit.Limited, Detail: "429", RetryAfter: retryAfter})
+	}
+	for name, change := range map[string]func(*circuit.Config){"classic": func(c *circuit.Config) { c.MaxRetryAfter = c.MaxOpenFor }, "adaptive": adaptive} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, with(change))
+			r.send(0, bad, bad, bad, bad)
+			limited(r, 0, 0)
+			r.wantCounts(0, circuit.Counts{Requests: 4, Failures: 4, ConsecutiveFailures: 4}) // breaks no run
+			limited(r, 0, 7*second)
+			if got := r.refuse(second); got.State != circuit.Open || got.RetryAfter != 6*second {
+				t.Errorf("refused with %+v, want for the rest of what the host has asked for", got)
+			}
+			if got := r.lastEvent(); got.Reason != circuit.RateLimited || got.OpenFor != 7*second {
+				t.Errorf("opened by %+v", got)
+			}
+			for range 20 {
+				r.begin(7 * second) // all at once, without a probe
+				if name == "adaptive" && r.read(7*second).InFlight == 16 {
+					break // it comes back bounded
+				}
+			}
+			if got := r.lastEvent(); got.From != circuit.Open || got.To != circuit.Closed || got.At != 7*second {
+				t.Errorf("closed by %+v", got)
+			}
+			if got := r.read(7 * second).Totals; got.Limited != 2 || got.Failure() != 4 {
+				t.Errorf("the totals are %+v, want 2 limited and 4 failures", got)
+			}
+		})
+	}
+}
+
+// TestLimitedLate: what was in flight when the host asked for less changes nothing more.
+func TestLimitedLate(t *testing.T) {
+	r := newRig(t, with(func(c *circuit.Config) { c.MaxRetryAfter = time.Minute }))
+	first, second := r.begin(0), r.begin(0)
+	v := circuit.Verdict{Outcome: circuit.Limited, RetryAfter: 10 * time.Second}
+	r.Done(&r.by, 0, first, v)
+	r.Done(&r.by, time.Second, second, v)
+	if got := r.read(time.Second).Until; got != 10*time.Second {
+		t.Errorf("limited until %v, want 10s: a caller that waited must not be refused", got)
+	}
+}
+
+// TestLimitedProbe gives its slot back.
+func TestLimitedProbe(t *testing.T) {
+	r, now := opened(t, func(*circuit.Config) {})
+	probe := r.begin(now)
+	r.refuse(now)
+	r.Done(&r.by, now, probe, circuit.Verdict{Outcome: circuit.Limited})
+	r.wantState(now, circuit.HalfOpen)
+	r.begin(now)
+}
