@@ -171,6 +171,7 @@ func (h *host) Evict(seen uint64, lastResort bool) (used uint64, evicted bool) {
 	totals, used, evicted := h.circuit.Evict(seen, lastResort)
 	if evicted {
 		h.series.leave(totals)
+		h.t.sympathy.forget(h)
 		if h.member != nil {
 			h.member.Leave()
 		}

@@ -91,6 +91,7 @@ func (h *host) recordEvents(by *circuit.Cause) []circuit.Event {
 	by.Events = nil
 	for _, e := range events {
 		h.recordTransition(by.Context, e)
+		h.hasten(h.t.sympathy.notice(h, e))
 	}
 	return events
 }

@@ -31,6 +31,7 @@ type Transport struct {
 	untracked atomic.Uint64
 	unguarded atomic.Uint64
 	journal   journal
+	sympathy  sympathy
 	metrics   *metrics
 	sharing   *sharing // nil without a store
 }

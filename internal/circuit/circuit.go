@@ -176,8 +176,9 @@ type generation struct {
 // moment there is something to decide.
 type refusing struct {
 	until, decide time.Duration
-	unknown       bool // it may be sooner
-	detail        string
+	unknown       bool   // it may be sooner
+	detail        string // what opened the circuit
+	why           string // it may probe then, if not by time
 }
 
 // retryAfter is 0 if it is unknown.

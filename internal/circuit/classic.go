@@ -44,7 +44,7 @@ func (c classic) rampShare(now time.Duration) float64 {
 func (c classic) admitted(ctx context.Context, now time.Duration) {
 	if c.State() == Open {
 		elapsed := c.until
-		c.become(ctx, c.event(HalfOpen, now, OpenElapsed, "the open time is over"))
+		c.become(ctx, c.event(HalfOpen, now, OpenElapsed, c.whyProbe()))
 		c.since = elapsed
 	}
 }

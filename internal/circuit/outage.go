@@ -42,7 +42,7 @@ func (a *adaptive) admitted(ctx context.Context, now time.Duration) {
 	}
 	if a.probing == 0 {
 		a.probing = a.until
-		a.countOnly(ctx, HalfOpen, now, OpenElapsed, "the open time is over")
+		a.countOnly(ctx, HalfOpen, now, OpenElapsed, a.whyProbe())
 	}
 	a.stayClear(now + a.wait(now))
 }

@@ -89,9 +89,9 @@ func (c *Circuit) renew(s State, at time.Duration) {
 	c.past.Refused += g.refused.close()
 	c.stale += int(started-succeeded) - int(g.ended.Load())
 	c.judged, c.failed, c.asks = 0, 0, nil
-	c.hastened, c.limited, c.untold, c.probing = false, false, false, 0
+	c.limited, c.untold, c.probing = false, false, 0
 	if s != HalfOpen {
-		c.elected = 0
+		c.hastened, c.elected = false, 0
 	}
 	if c.window != nil {
 		c.window.Reset()

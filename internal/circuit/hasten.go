@@ -1,0 +1,26 @@
+package circuit
+
+// Hasten lets an open circuit probe now, for the reason in detail: others that
+// opened together with it have recovered. If that probe fails, nothing grows. A
+// forced circuit is left alone, and so is one whose host has asked for that.
+func (c *Circuit) Hasten(by *Cause, detail string) {
+	now := c.owner.Now()
+	c.mu.Lock()
+	defer c.leave(by)
+	c.settle(by.Context, now)
+	if c.evicted || c.State() != Open || c.forced || c.limited || c.probing > 0 || now >= c.until {
+		return
+	}
+	c.hastened = true
+	c.until, c.own = now, now
+	c.refuseAll(refusing{until: now, decide: now, why: detail})
+	c.wake()
+}
+
+// whyProbe says why an open circuit may probe.
+func (c *Circuit) whyProbe() string {
+	if r := c.gen.Load().refusing.Load(); r != nil && r.why != "" {
+		return r.why
+	}
+	return "the open time is over"
+}
