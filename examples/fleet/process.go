@@ -130,8 +130,8 @@ func (a assignment) transport(ctx context.Context) (*breakerhttp.Transport, erro
 			Namespace: a.Namespace,
 			Instance:  a.Name,
 			// A whole fleet on one machine is slower than one on many.
-			ReadTimeout:  time.Second,
-			WriteTimeout: time.Second,
+			ReadTimeout:  5 * time.Second,
+			WriteTimeout: 5 * time.Second,
 			OnError:      func(err error) { fmt.Fprintf(os.Stderr, "process %s: %v\n", a.Name, err) },
 		}))
 	}

@@ -17,7 +17,7 @@ import (
 
 const (
 	fleetSize    = 4
-	openFor      = time.Second
+	openFor      = 3 * time.Second // long enough for two votes in a slow store
 	probeTimeout = time.Second
 	lease        = probeTimeout + time.Second
 )
