@@ -11,7 +11,7 @@
 #
 # What is set already is kept, what is not found is installed where this machine
 # lets us. The tests of what is missing then skip, and a list of it ends the
-# output. With CI=true nothing may be missing.
+# output. With CI=true nothing may be missing. BROWSER=0 installs no Chromium.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p build
@@ -29,6 +29,9 @@ install_quietly() {
 }
 
 can_install() { has apt-get && [ "$(id -u)" = 0 ]; }
+if can_install; then
+	echo "as root: installs what is missing of redis-server, valkey-server, chromium and a Java runtime" >&2
+fi
 install_package() { apt-get update && apt-get install -y --no-install-recommends "$1"; }
 
 install_dynalite() {
@@ -64,7 +67,7 @@ if ! has valkey-server && can_install && apt-cache show valkey-server >/dev/null
 fi
 
 if [ -z "${CHROMIUM:-}" ]; then
-	if ! has chromium && ! has google-chrome && can_install; then
+	if ! has chromium && ! has google-chrome && [ "${BROWSER:-}" != 0 ] && can_install; then
 		install_quietly chromium install_package chromium
 	fi
 	CHROMIUM=$(command -v chromium || command -v google-chrome) ||
