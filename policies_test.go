@@ -101,6 +101,25 @@ func TestSetPoliciesOfOpenCircuits(t *testing.T) {
 	}
 }
 
+// TestSetPoliciesLeavesAlone: jitter, and an outage that lasts, let a circuit be open for longer than
+// MaxOpenFor, which a policy that is the same does not change.
+func TestSetPoliciesLeavesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := breakerhttp.Policy{OpenFor: 10 * time.Second, MaxOpenFor: 10 * time.Second, Jitter: 1}
+		tr := newTransport(t, respond(500), breakerhttp.WithPolicy(p))
+		for range 5 {
+			_, _ = get(tr, host)
+		}
+		before := snapshot(t, tr, host)
+		if err := tr.SetPolicies(p, nil); err != nil {
+			t.Fatal(err)
+		}
+		if after := snapshot(t, tr, host); !after.Until.Equal(before.Until) {
+			t.Errorf("open until %v, want %v as before", after.Until, before.Until)
+		}
+	})
+}
+
 func TestSetPoliciesKeepsProbes(t *testing.T) {
 	for name, next := range map[string]breakerhttp.Policy{"classic": {ProbeSuccesses: 1, Probes: 3}, "adaptive": {Adaptive: true}} {
 		for _, before := range []breakerhttp.Policy{{}, {Adaptive: true, ConsecutiveFailures: 12}} {

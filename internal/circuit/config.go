@@ -25,7 +25,7 @@ func (c *Circuit) SetConfig(by *Cause, cfg *Config) {
 		c.judge.forget(by.Context)
 		c.judge = c.newJudgement()
 	}
-	if r := c.gen.Load().refusing.Load(); r != nil {
+	if r := c.gen.Load().refusing.Load(); r != nil && cfg.MaxOpenFor < old.MaxOpenFor {
 		c.shorten(*r, after(c.since, cfg.MaxOpenFor))
 	}
 	c.setRoad()

@@ -88,6 +88,9 @@ func againstModel(t *rapid.T) {
 	if rapid.IntRange(0, 2).Draw(t, "break") == 2 {
 		actions["arm"] = mc.arm
 	}
+	if rapid.IntRange(0, 3).Draw(t, "change policies") == 3 {
+		actions["policies"] = mc.setPolicies
+	}
 	t.Repeat(actions)
 	mc.look(t)
 }

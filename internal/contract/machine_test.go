@@ -23,6 +23,7 @@ import (
 type machine struct {
 	tr          *breakerhttp.Transport
 	model       model
+	policies    [2]breakerhttp.Policy // of all hosts, and of the first
 	epoch       time.Time
 	keys        []string
 	dryRun      bool
@@ -60,12 +61,12 @@ func newMachine(t *rapid.T) *machine {
 	first := rapid.SampledFrom(policies).Draw(t, "policy of host0")
 	bound := rapid.IntRange(1, 4).Draw(t, "max circuits")
 	mc.model = model{bound: bound, hosts: map[string]*host{}}
-	modelAll, modelFirst := all, first
+	mc.policies = [...]breakerhttp.Policy{all, first}
 	mc.model.policyOf = func(key string) breakerhttp.Policy {
 		if key == mc.keys[0] {
-			return modelFirst
+			return mc.policies[1]
 		}
-		return modelAll
+		return mc.policies[0]
 	}
 	mc.model.jittered = mc.jittered
 	mc.model.breaksTripWhen = func() bool { return mc.user.broke == "TripWhen" }
@@ -261,7 +262,6 @@ func (mc *machine) beginWith(t *rapid.T, x *exchange) *exchange {
 		mc.wantBrokenOff(t, x)
 		return x
 	}
-	h.used = now
 	left := never
 	if x.deadline != never {
 		left = x.deadline - now
@@ -269,6 +269,9 @@ func (mc *machine) beginWith(t *rapid.T, x *exchange) *exchange {
 	refusal, byChance := mc.model.admissible(h, now, mc.probes(x.req), left)
 	if byChance && mc.totals(t, key).Refused == h.totals.Refused {
 		refusal = nil
+	}
+	if refusal == nil || refusal.State != breakerhttp.StateOpen {
+		h.used = now
 	}
 	if refusal == nil {
 		x.call = mc.model.admit(h, now)
@@ -544,6 +547,24 @@ func (mc *machine) cancel(t *rapid.T) {
 	}
 	x.cancelled = x.cancelled || mc.now() < x.deadline
 	x.cancel(rapid.SampledFrom([]error{nil, errors.New("a reason"), context.DeadlineExceeded}).Draw(t, "cause"))
+}
+
+// setPolicies changes policies, each to one that is as Adaptive as it was.
+func (mc *machine) setPolicies(t *rapid.T) {
+	for i, old := range mc.policies {
+		alike := slices.DeleteFunc(slices.Clone(policies), func(p breakerhttp.Policy) bool { return p.Adaptive != old.Adaptive })
+		mc.policies[i] = rapid.SampledFrom(append(alike, old)).Draw(t, "policy")
+	}
+	all, first := mc.policies[0], mc.policies[1]
+	all.TripWhen, first.TripWhen = mc.tripWhen(all.TripWhen), mc.tripWhen(first.TripWhen)
+	mc.do(t, func() {
+		if err := mc.tr.SetPolicies(all, map[string]breakerhttp.Policy{mc.keys[0]: first}); err != nil {
+			panic(err)
+		}
+	})
+	for _, h := range mc.sorted() {
+		mc.model.setPolicy(h, mc.now(), mc.model.policyOf(h.key))
+	}
 }
 
 func (mc *machine) force(t *rapid.T) {

@@ -45,7 +45,7 @@ type host struct {
 	failures    []time.Duration // since the latest reset
 	level       int             // failed probes in a row
 	lastOpen    time.Duration   // the latest open time
-	used        time.Duration   // when the latest request came, or the latest probe ended
+	used        time.Duration   // when the latest request came that was not refused before its time, or the latest probe ended
 	asks        []ask           // what TripWhen is still to be asked
 	forced      bool
 	limited     bool // it is open because the host asked for less
@@ -74,6 +74,7 @@ type call struct {
 	host     *host
 	gen      *generation // it was admitted in
 	at       time.Duration
+	timed    bool // it matters when the answer comes
 	step     int
 	over     bool // base has returned
 	stale    bool // gen was over by then
@@ -157,7 +158,7 @@ func (m *model) admit(h *host, now time.Duration) *call {
 	case g.state == breakerhttp.StateOpen:
 		m.enter(h, &generation{state: breakerhttp.StateHalfOpen, since: g.until}, now, breakerhttp.Transition{Reason: "open_elapsed"})
 	}
-	c := &call{host: h, gen: h.now(), at: now, step: m.step()}
+	c := &call{host: h, gen: h.now(), at: now, timed: h.patience() < math.MaxInt64, step: m.step()}
 	h.calls = append(h.calls, c)
 	return c
 }
@@ -252,7 +253,7 @@ func (m *model) close(h *host, at time.Duration, reason breakerhttp.Reason) *gen
 func (m *model) succeed(c *call, now time.Duration, v verdict) {
 	h := c.host
 	if c.gen.state == breakerhttp.StateHalfOpen {
-		if h.counts(now).Requests == h.policy.ProbeSuccesses {
+		if h.counts(now).Requests >= h.policy.ProbeSuccesses {
 			c.gen.led = m.close(h, now, "probe_succeeded")
 		}
 		return
@@ -310,7 +311,7 @@ func (h *host) patience() time.Duration {
 }
 
 // waits reports whether it matters when the answer to c comes.
-func (c *call) waits() bool { return c.gen == c.host.now() && !c.over && !c.slow }
+func (c *call) waits() bool { return c.timed && c.gen == c.host.now() && !c.over && !c.slow }
 
 // notice does what the passing of time has done to h, the oldest first.
 func (m *model) notice(h *host, now time.Duration) {
@@ -522,6 +523,34 @@ func (m *model) reset(h *host, now time.Duration) {
 		m.enter(h, next, now, breakerhttp.Transition{Reason: "reset"})
 	}
 	h.forced, h.level, h.lastOpen, h.failures, h.asks = false, 0, 0, nil, nil
+}
+
+// setPolicy is a change of the policy, which is as Adaptive as before.
+func (m *model) setPolicy(h *host, now time.Duration, given breakerhttp.Policy) {
+	m.notice(h, now)
+	old, wasWindowed, g := h.policy, h.windowed(), h.now()
+	h.given, h.policy = given, complete(given)
+	for _, c := range h.calls {
+		if !wasWindowed || old.Window != h.policy.Window {
+			c.inWindow = false
+		}
+		if g.state == breakerhttp.StateClosed && h.patience() == math.MaxInt64 {
+			c.timed = false
+		}
+	}
+	if h.policy.TripWhen == nil {
+		h.asks = nil
+	}
+	switch {
+	case g.state == breakerhttp.StateClosed && now < g.until:
+		g.until = min(g.until, now+h.policy.Ramp)
+	case g.state == breakerhttp.StateOpen && !h.forced && h.policy.MaxOpenFor < old.MaxOpenFor:
+		most := g.since + h.policy.MaxOpenFor
+		g.until = min(g.until, most)
+		if a := h.adaptive; a != nil {
+			a.due = span{min(a.due.from, most), min(a.due.to, most)}
+		}
+	}
 }
 
 // waitReady says what WaitReady returns for a context with this deadline, when, and whether any
