@@ -120,8 +120,9 @@ func WithTransitionHook(f func(context.Context, Transition)) Option {
 
 // WithMaxCircuits bounds the number of circuits kept at once, not counting
 // forced ones. The default is 10,000. To make room for a new one, a circuit is
-// dropped that is closed, idle and without recent failures. If there is none,
-// requests to new hosts are sent unguarded.
+// dropped that is closed, idle and without recent failures, or whose host has not
+// been called for MaxOpenFor after its open time was over. If all are in use,
+// requests to new hosts bypass the breaker.
 func WithMaxCircuits(n int) Option {
 	return optionFunc(func(c *config) { c.maxCircuits = n })
 }

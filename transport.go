@@ -13,7 +13,7 @@ import (
 // Set it as http.Client.Transport. It must be made by [New].
 //
 // Its methods may be called concurrently. It needs no Close: it owns no
-// goroutine, timer or connection that outlives a request, but for calls of a
+// goroutine, timer or connection that outlives a request, except calls of a
 // [Store]: those end by ReadTimeout or WriteTimeout, if the Store heeds its
 // context.
 type Transport struct {
