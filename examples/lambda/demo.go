@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +30,7 @@ func demo(out io.Writer, openFor time.Duration) error {
 	store := storetest.NewMemory() // in place of DynamoDB
 	var environments []*function
 	for i := range 3 {
-		instance := strconv.Itoa(i) // all are in one process here, and would have one vote
+		instance := fmt.Sprint("environment ", i+1) // all are in one process here, and would have one vote
 		f, err := newFunction("http://shop.example", network, store, instance, breakerhttp.Policy{OpenFor: openFor})
 		if err != nil {
 			return err

@@ -43,7 +43,7 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	store := dynamodbstore.New(dynamodb.NewFromConfig(cfg), cmp.Or(os.Getenv("CIRCUITS_TABLE"), "breakerhttp"))
-	f, err := newFunction(os.Getenv("SHOP_URL"), nil, store, "", breakerhttp.Policy{})
+	f, err := newFunction(os.Getenv("SHOP_URL"), nil, store, os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME"), breakerhttp.Policy{})
 	if err != nil {
 		return err
 	}
