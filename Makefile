@@ -19,9 +19,10 @@ test: ## Run all tests of all modules; install the servers they need where that 
 	scripts/with-servers.sh go test $(race) -shuffle=on work
 
 .PHONY: ci
-ci: ## Run what CI runs: test, lint, golangci, fuzz, bench-smoke, demo, cover, e2e, model
+ci: ## Run what CI runs: test, lint, platforms, golangci, fuzz, bench-smoke, demo, cover, e2e, model
 	$(MAKE) test
 	$(MAKE) lint
+	$(MAKE) platforms
 	$(MAKE) golangci
 	$(MAKE) fuzz FUZZTIME=5s
 	$(MAKE) bench-smoke
@@ -37,6 +38,14 @@ lint: $(bin)/gofumpt $(bin)/staticcheck ## Check format, go vet, staticcheck, go
 	$(bin)/staticcheck -tags=e2e work
 	set -e; for m in $(modules) tools; do go -C $$m mod tidy -diff; done
 	scripts/names.sh
+
+platforms = darwin/arm64 freebsd/amd64 js/wasm plan9/amd64 wasip1/wasm windows/amd64
+
+.PHONY: platforms
+platforms: ## Build for other platforms; test as a program of 32 bits where those run
+	set -e; for p in $(platforms); do echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go build ./...; done
+	set -e; for p in darwin/arm64 windows/amd64; do echo "vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go vet ./...; done
+	test "$$(uname -sm)" != "Linux x86_64" || GOARCH=386 CGO_ENABLED=0 go test ./...
 
 .PHONY: golangci
 golangci: $(bin)/golangci-lint ## Check the rules of .golangci.yml (building the tool takes minutes, once)

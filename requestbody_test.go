@@ -645,6 +645,46 @@ func readAndHang(w http.ResponseWriter, req *http.Request) {
 	hang(w, req)
 }
 
+// TestSlowUploadAfterHeaders: nor is the host slow where it has begun to answer, and
+// waits for the rest of the upload until the deadline. One that has all of it is.
+func TestSlowUploadAfterHeaders(t *testing.T) {
+	echo := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		both := http.NewResponseController(w)
+		_ = both.EnableFullDuplex()
+		w.Header().Set("Content-Length", "10")
+		_ = both.Flush()
+		_, _ = io.Copy(w, req.Body)
+		hang(w, req)
+	})
+	for name, want := range map[string]tally{"slow": {"success": 1}, "whole": {"success": 1, "failure timeout": 1}} {
+		for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+			t.Run(name+"/"+proto, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					srv := pipetest.NewServer(t, echo)
+					if proto == "HTTP/2" {
+						srv.UseHTTP2()
+					}
+					r, w := io.Pipe()
+					go func() {
+						_, _ = w.Write([]byte("part"))
+						if name == "slow" {
+							time.Sleep(time.Minute)
+						}
+						_ = w.Close()
+					}()
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					got := judged(t, srv.Transport, post(t, srv.URL, r, -1).WithContext(ctx))
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Errorf("counted (-want +got):\n%s", diff)
+					}
+					time.Sleep(time.Hour) // the upload comes to its end
+				})
+			})
+		}
+	}
+}
+
 // TestSlowUploadThroughAGateway: clients that do not send what they promise cannot
 // open the circuit of the upstream, which only waits for it.
 func TestSlowUploadThroughAGateway(t *testing.T) {
@@ -693,6 +733,35 @@ func TestSlowUploadThroughAGateway(t *testing.T) {
 			}
 			wantState(t, tr, upstream.URL, breakerhttp.StateClosed)
 		})
+	}
+}
+
+// TestBodyAllocations: a body in memory costs no allocation, and one that is watched
+// those of a request and a body; with GetBody, of another func.
+func TestBodyAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool allocate")
+	}
+	resp := &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
+	tr := newTransport(t, roundTripFunc(func(*http.Request) (*http.Response, error) { return resp, nil }))
+	for _, tt := range []struct {
+		name  string
+		body  io.Reader
+		again bool
+		want  float64
+	}{
+		{"in memory", strings.NewReader("x"), false, 0},
+		{"in memory, with GetBody", strings.NewReader("x"), true, 0},
+		{"stream", iotest.OneByteReader(strings.NewReader("x")), false, 2},
+		{"stream with GetBody", iotest.OneByteReader(strings.NewReader("x")), true, 3},
+	} {
+		req := post(t, "http://a.test", tt.body, 1)
+		if tt.again {
+			req.GetBody = func() (io.ReadCloser, error) { return nil, nil }
+		}
+		if n := testing.AllocsPerRun(1000, func() { _, _ = tr.RoundTrip(req) }); n != tt.want {
+			t.Errorf("%s: got %v allocations, want %v", tt.name, n, tt.want)
+		}
 	}
 }
 

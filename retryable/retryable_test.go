@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -38,6 +39,24 @@ func TestEveryAttemptIsJudged(t *testing.T) {
 	if hits, backoffs := up.hits.Load(), backoffs.Load(); hits != 5 || backoffs != 4 {
 		t.Errorf("got %d requests and %d backoffs, want 5 and 4", hits, backoffs)
 	}
+}
+
+// TestOwnBodyFails: a body that retryablehttp gets again for every attempt fails in
+// each. That is not the host's fault.
+func TestOwnBodyFails(t *testing.T) {
+	up := newUpstream(t, http.StatusOK)
+	rc, _ := newClient(t)
+	tr := guard(t, rc)
+	req, err := retryablehttp.NewRequest(http.MethodPost, up.url, retryablehttp.ReaderFunc(func() (io.Reader, error) {
+		return io.MultiReader(strings.NewReader("part"), iotest.ErrReader(errors.New("disk"))), nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rc.Do(req); err == nil || errors.Is(err, breakerhttp.ErrOpen) {
+		t.Errorf("got error %v, want that of the body", err)
+	}
+	wantTotals(t, tr, up.url, breakerhttp.Totals{Ignored: 5})
 }
 
 // TestRefusalIsNotRetried: whatever the client's policy and error handler, a
