@@ -96,7 +96,7 @@ func (c classic) trip(ctx context.Context, e Event, v Verdict) {
 	}
 	e.ErrorType = v.ErrorType
 	closedFor := e.At - c.since
-	c.level = max(0, c.level-int(closedFor/c.cfg.MaxOpenFor))
+	c.level = int(max(0, int64(c.level)-int64(closedFor/c.cfg.MaxOpenFor)))
 	if closedFor < c.openFor {
 		c.grow()
 	}

@@ -235,7 +235,7 @@ func (m *model) level() (level int) {
 			}
 		case circuit.ConsecutiveFailures, circuit.FailureRatio, circuit.SlowRatio, circuit.TripWhen:
 			closed := s.since - m.stays[i-1].since
-			level = max(0, level-int(closed/m.cfg.MaxOpenFor))
+			level = int(max(0, int64(level)-int64(closed/m.cfg.MaxOpenFor)))
 			if closed < m.openBefore(i) && m.grown(level) < m.cfg.MaxOpenFor {
 				level++
 			}

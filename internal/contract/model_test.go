@@ -451,7 +451,7 @@ func (m *model) trip(h *host, at time.Duration, reason breakerhttp.Reason, count
 		return
 	}
 	p, closedFor := h.policy, at-h.now().since
-	h.level = max(0, h.level-int(closedFor/p.MaxOpenFor))
+	h.level = int(max(0, int64(h.level)-int64(closedFor/p.MaxOpenFor)))
 	if closedFor < h.lastOpen {
 		h.grow()
 	}

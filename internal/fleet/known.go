@@ -146,10 +146,10 @@ func (m *Member) isOwnLease() bool {
 
 // opensKept is the number of opens in a row that is not forgotten. One is forgotten for each
 // MaxOpenFor that the host has been healthy, or the record dead.
-func (m *Member) opensKept(now time.Duration) int {
+func (m *Member) opensKept(now time.Duration) int64 {
 	rec, age := &m.known.rec, m.known.ageAt(now)
-	steps := func(d time.Duration) int { return int(min(d/m.policy.MaxOpenFor, maxOpens)) }
-	var forgotten int
+	steps := func(d time.Duration) int64 { return int64(min(d/m.policy.MaxOpenFor, maxOpens)) }
+	var forgotten int64
 	switch {
 	case rec.State == Suspect && rec.Healthy != nil: // what was forgotten when it was written is taken off
 		forgotten = steps(rec.Healthy.duration()+age) - steps(rec.Healthy.duration())
@@ -175,13 +175,13 @@ func (m *Member) leaseTime() time.Duration {
 }
 
 // openTime is that of a record that has opened g times in a row.
-func (m *Member) openTime(g int) time.Duration {
+func (m *Member) openTime(g int64) time.Duration {
 	d := duration(float64(m.policy.OpenFor) * math.Pow(m.policy.OpenGrowth, float64(max(g, 1)-1)))
 	return min(d, m.policy.MaxOpenFor)
 }
 
 // votesLast is how long a vote counts, if the record has opened g times in a row.
-func (m *Member) votesLast(g int) time.Duration { return max(m.openTime(g), m.policy.VotesLast) }
+func (m *Member) votesLast(g int64) time.Duration { return max(m.openTime(g), m.policy.VotesLast) }
 
 // longest is the longest time that is calculated with. Sums of a few do not overflow.
 const longest = time.Duration(math.MaxInt64 / 8)

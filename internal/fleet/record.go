@@ -37,12 +37,12 @@ type record struct {
 	State   State    `json:"st"`
 	Lasts   millis   `json:"d"` // the open time or the lease
 	Owner   string   `json:"o"`
-	Opens   int      `json:"g"`            // in a row: open, probed, open again
+	Opens   int64    `json:"g"`            // in a row: open, probed, open again
 	Healthy *millis  `json:"w,omitempty"`  // of a suspect: how long the host had been healthy when it was written
 	Votes   []vote   `json:"v,omitempty"`  // processes that have tripped
 	Failed  []vote   `json:"f,omitempty"`  // processes whose probe failed in this round
 	By      []string `json:"by,omitempty"` // names of the processes that opened it
-	Ignored int      `json:"n,omitempty"`  // probes in a row, of any process, that ended without a verdict
+	Ignored int64    `json:"n,omitempty"`  // probes in a row, of any process, that ended without a verdict
 	foreign bool     // of another schema: not to be overwritten
 }
 
