@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -75,7 +77,8 @@ const fragment = "fragment"
 
 // TestSnippets type-checks the Go of README.md and of docs: whole files as they
 // are, declarations and statements with the packages and variables above and
-// without complaint about what they declare and leave unused.
+// without complaint about what they declare and leave unused. Those of
+// docs/clients.md are only parsed.
 func TestSnippets(t *testing.T) {
 	if _, err := os.Stat("examples/go.mod"); errors.Is(err, os.ErrNotExist) {
 		t.Skip("the module by itself lacks other modules that snippets use")
@@ -100,6 +103,9 @@ func TestSnippets(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 			continue
+		}
+		if s.file == "docs/clients.md" {
+			continue // fragments with the libraries of many clients: internal/clients tries them
 		}
 		files = append(files, f)
 		for _, spec := range f.Imports {
@@ -217,4 +223,57 @@ func exportData(t *testing.T, paths []string) importer.Lookup {
 		}
 		return os.Open(files[path])
 	}
+}
+
+var (
+	fenced = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
+	linked = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	headed = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	silent = regexp.MustCompile("[^\\p{L}\\p{N}_ -]")
+)
+
+// TestLinks follows the links from one document of the repository to others, and to their headings.
+func TestLinks(t *testing.T) {
+	if _, err := os.Stat("examples/go.mod"); errors.Is(err, os.ErrNotExist) {
+		t.Skip("the module by itself lacks other modules that documents link to")
+	}
+	docs, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prose := func(file string) string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Errorf("%v", err)
+		}
+		return fenced.ReplaceAllString(string(text), "")
+	}
+	for _, doc := range append(docs, "README.md", "SECURITY.md", "CONTRIBUTING.md") {
+		for _, link := range linked.FindAllStringSubmatch(prose(doc), -1) {
+			file, heading, anchored := strings.Cut(link[1], "#")
+			if strings.Contains(file, "://") {
+				continue
+			}
+			target := filepath.Join(filepath.Dir(doc), file)
+			if file == "" {
+				target = doc
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s: %v", doc, link[1], err)
+				continue
+			}
+			if anchored && !slices.Contains(anchors(prose(target)), heading) {
+				t.Errorf("%s links to %s: there is no such heading", doc, link[1])
+			}
+		}
+	}
+}
+
+// anchors are what GitHub makes of the headings.
+func anchors(text string) (found []string) {
+	for _, heading := range headed.FindAllStringSubmatch(text, -1) {
+		plain := silent.ReplaceAllString(strings.ToLower(heading[1]), "")
+		found = append(found, strings.ReplaceAll(plain, " ", "-"))
+	}
+	return found
 }
