@@ -12,9 +12,9 @@ import (
 // there is none. It acts on this process only, also with [WithStore].
 //
 // Without [WithKey] the key may be any URL of the host, or the host alone: that
-// means https, unless its port is 80. So the circuit of "http://api.example.com"
-// must be named with its scheme. With [WithKey] the key is taken as it is. The
-// key "" guards nothing, and is not forced.
+// names the circuit with that host and port, if there is only one. Otherwise it
+// means https, unless the port is 80. With [WithKey] the key is taken as it is.
+// The key "" guards nothing, and is not forced.
 func (t *Transport) ForceOpen(key string) { t.force(key, (*circuit.Circuit).ForceOpen) }
 
 // ForceClosed makes the circuit of a key admit every request until
