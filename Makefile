@@ -112,8 +112,8 @@ mutate: ## Break the rules one at a time, and show that a test fails for each
 	go run ./scripts/mutate
 
 .PHONY: pictures
-pictures: ## Take the pictures of the page in docs, in Chromium
-	scripts/with-servers.sh go test -count=1 -run=TestPictures ./dashboard/browsertest -args -docs
+pictures: ## Take the pictures of the page for docs, in the Chromium of this machine
+	BREAKERHTTP_REQUIRE_SERVERS=1 go test -count=1 -run=TestPictures ./dashboard/browsertest -args -docs
 
 .PHONY: clean
 clean: ## Remove what the targets built

@@ -31,7 +31,7 @@ func TestControls(t *testing.T) {
 		{"/force-closed", key("http://b.test"), 404, "", false},
 		{"/reset", key("http://b.test"), 404, "", false},
 		{"/force-open", key("HTTP://A.test:80"), 200, "open", true}, // as HostKey writes it
-		{"/force-closed", key("http://a.test"), 200, "closed", true},
+		{"/force-closed", key("a.test"), 200, "closed", true},       // the only one of that host
 		{"/reset", key("http://a.test"), 200, "closed", false},
 		{"/force-open", key(""), 400, "", false},
 		{"/force-open", url.Values{"keys": {"http://a.test"}}, 400, "", false},

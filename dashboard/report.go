@@ -73,9 +73,7 @@ func (s *source) read() *report {
 		r.Circuits = append(r.Circuits, describe(snapshot))
 	}
 	slices.SortFunc(r.Circuits, func(a, b circuit) int { return strings.Compare(a.Key, b.Key) })
-	for _, tr := range s.t.Transitions() {
-		r.Transitions = append(r.Transitions, tr)
-	}
+	r.Transitions = append(r.Transitions, s.t.Transitions()...)
 	return r
 }
 

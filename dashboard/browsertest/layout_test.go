@@ -21,7 +21,7 @@ func (b *tab) box(selector string) box {
 // TestLayout: circuits come before transitions where both do not fit, a table is one from 820
 // pixels on, and a wide screen is for the strip.
 func TestLayout(t *testing.T) {
-	url := replay(t, recordNight(t))
+	url := replayNight(t)
 	for _, tt := range []struct {
 		width                        int64
 		circuitsFirst, table, totals bool

@@ -223,6 +223,23 @@ func (b *tab) measure(key string) string {
 	})()`, key))
 }
 
+// TestDryRun: a page of circuits that refuse nothing says so.
+func TestDryRun(t *testing.T) {
+	const host = "http://a.test"
+	for _, tt := range []struct {
+		opts []breakerhttp.Option
+		want bool
+	}{{nil, false}, {[]breakerhttp.Option{breakerhttp.WithDryRun()}, true}} {
+		c := newCircuits(t, tt.opts...).serve()
+		b := open(t, c.url, look{})
+		c.trip(host)
+		b.wait(state(host, "Open"))
+		if got := eval[bool](b, `document.querySelector("#dry-run").checkVisibility()`); got != tt.want {
+			t.Errorf("got a banner %t, want %t", got, tt.want)
+		}
+	}
+}
+
 // TestPolicy: the dialog says in words what the policy of a circuit does.
 func TestPolicy(t *testing.T) {
 	c := newCircuits(t, breakerhttp.WithHostPolicy("b.test", breakerhttp.Policy{Adaptive: true})).serve()
@@ -283,11 +300,11 @@ func TestFailing(t *testing.T) {
 	}
 	b.wait(failing("z") + " && " + failing("m"))
 	b.wantShown("m", "z", "a", "r")
-	colour := func(i int) string {
-		return eval[string](b, fmt.Sprintf(`getComputedStyle(document.querySelectorAll("#rows tr")[%d]).backgroundColor`, i))
+	tint := func(i int) string {
+		return eval[string](b, fmt.Sprintf(`getComputedStyle(document.querySelectorAll("#rows tr")[%d]).background`, i))
 	}
-	if got, healthy := colour(0), colour(2); got == healthy {
-		t.Errorf("got the colour %s for a failing circuit as for a healthy one", got)
+	if got, healthy := tint(0), tint(2); got == healthy {
+		t.Errorf("got the tint %s for a failing circuit as for a healthy one", got)
 	}
 
 	c.succeed("http://z.test")
@@ -305,7 +322,7 @@ func TestStripScale(t *testing.T) {
 	b.wait(`document.querySelector("#rows svg[role=img]").ariaLabel.startsWith("Of the last minute: Closed ")`)
 	b.click("#rows .key")
 	b.wait(says("#details-ago", "1 minute ago"))
-	old := open(t, replay(t, recordNight(t)), look{})
+	old := open(t, replayNight(t), look{})
 	old.wait(says("th.strip", "Last 10 minutes"))
 	old.click("#rows .key")
 	old.wait(says("#details-ago", "10 minutes ago"))

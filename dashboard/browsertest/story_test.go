@@ -118,6 +118,18 @@ type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
+// recordedNight is what recordNight returned first, for the tests that only look at it.
+var recordedNight []byte
+
+// replayNight serves the page of the night as it is remembered.
+func replayNight(t *testing.T) (url string) {
+	t.Helper()
+	if recordedNight == nil {
+		recordedNight = recordNight(t)
+	}
+	return replay(t, recordedNight)
+}
+
 // recordNight lives through the night, in no time, with a real Transport and a
 // real Handler, and returns the events that the page gets.
 func recordNight(t *testing.T, opts ...breakerhttp.Option) (events []byte) {
