@@ -174,8 +174,13 @@ func TestSetPoliciesUnderLoad(t *testing.T) {
 		return respond(200)(req)
 	}))
 	kinds := []breakerhttp.Policy{
-		{}, {ConsecutiveFailures: 1, OpenFor: time.Millisecond}, {Adaptive: true}, {FailureRatio: 0.1, MinRequests: 1, OpenFor: time.Millisecond, Window: time.Second},
-		{SlowRatio: 1, SlowAfter: time.Millisecond, Ramp: time.Millisecond}, {MaxInFlight: 1}, {TripWhen: func(breakerhttp.Counts) bool { return false }, SlowAfter: 1},
+		{},
+		{ConsecutiveFailures: 1, OpenFor: time.Millisecond},
+		{Adaptive: true},
+		{FailureRatio: 0.1, MinRequests: 1, OpenFor: time.Millisecond, Window: time.Second},
+		{SlowRatio: 1, SlowAfter: time.Millisecond, Ramp: time.Millisecond},
+		{MaxInFlight: 1},
+		{TripWhen: func(breakerhttp.Counts) bool { return false }, SlowAfter: 1},
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	changed := make(chan struct{})
