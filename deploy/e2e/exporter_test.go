@@ -8,7 +8,7 @@ import (
 
 	prometheusclient "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"go.opentelemetry.io/otel/exporters/prometheus"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/breakerhttp/breakerhttp"
@@ -18,7 +18,7 @@ import (
 // series have the names and labels that the alerts ask for.
 func TestExporter(t *testing.T) {
 	registry := prometheusclient.NewRegistry()
-	exporter, err := prometheus.New(prometheus.WithRegisterer(registry))
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,14 +41,14 @@ func TestExporter(t *testing.T) {
 		{"circuit_breaker_requests_total", "0", []string{`circuit_breaker_outcome="refused"`}},
 	} {
 		labels := append(want.labels, `circuit_breaker_name="shop"`, `server_address="api.example.com"`, `server_port="443"`)
-		if got := sample(answer.Body.String(), want.name, labels); got != want.value {
+		if got := sampleOf(answer.Body.String(), want.name, labels); got != want.value {
 			t.Errorf("%s with %v: got %q, want %q, in\n%s", want.name, labels, got, want.value, answer.Body)
 		}
 	}
 }
 
-// sample returns the value of the series of a name that has all the labels.
-func sample(metrics, name string, labels []string) string {
+// sampleOf returns the value of the series of a name that has all the labels.
+func sampleOf(metrics, name string, labels []string) string {
 lines:
 	for line := range strings.Lines(metrics) {
 		if !strings.HasPrefix(line, name+"{") {

@@ -147,7 +147,12 @@ func (m *Map[T, V]) makeRoom(n int, keep V) bool {
 // hand last passed it gets a second chance, and what goes only as a last resort
 // gets a third.
 func (m *Map[T, V]) evictOne(keep V) bool {
-	return m.round(keep, false) || m.round(keep, false) || m.round(keep, true)
+	for _, lastResort := range []bool{false, false, true} {
+		if m.round(keep, lastResort) {
+			return true
+		}
+	}
+	return false
 }
 
 // round looks at each value once, until one has been evicted.

@@ -159,11 +159,10 @@ func TestTheLastResort(t *testing.T) {
 	s := newShelf(t, 2)
 	a := s.add("a")
 	a.last.Store(true)
-	b := s.add("b")
+	s.add("b")
 	s.add("c") // b goes, though a is first
 	s.want("a", "c")
-	b = s.add("c")
-	b.kept.Store(true)
+	s.add("c").kept.Store(true)
 	s.add("d") // no other can go
 	s.want("c", "d")
 }
