@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/xml"
+	"errors"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -163,7 +164,7 @@ func TestPicture(t *testing.T) {
 	strips := 0
 	for d := xml.NewDecoder(strings.NewReader(b.picture())); ; {
 		token, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -99,7 +99,7 @@ func (c *Circuit) account(ctx context.Context, now time.Duration, call *Call, v 
 	default:
 		g.ended.Add(1)
 		c.past.count(v)
-		c.release(ctx)
+		c.release()
 	}
 	c.judge.ended(ctx, now, e)
 	if v.Outcome == Limited {

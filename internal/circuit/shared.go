@@ -99,7 +99,7 @@ func (c *Circuit) isProbing() bool {
 
 // release gives up the right to probe when all probes have ended without a
 // verdict.
-func (c *Circuit) release(ctx context.Context) {
+func (c *Circuit) release() {
 	if c.elected > 0 && !c.isProbing() {
 		c.elected = 0
 		c.released = true

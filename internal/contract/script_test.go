@@ -110,9 +110,9 @@ func (s *stream) Read([]byte) (int, error) {
 	select {
 	case c := <-s.next:
 		s.read += int64(c.n)
-		wrong := s.length > 0 && (s.read > s.length || c.err == io.EOF && s.read < s.length)
-		s.failed = s.failed || wrong || c.err != nil && c.err != io.EOF
-		if c.err == io.EOF && s.atEOF != nil {
+		wrong := s.length > 0 && (s.read > s.length || errors.Is(c.err, io.EOF) && s.read < s.length)
+		s.failed = s.failed || wrong || c.err != nil && !errors.Is(c.err, io.EOF)
+		if errors.Is(c.err, io.EOF) && s.atEOF != nil {
 			s.atEOF()
 		}
 		return c.n, c.err

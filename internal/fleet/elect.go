@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -37,7 +38,7 @@ type Election struct {
 func (m *Member) Elect(ctx context.Context) Election {
 	alone := Election{MayProbe: true, Until: m.now() + m.leaseTime()}
 	switch err := m.load(ctx, ordinary); {
-	case err == errFull:
+	case errors.Is(err, errFull):
 		return m.lookAgain()
 	case err != nil:
 		return alone

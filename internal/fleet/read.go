@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -101,7 +102,7 @@ func (f *Fleet) read(ctx context.Context, members []*Member, done func([]*Member
 	var after []func()
 	for i, m := range members {
 		switch {
-		case err == errFull: // it stays due
+		case errors.Is(err, errFull): // it stays due
 			m.readLater()
 		case err != nil:
 			m.readFailed()

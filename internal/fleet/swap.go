@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/store"
@@ -44,17 +45,17 @@ func (m *Member) swap(ctx context.Context, w write) (winner store.Item, o outcom
 	defer m.unlock()
 	m.electing = false
 	switch {
-	case err == errGuarded:
+	case errors.Is(err, errGuarded):
 		m.setLease(lease{})
 		return store.Item{}, unsent
-	case err == errFull:
+	case errors.Is(err, errFull):
 		m.setLease(lease{})
 		return store.Item{}, full
 	case err != nil:
 		m.setLease(lease{until: w.leaseEnd})
 		m.inDoubt = true
 		m.due.Store(int64(m.now())) // the record is read before anything else is written
-		if err == errDelayed {
+		if errors.Is(err, errDelayed) {
 			return store.Item{}, delayed
 		}
 		return store.Item{}, unknown

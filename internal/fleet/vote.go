@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -40,7 +41,7 @@ func (m *Member) tryVote(ctx context.Context) {
 		return
 	}
 	if err := m.resolveDoubt(ctx); err != nil {
-		m.keepVote(err == errFull || err == errDelayed)
+		m.keepVote(errors.Is(err, errFull) || errors.Is(err, errDelayed))
 		return
 	}
 	for range maxSwaps {
