@@ -81,8 +81,9 @@ func (c *Circuit) leave(by *Cause) {
 func (c *Circuit) askTripWhen(by *Cause) {
 	q := c.asks[0]
 	c.asks = c.asks[1:]
+	tripWhen := c.cfg.TripWhen // which may change meanwhile
 	c.leave(by)
-	met := c.cfg.TripWhen(q.trip.Counts)
+	met := tripWhen(q.trip.Counts)
 	c.mu.Lock()
 	if met && q.gen == c.gen.Load() && !c.forced && !c.evicted {
 		c.judge.trip(by.Context, q.trip, q.v)
