@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestFollow changes the file of policies while the gateway is under load.
@@ -24,7 +25,7 @@ func TestFollow(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "policies.json")
 	write(t, file, `{"all": {"consecutive_failures": 1000000}}`)
 
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	out, in := io.Pipe()
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -40,6 +41,7 @@ func TestFollow(t *testing.T) {
 	gateway := strings.TrimPrefix(lines.Text(), "gateway  ")
 	logged := make(chan string, 100)
 	running.Go(func() {
+		defer close(logged)
 		for lines.Scan() {
 			if strings.Contains(lines.Text(), "polic") {
 				logged <- lines.Text()

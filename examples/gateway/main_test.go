@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -163,7 +164,7 @@ func TestFlags(t *testing.T) {
 
 // TestDemo runs the program as it is without flags, as a user would look at it.
 func TestDemo(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
@@ -177,7 +178,8 @@ func TestDemo(t *testing.T) {
 	gateway := strings.TrimPrefix(lines.Text(), "gateway  ")
 	lines.Scan()
 	page := strings.TrimPrefix(lines.Text(), "circuits ")
-	for !strings.Contains(lines.Text(), `msg="circuit open" key=http://mail.example`) && lines.Scan() {
+	opened := regexp.MustCompile(`msg="circuit open" .*key=http://mail\.example `)
+	for !opened.MatchString(lines.Text()) && lines.Scan() {
 	}
 	var rest strings.Builder
 	read := make(chan struct{})
