@@ -119,6 +119,7 @@ func (m *model) admissibleAdaptive(h *host, now time.Duration, mayProbe bool, le
 	}
 	a.since, a.waiting, a.late, a.alarm, a.silent = a.mark.at, in, 0, true, true
 	m.openAdaptive(h, now, "silence", h.counts(now), 0)
+	h.fall = fall{}
 	return h.refusal(breakerhttp.StateOpen), false
 }
 
@@ -171,8 +172,12 @@ func (m *model) probeEnded(c *call, now time.Duration, v verdict) {
 	a := h.adaptive
 	switch {
 	case v.outcome == breakerhttp.Success || v.outcome == breakerhttp.Limited:
+		fell := h.fall.by && h.fall.open
 		m.recover(h, now, "probe_succeeded")
 		c.gen.led = h.now()
+		if fell {
+			m.sympathize(h, now)
+		}
 	case v.outcome == breakerhttp.Ignored:
 	case v.timeout: // the schedule goes on
 		if _, in := h.requests(c.gen); in == 0 {
@@ -253,6 +258,7 @@ func (m *model) tripAdaptive(h *host, at time.Duration, reason breakerhttp.Reaso
 	}
 	a.alarm, a.silent = false, false
 	m.openAdaptive(h, at, reason, counts, v.retryAfter)
+	h.fall = fall{v.network, at, true}
 }
 
 // sinceClose counts the answers of the present generation.

@@ -69,6 +69,7 @@ func againstModel(t *rapid.T) {
 		"finish again": mc.finish,
 		"hang":         mc.hang,
 		"look":         mc.look,
+		"lose":         mc.lose,
 		"mood":         func(t *rapid.T) { mc.mood = rapid.IntRange(0, 2).Draw(t, "mood") },
 		"pass":         mc.pass,
 		"pass again":   mc.pass,

@@ -320,6 +320,16 @@ func (mc *machine) crowdAt(t *rapid.T, key string, least int) {
 	}
 }
 
+// lose breaks the connections to all hosts.
+func (mc *machine) lose(t *rapid.T) {
+	r := badReplies[slices.IndexFunc(badReplies, func(r reply) bool { return r.name == "reset" })]
+	for _, key := range mc.keys {
+		for range rapid.IntRange(1, 5).Draw(t, "requests") {
+			mc.answerAtOnce(t, func() *exchange { return mc.beginWith(t, mc.plainExchange(t, key)) }, func(*rapid.T) reply { return r })
+		}
+	}
+}
+
 // hang lets a host answer at first, and then no more.
 func (mc *machine) hang(t *rapid.T) {
 	key := rapid.SampledFrom(mc.keys).Draw(t, "key")

@@ -49,11 +49,20 @@ type host struct {
 	asks        []ask           // what TripWhen is still to be asked
 	forced      bool
 	limited     bool // it is open because the host asked for less
+	hastened    bool // it may probe because others have recovered
+	fall        fall
 	gone        bool // evicted
 
 	// Of the latest opening, as the Transport words it. That is unknown until it shows it.
 	detail        string
 	detailUnknown bool
+}
+
+// A fall is the latest opening from closed, if that was by an error of the network.
+type fall struct {
+	by   bool
+	at   time.Duration
+	open bool // the circuit has not closed since
 }
 
 // A generation is a stay in one state.
@@ -224,6 +233,9 @@ func (m *model) holdOff(c *call, now time.Duration, v verdict) {
 	if v.outcome != breakerhttp.Limited || d <= 0 || c.stale || h.forced || h.now().state == breakerhttp.StateOpen {
 		return
 	}
+	if h.now().state == breakerhttp.StateClosed {
+		h.fall = fall{}
+	}
 	m.enter(h, &generation{state: breakerhttp.StateOpen, since: now, until: now + d}, now, breakerhttp.Transition{Reason: "limited", OpenFor: d})
 	h.limited = true
 	if h.adaptive != nil {
@@ -254,7 +266,11 @@ func (m *model) succeed(c *call, now time.Duration, v verdict) {
 	h := c.host
 	if c.gen.state == breakerhttp.StateHalfOpen {
 		if h.counts(now).Requests >= h.policy.ProbeSuccesses {
+			fell := h.fall.by && h.fall.open
 			c.gen.led = m.close(h, now, "probe_succeeded")
+			if fell {
+				m.sympathize(h, now)
+			}
 		}
 		return
 	}
@@ -388,7 +404,9 @@ func (m *model) fail(c *call, at time.Duration, v verdict) {
 		m.askRules(h, at, v)
 		return
 	}
-	h.grow()
+	if !h.hastened {
+		h.grow()
+	}
 	reason := breakerhttp.Reason("probe_failed")
 	if c.timedOut {
 		reason = "probe_timeout"
@@ -416,7 +434,7 @@ func (m *model) askRules(h *host, at time.Duration, v verdict) {
 	switch {
 	case h.forced:
 		return
-	case h.adaptive == nil && p.ConsecutiveFailures > 0 && n.ConsecutiveFailures >= p.ConsecutiveFailures:
+	case h.adaptive == nil && v.outcome == breakerhttp.Failure && p.ConsecutiveFailures > 0 && n.ConsecutiveFailures >= p.ConsecutiveFailures:
 		reason = "consecutive_failures"
 	case met(n.Failures, p.FailureRatio):
 		reason = "failure_ratio"
@@ -457,6 +475,7 @@ func (m *model) trip(h *host, at time.Duration, reason breakerhttp.Reason, count
 	}
 	m.open(h, at, reason, v.retryAfter)
 	m.events[len(m.events)-1].Counts = counts
+	h.fall = fall{v.network, at, true}
 }
 
 func (h *host) grow() {
@@ -493,6 +512,45 @@ func (m *model) record(e event) {
 func (h *host) stay(g *generation) {
 	h.generations = append(h.generations, g)
 	h.asks, h.limited = nil, false
+	if g.state != breakerhttp.StateHalfOpen {
+		h.hastened = false
+	}
+	if g.state == breakerhttp.StateClosed {
+		h.fall.open = false
+	}
+}
+
+// sympathize lets the circuits that fell together with h, which a probe has closed, probe now.
+func (m *model) sympathize(h *host, now time.Duration) {
+	var together []*host
+	for _, other := range m.hosts {
+		if apart := other.fall.at - h.fall.at; other.fall.by && -10*time.Second <= apart && apart <= 10*time.Second {
+			together = append(together, other)
+		}
+	}
+	if len(together) < 3 {
+		return
+	}
+	for _, other := range together {
+		if other.fall.open && other != h {
+			m.hasten(other, now)
+		}
+	}
+}
+
+func (m *model) hasten(h *host, now time.Duration) {
+	m.notice(h, now)
+	g, a := h.now(), h.adaptive
+	if g.state != breakerhttp.StateOpen || h.forced || h.limited {
+		return
+	}
+	switch {
+	case a == nil && now < g.until:
+		g.until, h.hastened = now, true
+	case a != nil && !a.probing && now < a.due.to:
+		a.due = span{min(a.due.from, now), now}
+		h.hastened = true
+	}
 }
 
 // What people do.
@@ -504,6 +562,9 @@ func (m *model) force(key string, now time.Duration, to breakerhttp.State) {
 	}
 	m.notice(h, now)
 	m.forget(h, now)
+	if h.now().state == breakerhttp.StateClosed && to == breakerhttp.StateOpen {
+		h.fall = fall{}
+	}
 	if h.now().state != to {
 		m.enter(h, &generation{state: to, since: now}, now, breakerhttp.Transition{Reason: "forced"})
 	}

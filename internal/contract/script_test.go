@@ -159,6 +159,7 @@ type verdict struct {
 	whole      bool // there is no body that could fail
 	broken     bool // the connection broke
 	timeout    bool // a deadline passed
+	network    bool // an error that our own network may cause
 	limited    bool // a classifier can take it as Limited
 	retryAfter time.Duration
 }
@@ -207,8 +208,9 @@ var (
 	success = verdict{outcome: breakerhttp.Success}
 	whole   = verdict{outcome: breakerhttp.Success, whole: true}
 	failure = verdict{outcome: breakerhttp.Failure}
-	timeout = verdict{outcome: breakerhttp.Failure, timeout: true}
+	timeout = verdict{outcome: breakerhttp.Failure, timeout: true, network: true}
 	broken  = verdict{outcome: breakerhttp.Failure, broken: true}
+	lost    = verdict{outcome: breakerhttp.Failure, broken: true, network: true}
 	ignored = verdict{outcome: breakerhttp.Ignored}
 )
 
@@ -241,9 +243,9 @@ var (
 		{"gRPC without a body", respond(200, 0, http.Header{"Content-Type": {"application/grpc"}, "Grpc-Status": {"14"}}), failure},
 		{"503 for nonsense", respond(503, 0, unavailable("7s")), failure},
 		{"503 twice", respond(503, 0, unavailable("7", "8")), failure},
-		{"EOF", fail(io.ErrUnexpectedEOF), broken},
-		{"reset", fail(errReset), broken},
-		{"nothing", fail(nil), failure},
+		{"EOF", fail(io.ErrUnexpectedEOF), lost},
+		{"reset", fail(errReset), lost},
+		{"nothing", fail(nil), verdict{outcome: breakerhttp.Failure, network: true}},
 		{"panic", func(*exchange) (*http.Response, error) { panic(panicValue) }, failure},
 	}
 	neutralReplies = []reply{
