@@ -75,6 +75,7 @@ func (b *requestBody) getAgain(req *http.Request) (io.ReadCloser, error) {
 		return body, err
 	}
 	again, watched := newRequestBody(req, body)
+	b.waiting.Store(false)
 	b.again.Store(again)
 	return watched, nil
 }
@@ -120,13 +121,7 @@ func (b *requestBody) failed() bool {
 
 // keptWaiting reports whether base was waiting for the caller as the context ended.
 func (b *requestBody) keptWaiting() bool {
-	if b == nil {
-		return false
-	}
-	if again := b.again.Load(); again != nil {
-		b = again
-	}
-	return b.waiting.Load()
+	return b != nil && (b.waiting.Load() || b.again.Load().keptWaiting())
 }
 
 // A requestBodyWriterTo is a requestBody with the WriteTo of the body.

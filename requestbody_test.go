@@ -445,6 +445,48 @@ func TestBodyToBeHadAgain(t *testing.T) {
 	}
 }
 
+// TestSlowUploadOfBodyToBeHadAgain: what base waited for before it got the body again
+// does not count.
+func TestSlowUploadOfBodyToBeHadAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		again func() io.ReadCloser
+		want  tally
+	}{
+		"in memory": {func() io.ReadCloser { return io.NopCloser(strings.NewReader("whole")) }, tally{"failure timeout": 1}},
+		"stream": {func() io.ReadCloser { return io.NopCloser(iotest.OneByteReader(strings.NewReader("whole"))) }, tally{"failure timeout": 1}},
+		"slow":   {func() io.ReadCloser { return newEndlessBody(io.EOF) }, tally{"ignored": 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+					send := func(body io.ReadCloser) {
+						go func() { _, _ = io.Copy(io.Discard, body) }()
+						synctest.Wait() // until it has been read, or waits
+					}
+					send(req.Body)
+					_ = req.Body.Close() // the connection is lost
+					body, err := req.GetBody()
+					if err != nil {
+						return nil, err
+					}
+					defer body.Close()
+					send(body)
+					<-req.Context().Done()
+					return nil, req.Context().Err()
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				req := post(t, "http://a.test", nil, 5).WithContext(ctx)
+				req.Body = newEndlessBody(errOwn)
+				req.GetBody = func() (io.ReadCloser, error) { return tt.again(), nil }
+				if diff := cmp.Diff(tt.want, judged(t, base, req)); diff != "" {
+					t.Errorf("counted (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
 // A countingConn counts what is written to a connection, and the files that
 // sendfile takes.
 type countingConn struct {
