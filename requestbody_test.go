@@ -453,8 +453,8 @@ func TestSlowUploadOfBodyToBeHadAgain(t *testing.T) {
 		want  tally
 	}{
 		"in memory": {func() io.ReadCloser { return io.NopCloser(strings.NewReader("whole")) }, tally{"failure timeout": 1}},
-		"stream": {func() io.ReadCloser { return io.NopCloser(iotest.OneByteReader(strings.NewReader("whole"))) }, tally{"failure timeout": 1}},
-		"slow":   {func() io.ReadCloser { return newEndlessBody(io.EOF) }, tally{"ignored": 1}},
+		"stream":    {func() io.ReadCloser { return io.NopCloser(iotest.OneByteReader(strings.NewReader("whole"))) }, tally{"failure timeout": 1}},
+		"slow":      {func() io.ReadCloser { return newEndlessBody(io.EOF) }, tally{"ignored": 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
