@@ -1,7 +1,11 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +57,19 @@ var contenders = []*contender{
 // ours returns a contender that has a policy of breakerhttp.
 func ours(name string, p breakerhttp.Policy) *contender {
 	return &contender{by: "breakerhttp", name: name, short: true, policy: &p}
+}
+
+// fromFile returns a contender that has the policy in a file.
+func fromFile(name string) (*contender, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var p breakerhttp.Policy
+	if err := json.Unmarshal(b, &p); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &contender{name: filepath.Base(name), policy: &p}, nil
 }
 
 // guards returns the circuit breaker of one client in a scenario.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -98,6 +100,31 @@ func TestContenders(t *testing.T) {
 			if got := out.figures[i]; !want.holds(got, 0) {
 				t.Errorf("%s: %s: got %v, want %s", c.title(), sc.measures[i].title, got, want.format(sc.measures[i].unit))
 			}
+		}
+	}
+}
+
+// TestPolicyFile: a policy in JSON is judged, and a wrong one named.
+func TestPolicyFile(t *testing.T) {
+	for _, c := range []struct{ name, json, want string }{
+		{"good.json", `{"open_for": "1s", "open_growth": 2}`, ""},
+		{"unknown.json", `{"open_fro": "1s"}`, "open_fro"},
+		{"invalid.json", `{"failure_ratio": 1.5}`, "FailureRatio is 1.5"},
+	} {
+		file := filepath.Join(t.TempDir(), c.name)
+		if err := os.WriteFile(file, []byte(c.json), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := fromFile(file)
+		switch {
+		case c.want != "":
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.name) {
+				t.Errorf("%s: got error %v, want one about %s", c.name, err, c.want)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case got.name != c.name || got.policy.OpenGrowth != 2 || got.policy.OpenFor != time.Second:
+			t.Errorf("%s: got %q with %+v", c.name, got.name, *got.policy)
 		}
 	}
 }

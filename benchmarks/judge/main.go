@@ -25,6 +25,7 @@ import (
 type options struct {
 	seeds    int
 	scenario string
+	policy   string
 	into     string
 	readme   string
 	picture  string
@@ -34,6 +35,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.seeds, "seeds", 10, "how often to play each scenario, with other chances")
 	flag.StringVar(&o.scenario, "scenario", "", "the `name` of the only scenario to play")
+	flag.StringVar(&o.policy, "policy", "", "`file` with a policy in JSON, to be judged too")
 	flag.StringVar(&o.into, "into", "", "`file` to write the tables into")
 	flag.StringVar(&o.readme, "short", "", "`file` to write the short table into too")
 	flag.StringVar(&o.picture, "picture", "", "`file` to draw the picture into")
@@ -61,8 +63,16 @@ func (o *options) run(t *testing.T) error {
 	if len(chosen) == 0 {
 		return errors.New("there is no scenario " + o.scenario)
 	}
+	judged := contenders
+	if o.policy != "" {
+		own, err := fromFile(o.policy)
+		if err != nil {
+			return err
+		}
+		judged = append(slices.Clone(judged), own)
+	}
 	prepare()
-	b := newBoard(t, chosen, contenders, o.seeds, os.Stderr)
+	b := newBoard(t, chosen, judged, o.seeds, os.Stderr)
 	fmt.Print(b)
 	for _, miss := range b.missed() {
 		fmt.Fprintln(os.Stderr, "missed a bound:", miss)
