@@ -44,7 +44,7 @@ func describe(s breakerhttp.Snapshot) circuit {
 
 // MarshalJSON writes the policy in words beside what the Snapshot writes.
 func (c circuit) MarshalJSON() ([]byte, error) {
-	type fields breakerhttp.Snapshot // without its methods, of which one would write all
+	type fields breakerhttp.Snapshot // without MarshalJSON, which would take the place of this one
 	s := fields(c.Snapshot)
 	s.Key = keytext.Encode(s.Key)
 	return json.Marshal(struct {
