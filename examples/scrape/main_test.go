@@ -40,13 +40,16 @@ func TestScrape(t *testing.T) {
 	if circuits > p.maxCircuits {
 		t.Errorf("got %d circuits, want at most %d", circuits, p.maxCircuits)
 	}
-	series, err := countSeries(reader)
+	bounded, transitions, err := countSeries(reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Per circuit three states, four steps, four outcomes; the same for all others; and one.
-	if most := (p.maxSeries+1)*11 + 1; series > most {
-		t.Errorf("got %d series, want at most %d", series, most)
+	// Per circuit three states and four outcomes; the same for all others; and two for the Transport.
+	if most := (p.maxSeries+1)*7 + 2; bounded > most {
+		t.Errorf("got %d series, want at most %d", bounded, most)
+	}
+	if most := (p.hosts + 1) * 4; transitions > most {
+		t.Errorf("got %d series of transitions, want at most four a host: %d", transitions, most)
 	}
 }
 
@@ -61,7 +64,7 @@ func TestRun(t *testing.T) {
 	}
 	for _, want := range []string{
 		`time +\S+ +\S+`, `pages fetched +90 +90`, `failed after 1s +30 +20`, `refused at once +0 +10`,
-		`circuits +30`, `metric series +\d+`, `memory`,
+		`circuits +30`, `metric series +\d+`, `series of transitions +\d+`, `memory`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
