@@ -13,6 +13,8 @@ import (
 // elect returns the role that the process has got, and until when.
 func (p *process) elect() (role, time.Duration) {
 	e := p.Elect(context.Background())
+	p.mu.Lock() // a verdict that has waited for a Load may be on its way
+	defer p.mu.Unlock()
 	switch {
 	case !e.MayProbe:
 		return onlooker, e.Until
