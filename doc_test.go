@@ -229,7 +229,7 @@ var (
 	fenced = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
 	linked = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	headed = regexp.MustCompile(`(?m)^#+ (.*)$`)
-	silent = regexp.MustCompile("[^\\p{L}\\p{N}_ -]")
+	silent = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
 )
 
 // TestLinks follows the links from one document of the repository to others, and to their headings.
