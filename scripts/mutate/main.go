@@ -116,21 +116,30 @@ func parse(s string) (mutants []mutant, err error) {
 	return mutants, nil
 }
 
+// broken returns the file of the mutant, in the repository at root, with its rule broken.
+func (m mutant) broken(root string) ([]byte, error) {
+	source, err := os.ReadFile(filepath.Join(root, m.file))
+	if err != nil {
+		return nil, err
+	}
+	if n := strings.Count(string(source), m.old); n != 1 {
+		return nil, fmt.Errorf("%s has the lines %d times, want once:\n%s", m.file, n, m.old)
+	}
+	return []byte(strings.Replace(string(source), m.old, m.new, 1)), nil
+}
+
 // try runs the tests with the mutant, and returns the first that fails.
 func (m mutant) try(dir string, i int) (killer string, err error) {
 	file, err := filepath.Abs(m.file)
 	if err != nil {
 		return "", err
 	}
-	source, err := os.ReadFile(file)
+	source, err := m.broken(".")
 	if err != nil {
 		return "", err
 	}
-	if n := strings.Count(string(source), m.old); n != 1 {
-		return "", fmt.Errorf("its lines are there %d times, want once", n)
-	}
 	broken := filepath.Join(dir, fmt.Sprintf("%d.go", i))
-	if err := os.WriteFile(broken, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
+	if err := os.WriteFile(broken, source, 0o600); err != nil {
 		return "", err
 	}
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {file: broken}})

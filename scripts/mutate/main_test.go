@@ -1,0 +1,31 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"testing"
+)
+
+// TestMutants: each mutant changes lines that are in the source once, and leaves a Go file.
+func TestMutants(t *testing.T) {
+	mutants, err := parse(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[mutant]bool{}
+	for _, m := range mutants {
+		source, err := m.broken("../..")
+		if err != nil {
+			t.Errorf("%s: %v", m.rule, err)
+			continue
+		}
+		if _, err := parser.ParseFile(token.NewFileSet(), m.file, source, 0); err != nil {
+			t.Errorf("%s: %v", m.rule, err)
+		}
+		m.rule = ""
+		if seen[m] {
+			t.Errorf("there are two mutants that put this into %s:\n%s", m.file, m.new)
+		}
+		seen[m] = true
+	}
+}
