@@ -32,7 +32,7 @@ type responseBody struct {
 	out     *http.Request // as base got it
 	resp    *http.Response
 	receipt circuit.Receipt
-	owed    int64 // bytes still to come; -1 if nothing has come and the length is unknown
+	owed    int64 // bytes still to come; -1 if the length is unknown and nothing has come
 	ended   atomic.Bool
 }
 
@@ -77,8 +77,8 @@ func (b *responseBody) read(p []byte, asked *Attempt) (int, error) {
 	return n, err
 }
 
-// Close marks the end first: what a Read returns from then on is the caller's
-// own doing.
+// Close marks the end first: from then on the caller has caused whatever a Read
+// returns.
 func (b *responseBody) Close() error {
 	if !b.ended.Swap(true) {
 		b.host.circuit.Ended(b.receipt)
@@ -126,8 +126,8 @@ func (b *responseBody) end(err error, waited bool, asked *Attempt) {
 	}
 }
 
-// mayHaveGRPCStatus reports a response with trailers, or with none of what its
-// header may announce: a body of unknown length that was empty.
+// mayHaveGRPCStatus reports whether the response has trailers, or had an empty body
+// of unknown length: then the gRPC status may be in the header.
 func (b *responseBody) mayHaveGRPCStatus() bool { return len(b.resp.Trailer) != 0 || b.owed < 0 }
 
 func (h *host) failLate(req *http.Request, r circuit.Receipt, v circuit.Verdict) {

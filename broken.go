@@ -22,8 +22,9 @@ func isBroken(err error) bool {
 	return slices.ContainsFunc(brokenTexts, func(text string) bool { return strings.Contains(err.Error(), text) })
 }
 
-// brokenTexts are in errors that can be told by nothing else: those of net/http
-// that it does not export, and those of a system, which has others on Windows.
+// brokenTexts are parts of the texts of errors that nothing else identifies:
+// net/http does not export them, or they are the operating system's (Windows has
+// other texts, and its errors are found by their operation).
 var brokenTexts = []string{
 	"connection reset by peer",
 	"broken pipe",

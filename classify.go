@@ -45,8 +45,8 @@ type Attempt struct {
 // that has a body, it is called again, with Attempt.Ended set, by the Read that
 // ends the body. That call decides what the end of the body says about the
 // upstream: Success ends a run of failures, Failure counts as a late failure, and
-// Ignored changes nothing. A caller who closes the body before its end has it end
-// well, and the Classifier is not called again.
+// Ignored changes nothing. If the caller closes the body before its end, that counts
+// as a good end, and the Classifier is not called again.
 type Classifier func(Attempt) Outcome
 
 // The error.type of failures, besides status codes.
@@ -117,8 +117,8 @@ func judge(a *Attempt) (Outcome, string) {
 	return judgeGRPC(a.Response, !canFailLate(a.Request, a.Response))
 }
 
-// describe says for people what failed. It repeats no text that the upstream or
-// the request has brought: that may hold secrets.
+// describe says for people what failed. It repeats no text of the upstream or the
+// request, which may hold secrets.
 func describe(a *Attempt, errorType string) string {
 	switch errno, ok := errors.AsType[errno](readable(a.Err)); {
 	case a.Ended:

@@ -20,8 +20,8 @@ type exchange struct {
 	resp  *http.Response
 	err   error
 
-	began   time.Duration // only if the classifier is the user's, as the next
-	took    time.Duration // until base returned
+	began   time.Duration // base was called; set only for a user's classifier
+	took    time.Duration // until base returned; likewise
 	out     *http.Request // as base gets it
 	body    *requestBody  // nil unless it is watched
 	expired bool          // the context had ended before base was called
@@ -34,7 +34,7 @@ const (
 	asking   stage = iota // the circuit, or the user's code about it
 	sending               // base has been called
 	answered              // base has returned
-	over                  // nothing is left to give back
+	over                  // nothing is left to release
 )
 
 // admit finds the host and asks its circuit. It returns a refusal, or nil for a
@@ -64,8 +64,8 @@ func (x *exchange) admit() *OpenError {
 	}
 }
 
-// mayProbe asks the user's filter, which must not be done under a lock: before
-// it is known whether a probe is wanted.
+// mayProbe asks the user's filter. It is asked even where no probe is wanted,
+// because it must not be called under the circuit's lock.
 func (t *Transport) mayProbe(req *http.Request) bool {
 	return t.probeFilter == nil || t.probeFilter(req)
 }
@@ -108,8 +108,8 @@ func (x *exchange) send() {
 	}
 }
 
-// finish reports to the circuit how it went. A success that has a body is watched
-// further: the body can still take it back.
+// finish reports the result to the circuit. If a success has a body, that is
+// watched to its end: it may still fail.
 func (x *exchange) finish() {
 	watched := canFailLate(x.req, x.resp)
 	if !x.good(watched) || !x.host.circuit.Succeed(&x.call, !watched) {
@@ -173,7 +173,8 @@ func (x *exchange) verdict() circuit.Verdict {
 	return v
 }
 
-// otherErrorType is that of a failure which is none by default.
+// otherErrorType is the error.type of what only the user's classifier counts as a
+// failure.
 func otherErrorType(a *Attempt) string {
 	if a.Response != nil {
 		return strconv.Itoa(a.Response.StatusCode)
@@ -181,16 +182,16 @@ func otherErrorType(a *Attempt) string {
 	return errorTypeOther
 }
 
-// abandon is for what ends the goroutine's ordinary way: a panic of base, or of
-// a function of the user's, or runtime.Goexit. It gives the slot and the bodies
-// back, and lets it go on.
+// abandon cleans up where RoundTrip does not return: base or a function of the
+// user's has panicked, or called runtime.Goexit. It frees the slot, closes the
+// bodies, and lets the panic go on.
 func (x *exchange) abandon() {
 	if x.stage == over {
 		return
 	}
 	cause := recover()
 	if cause != nil {
-		defer panic(cause) // whatever happens here
+		defer panic(cause) // even if what follows panics too
 	}
 	switch x.stage {
 	case asking:

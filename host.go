@@ -39,7 +39,7 @@ const (
 // not guarded.
 func (t *Transport) find(req *http.Request) *host {
 	if req == nil || req.URL == nil {
-		return nil // the base's to refuse
+		return nil // base refuses it
 	}
 	if t.key == nil {
 		if h, ok := t.hosts.Get(canonical(req.URL)); ok {
@@ -62,9 +62,10 @@ func (t *Transport) find(req *http.Request) *host {
 	return h
 }
 
-// canonical is the place of a URL that is written as its key is, found without a
-// string built. For any other URL it is a place where nothing is: only canonical
-// hosts are kept, or callers could multiply them by case.
+// canonical returns the place of a URL that is spelt as its key is, without
+// building a string. For other spellings it returns a place that is always empty:
+// the map keeps only canonical hosts, because callers could otherwise multiply its
+// entries by changing case.
 func canonical(u *url.URL) keyed.Key {
 	switch u.Scheme {
 	case "https":

@@ -130,8 +130,9 @@ func lower(name string) string {
 	}, name)
 }
 
-// isPlain reports a name of letters, digits and single hyphens within labels, as DNS
-// has it, with the letters of the scripts that tell capitals from small letters.
+// isPlain reports whether a name consists of letters, digits and single hyphens within
+// labels, as in DNS. Its letters may be of any script that has capitals and small
+// letters.
 func isPlain(name string) bool {
 	last := '.'
 	for _, r := range name {
@@ -177,8 +178,8 @@ func canonicalIPv6(s string) (string, bool) {
 	return string(b), true
 }
 
-// without reports whether s is UTF-8 without control characters and without any
-// of those given: what is left is what url.Parse lets pass.
+// without reports whether s is UTF-8 without control characters and without any of
+// those given, as url.Parse demands of a host.
 func without(s, chars string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] == 0x7f || strings.IndexByte(chars, s[i]) >= 0 {
@@ -232,8 +233,9 @@ func normalKey(typed string) string {
 	return typed
 }
 
-// isLocal reports whether a key names this machine, or the link that it is on: another host for each
-// process. A key that is no origin may be a host, or a host and a port.
+// isLocal reports whether a key names this machine, or a host on its link: for each
+// process that may be another one. A key that is no origin may be a host, or a host
+// and a port.
 func isLocal(key string) bool {
 	_, host, ok := strings.Cut(key, "://")
 	if !ok {

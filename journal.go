@@ -85,7 +85,7 @@ func (h *host) emitRead(by *circuit.Cause) {
 	}
 }
 
-// recordEvents takes what by has caused, and records it.
+// recordEvents records the events that by has caused, and takes them out of by.
 func (h *host) recordEvents(by *circuit.Cause) []circuit.Event {
 	events := by.Events
 	by.Events = nil
@@ -102,9 +102,9 @@ func (j *journal) latest() []Transition {
 	return append(append([]Transition(nil), j.recent[j.next:]...), j.recent[:j.next]...)
 }
 
-// deliver calls the hook for what waits. While another goroutine does so for the
-// same circuit, or the hook itself has caused the transition, it is left to that
-// one.
+// deliver calls the hook for the transitions that wait. If another goroutine is doing
+// so for the same circuit, or the hook itself has caused the transition, that call
+// delivers them.
 func (j *journal) deliver(q *hookQueue) {
 	for {
 		call, ok := j.take(q)
@@ -115,7 +115,7 @@ func (j *journal) deliver(q *hookQueue) {
 	}
 }
 
-// callHook calls the hook. If that panics, what waits is delivered all the same.
+// callHook calls the hook. Even if it panics, the transitions that wait are delivered.
 func (j *journal) callHook(q *hookQueue, call hookCall) {
 	returned := false
 	defer func() {

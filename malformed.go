@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// refusals are how the errors begin with which net/http refuses to send a request.
-// They have no type. Nor have many that tell of a broken host, so that nothing but
-// the text tells them apart. A test compares the list with the sources of net/http.
+// refusals are the beginnings of the errors with which net/http refuses to send a
+// request. These errors have no type. Errors that mean a broken host often have none
+// either, so only the text distinguishes them. A test compares the list with the
+// sources of net/http.
 var refusals = []string{
 	"http: nil Request.URL",
 	"http: nil Request.Header",
@@ -49,7 +50,7 @@ var refusals = []string{
 	"http2: unsupported scheme",
 }
 
-// malformed reports whether err says that req was not sent because of what it is.
+// malformed reports whether err says that net/http refused to send req.
 func malformed(req *http.Request, err error) bool {
 	return wraps(err, isRefusal) || hasBadPort(req) && (is[*net.AddrError](err) || is[*net.DNSError](err))
 }
@@ -59,8 +60,8 @@ func isRefusal(err error) bool {
 	return slices.ContainsFunc(refusals, func(start string) bool { return strings.HasPrefix(text, start) })
 }
 
-// hasBadPort reports a port that package net refuses to dial. It says so by the
-// errors that it has for addresses and for look-ups.
+// hasBadPort reports whether req has a port that package net refuses to dial. Its
+// error is one that it has for other addresses and look-ups too.
 func hasBadPort(req *http.Request) bool {
 	if req == nil || req.URL == nil || req.URL.Port() == "" {
 		return false

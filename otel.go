@@ -34,9 +34,9 @@ const (
 	dryRunKey        = attribute.Key("circuit_breaker.dry_run")
 )
 
-// metrics are the instruments of a Transport, and the series of its circuits. No
-// request calls an instrument unless it changes a state: circuits count their
-// requests, to be read at collection.
+// metrics are the instruments of a Transport, and the series of its circuits. A
+// request calls an instrument only if it changes a state: circuits count their
+// requests themselves, and a collection reads the counts.
 type metrics struct {
 	*collector
 	transport []attribute.KeyValue // what all series and events of the Transport have
@@ -83,8 +83,9 @@ func (m *metrics) with(more ...attribute.KeyValue) []attribute.KeyValue {
 	return slices.Concat(m.transport, more)
 }
 
-// address is the attributes that everything about a circuit has. Their values are
-// valid UTF-8, whatever a key holds: one that is not would end all export.
+// address returns the attributes that all telemetry of a circuit has. Their values
+// are valid UTF-8, whatever bytes a key has: one invalid value would stop the whole
+// export.
 func (m *metrics) address(key string) []attribute.KeyValue {
 	if host, port, ok := addressOf(key); ok {
 		return m.with(serverAddressKey.String(host), serverPortKey.Int(port))

@@ -17,9 +17,9 @@ import (
 )
 
 // A collector has the instruments of all Transports with one name on one provider,
-// and one callback for them: of a gauge that two callbacks observe, only the last
-// would be seen. It holds the Transports weakly: one that is garbage must neither
-// live on nor be counted.
+// and one callback for them: if two callbacks observed one gauge, only the last
+// would be seen. It holds the Transports weakly, so that one that is no longer used
+// is collected as garbage, and is not counted.
 type collector struct {
 	status      metric.Int64ObservableGauge
 	transitions metric.Int64Counter
@@ -47,7 +47,7 @@ type collectorKey struct {
 func collect(t *Transport, m *metrics, key collectorKey) {
 	collectors.Lock()
 	defer collectors.Unlock()
-	shared := reflect.TypeOf(key.provider).Comparable() // else it cannot be a key
+	shared := reflect.TypeOf(key.provider).Comparable() // otherwise it cannot be a key
 	if shared {
 		m.collector = collectors.byKey[key]
 	}
@@ -83,8 +83,8 @@ func newCollector(provider metric.MeterProvider) *collector {
 	return c
 }
 
-// sweep forgets the Transports that are garbage, and the collector with the last
-// of them.
+// sweep drops the Transports that are garbage. With the last of them it drops the
+// collector.
 func (c *collector) sweep(key collectorKey, shared bool) {
 	collectors.Lock()
 	defer collectors.Unlock()
@@ -139,7 +139,8 @@ type observation struct {
 	states [3]int64
 }
 
-// observe records all but the status if that is to be summed up.
+// observe records the metrics of t. If several Transports are summed up, it adds the
+// status to statuses instead of recording it.
 func (t *Transport) observe(o metric.Observer, summed bool, statuses statusSums) {
 	var hosts []*host
 	var all []observation

@@ -11,7 +11,7 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
-// A series is what one or more circuits are recorded as.
+// A series is the set of attributes that one or more circuits are recorded with.
 type series struct {
 	metrics   *metrics
 	index     int // in metrics.all
@@ -22,7 +22,7 @@ type series struct {
 
 	// The following is under metrics.mu.
 	past     circuit.Totals // of evicted circuits
-	circuits int            // that are recorded as it now
+	circuits int            // that exist and are recorded with it
 	ended    bool           // it had no circuit at the latest collection
 }
 
@@ -120,7 +120,7 @@ func (s *series) addTransition(ctx context.Context, n int64, from, to State) {
 	s.metrics.transitions.Add(ctx, n, s.with(previousStateKey.String(from.String()), stateKey.String(to.String())))
 }
 
-// leave takes in that a circuit has been evicted, with its totals.
+// leave is called when a circuit has been evicted, with its totals.
 func (s *series) leave(totals circuit.Totals) {
 	s.retire(totals)
 	s.metrics.mu.Lock()
@@ -131,8 +131,9 @@ func (s *series) leave(totals circuit.Totals) {
 // retire keeps the totals of a circuit that is gone.
 func (s *series) retire(totals circuit.Totals) { s.add(&s.past, totals) }
 
-// add adds the totals of a circuit to a sum that began as the past. An error
-// type that has found room, or none, does so for ever: else a counter would fall.
+// add adds the totals of a circuit to a sum that began as the past. Whether an error
+// type has a count of its own, or counts as _OTHER, is decided once: otherwise a
+// counter could go down.
 func (s *series) add(sum *circuit.Totals, totals circuit.Totals) {
 	s.metrics.mu.Lock()
 	defer s.metrics.mu.Unlock()
@@ -145,8 +146,8 @@ func (s *series) add(sum *circuit.Totals, totals circuit.Totals) {
 	sum.Add(totals)
 }
 
-// endSeries ends the series without a circuit. One that gets a circuit before the
-// next collection goes on. The series of all other circuits never ends.
+// endSeries ends the series that have no circuit, except that of _other. A series
+// that gets a circuit before the next collection does not end.
 func (m *metrics) endSeries() {
 	for _, s := range m.all[1:] {
 		if s.circuits == 0 {

@@ -21,7 +21,7 @@ type storeMetrics struct {
 	results map[storeResult]metric.MeasurementOption
 }
 
-// A storeResult is what becomes of a call of the store.
+// A storeResult is how a call of the store has ended.
 type storeResult struct{ operation, result string }
 
 // newStoreMetrics makes the instruments. All series of the counters are there from the start, so

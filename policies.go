@@ -81,7 +81,7 @@ func (t *Transport) SetPolicies(all Policy, hosts map[string]Policy) error {
 	t.policies.setting.Lock()
 	defer t.policies.setting.Unlock()
 	var present []*host
-	t.hosts.Locked(func(hosts []*host) { // a newcomer has either policy, and is here if it is the old one
+	t.hosts.Locked(func(hosts []*host) { // a circuit made before this is in hosts; one made after it has the new policy
 		t.policies.Store(next)
 		present = hosts
 	})
@@ -100,7 +100,8 @@ func (h *host) setPolicy(cfg *circuit.Config) {
 	h.emit(&by)
 }
 
-// local is the policy of a circuit which may be one that is not shared.
+// local returns the policy as the circuit of a key gets it: without elections if that
+// circuit is not shared.
 func (t *Transport) local(key string, cfg *circuit.Config) *circuit.Config {
 	if !cfg.Elect || t.shares(key) {
 		return cfg

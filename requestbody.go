@@ -14,8 +14,8 @@ import (
 	"sync/atomic"
 )
 
-// A requestBody tells whether a request failed by its own body, and whether that
-// kept base waiting as the request's context ended.
+// A requestBody watches the body of a request. It tells whether the body failed,
+// and whether base was waiting for it when the request's context ended.
 type requestBody struct {
 	io.ReadCloser
 	ctx     context.Context
@@ -23,7 +23,7 @@ type requestBody struct {
 	read    int64 // only Read and WriteTo use it
 	closed  atomic.Bool
 	fault   atomic.Bool
-	waiting atomic.Bool                 // for a Read: now, or as the context ended
+	waiting atomic.Bool                 // for a Read: now, or when the context ended
 	again   atomic.Pointer[requestBody] // the latest that GetBody has returned
 }
 
@@ -54,8 +54,9 @@ func watchedBody(out *http.Request) *requestBody {
 	return nil
 }
 
-// newRequestBody watches a body. It returns what base gets, too: of a body that
-// cannot fail unseen, the body itself, for net/http looks for its type.
+// newRequestBody returns what watches a body, and the body that base gets. A body in
+// memory and a file go to base as they are, unwatched, because net/http looks at
+// their types.
 func newRequestBody(req *http.Request, body io.ReadCloser) (*requestBody, io.ReadCloser) {
 	if body == nil || body == http.NoBody || isInMemory(body, req.ContentLength) || isFile(body, req.ContentLength) {
 		return nil, body
@@ -113,13 +114,12 @@ func (b *requestBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// failed reports whether the request could not be sent, and that was the caller's
-// own fault.
+// failed reports whether the request could not be sent because of its own body.
 func (b *requestBody) failed() bool {
 	return b != nil && (b.fault.Load() || b.again.Load().failed())
 }
 
-// keptWaiting reports whether base was waiting for the caller as the context ended.
+// keptWaiting reports whether base was waiting for the body when the context ended.
 func (b *requestBody) keptWaiting() bool {
 	return b != nil && (b.waiting.Load() || b.again.Load().keptWaiting())
 }
@@ -141,7 +141,8 @@ func (b requestBodyWriterTo) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-// An uploadWriter knows when the host is waited for, and not the body.
+// An uploadWriter notes, for each Write, that the host is waited for and not the
+// body.
 type uploadWriter struct {
 	w    io.Writer
 	body *requestBody
@@ -156,8 +157,9 @@ func (u *uploadWriter) Write(p []byte) (n int, err error) {
 	return n, u.err
 }
 
-// isInMemory reports a body that net/http knows to be in memory, and sends in fewer
-// writes for that. It cannot fail, except by its length.
+// isInMemory reports whether a body has a type that net/http knows to be in memory,
+// and therefore sends in fewer writes. Such a body can only be too short or too
+// long.
 func isInMemory(body io.Reader, length int64) bool {
 	for {
 		if t := reflect.TypeOf(body); t != nopCloser && t != nopCloserWriterTo {
@@ -183,9 +185,10 @@ var (
 	nopCloserWriterTo = reflect.TypeOf(io.NopCloser(new(bytes.Reader)))
 )
 
-// isFile reports a body that net sends by sendfile: a regular file. Its errors tell
-// where they come from. It must have as many bytes left as promised: HTTP/2 leaves
-// it to the host to find that some are missing.
+// isFile reports whether a body is a regular file, which package net sends by
+// sendfile. The errors of a file tell that they are its own. It must have as many
+// bytes left as promised: over HTTP/2, only the host would notice that some are
+// missing.
 func isFile(body io.Reader, length int64) bool {
 	f, ok := body.(*os.File)
 	if !ok {
@@ -202,7 +205,7 @@ func isFile(body io.Reader, length int64) bool {
 	return err == nil && info.Size()-at == length
 }
 
-// ofFile reports whether err is of reading the file that is the body of req.
+// ofFile reports whether reading the file that is the body of req caused err.
 func ofFile(req *http.Request, err error) bool {
 	if req == nil {
 		return false

@@ -142,7 +142,8 @@ func newSharing(t *Transport, c *config) *sharing {
 	return &sharing{store: c.store, skip: sh.Skip, refresh: sh.Refresh, fleet: f}
 }
 
-// atMostOneASecond also spares the protocol a report that panics.
+// atMostOneASecond limits how often report is called. It also recovers from a panic
+// of report.
 func atMostOneASecond(now func() time.Duration, report func(error)) func(error) {
 	var next atomic.Int64
 	return func(err error) {

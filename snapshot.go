@@ -64,7 +64,7 @@ func (s *Snapshot) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// A Snapshot is what a circuit is at a moment.
+// A Snapshot describes a circuit at a moment.
 type Snapshot struct {
 	Key      string    `json:"key"`
 	State    State     `json:"state"` // as of now: an open circuit whose time is up is half-open

@@ -25,14 +25,14 @@ type fall struct {
 
 const (
 	fellTogether = 10 * time.Second // apart at most
-	fewestFalls  = 3                // that are no chance
+	fewestFalls  = 3                // fewer may be a coincidence
 )
 
-// networkErrors are those that our own network may cause.
+// networkErrors are the failures that our own network may cause.
 var networkErrors = []string{errorTypeConnect, errorTypeConnection, errorTypeDNS, errorTypeTLS, errorTypeProxy, errorTypeTimeout}
 
-// notice takes in a transition of h, and returns the hosts that fell with it if it
-// has just recovered.
+// notice is told of each transition of h. If h has just recovered, it returns the
+// hosts that fell together with it.
 func (s *sympathy) notice(h *host, e circuit.Event) (others []*host) {
 	switch {
 	case e.Uncounted:
@@ -82,7 +82,7 @@ func (s *sympathy) close(h *host) {
 	}
 }
 
-// forget is for a host that is evicted.
+// forget drops a host that is evicted.
 func (s *sympathy) forget(h *host) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

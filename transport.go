@@ -14,7 +14,7 @@ import (
 //
 // Its methods may be called concurrently. It needs no Close: it owns no
 // goroutine, timer or connection that outlives a request, except calls of a
-// [Store]: those end by ReadTimeout or WriteTimeout, if the Store heeds its
+// [Store]: those end after ReadTimeout or WriteTimeout, if the Store respects its
 // context.
 type Transport struct {
 	name        string
@@ -121,7 +121,7 @@ func (t *Transport) WrappedRoundTripper() http.RoundTripper { return t.base }
 // now is the time as circuits take it.
 func (t *Transport) now() time.Duration { return time.Since(t.epoch) }
 
-// A clock relates the times of circuits to those of people.
+// A clock converts the times of circuits to wall-clock times.
 type clock struct {
 	at  time.Time
 	now time.Duration
@@ -132,6 +132,6 @@ func (t *Transport) clock() clock {
 	return clock{at, at.Sub(t.epoch)}
 }
 
-// wall counts from the clock's own moment, not from the epoch: a machine may
-// have slept, or been set right, in between.
+// wall counts from the clock's own moment, not from the epoch: since then the
+// machine may have slept, or its clock may have been set.
 func (c clock) wall(d time.Duration) time.Time { return c.at.Add(d - c.now) }

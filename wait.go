@@ -43,7 +43,8 @@ func (t *Transport) WaitReady(req *http.Request) error {
 	}
 }
 
-// wake is when to look again: in d, or when others may have found out sooner.
+// wake returns after what time to look again: d, or less if the store may have news
+// sooner.
 func (h *host) wake(d time.Duration) time.Duration {
 	if h.member == nil {
 		return d
@@ -55,8 +56,8 @@ func (h *host) wake(d time.Duration) time.Duration {
 	return next
 }
 
-// sleep waits for d, or without end if that is 0; until changed is closed, or
-// for the context, whose error it returns.
+// sleep waits for d (without end if that is 0), or until changed is closed. It
+// returns the error of ctx if that ends first.
 func sleep(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
 	var elapsed <-chan time.Time
 	if d > 0 {

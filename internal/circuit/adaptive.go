@@ -29,17 +29,17 @@ type mark struct {
 const (
 	alertFrom  = 16   // in flight that are harmless anywhere
 	firstLimit = 16   // in flight after an outage
-	quickTrip  = 12   // failures in a row that tell a dead host from one that often fails
-	fewAnswers = 16   // on a host that has answered less, silence proves nothing
+	quickTrip  = 12   // failures in a row: more likely a dead host than one that often fails
+	fewAnswers = 16   // of a host that has answered less often, silence proves nothing
 	enough     = 0.25 // answers for each request, at which a host is not silent
 
-	tripAfter    = 150 * time.Millisecond // failures in a row that last so long open
+	tripAfter    = 150 * time.Millisecond // how long a short run of failures must have lasted
 	silence      = 150 * time.Millisecond
 	anyPatience  = time.Second // of a request without a deadline: 1/64 of 64s
 	shortest     = 20 * time.Millisecond
 	silentAtMost = 10 * time.Second
 	silentAtOnce = time.Second
-	boundFor     = 10 * time.Second // the bound goes when it has not been in the way for so long
+	boundFor     = 10 * time.Second // the bound is lifted when it has refused nobody for so long
 	tellAfter    = time.Second
 )
 
@@ -85,8 +85,7 @@ func (a *adaptive) admissible(ctx context.Context, now time.Duration, mayProbe, 
 	return Refusal{}, true
 }
 
-// relax lets the alert come down once in many requests: a peak is not remembered
-// for ever.
+// relax lowers the alert, once in many requests: an old peak must not count for ever.
 func (a *adaptive) relax(in int) {
 	if a.gen.Load().started.load()%decisive != decisive-1 {
 		return

@@ -40,8 +40,8 @@ func (c *Circuit) Enter(call *Call) bool {
 	return ok
 }
 
-// decisive is how many requests apart there is a decision even where there is
-// room: what a peak has left behind may be forgotten.
+// decisive is the number of requests after which one takes the lock even though there
+// is room, so that the judgement can forget an old peak.
 const decisive = 1 << 16
 
 // hasRoom reports that so few requests are in flight that there is nothing to

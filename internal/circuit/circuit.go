@@ -3,9 +3,10 @@
 //
 // A request takes one road through a circuit. [Circuit.Enter] admits it to a
 // closed circuit, and [Circuit.Succeed] counts its success: for most policies
-// both take no lock and no clock. Where one of them declines, there is something
-// to decide, and [Circuit.Admit] or [Circuit.Done] decides it under the lock. In
-// between, [Circuit.Elected] ends an election where processes share the circuit.
+// neither takes a lock or reads the clock. If one of them returns false, there is
+// something to decide, and [Circuit.Admit] or [Circuit.Done] decides it under the
+// lock. In between, [Circuit.Elected] ends an election where processes share the
+// circuit.
 package circuit
 
 import (
@@ -122,7 +123,7 @@ type Circuit struct {
 	mu       sync.Mutex
 	since    time.Duration // the state was entered
 	until    time.Duration // end of an open state
-	own      time.Duration // the same, if it is this process's own
+	own      time.Duration // the same, as far as this process has decided it
 	openedAt time.Duration // by this process or by others, whichever was later
 	openFor  time.Duration // how long the latest open state was to last; 0 if growth has nothing to remember
 	ramped   time.Duration // end of a ramp, 0 if there is none
@@ -134,7 +135,7 @@ type Circuit struct {
 	changed  chan struct{} // closed when a refused request might be admitted; nil if nobody waits
 	asks     []ask         // questions for TripWhen, to be asked once the lock is free
 	events   []Event       // changes under this lock, for the cause
-	past     Totals        // of all that the current generation's atomics do not count
+	past     Totals        // all that the current generation's atomics do not count
 	level    int           // failed probes in a row: the exponent of growth
 	probing  time.Duration // since when a probe of an open, adaptive circuit is out; 0 if none is
 	judged   int           // successes and failures of this generation, under the lock
@@ -172,13 +173,13 @@ type generation struct {
 	led       *generation              // the closed generation that this half-open one led to; under the lock
 }
 
-// refusing is why, and until when, an open circuit refuses every request. At some
-// moment there is something to decide.
+// refusing says why, and until when, an open circuit refuses every request without
+// the lock.
 type refusing struct {
-	until, decide time.Duration
-	unknown       bool   // it may be sooner
-	detail        string // what opened the circuit
-	why           string // it may probe then, if not by time
+	until, decide time.Duration // the open time ends; the next request decides under the lock
+	unknown       bool          // the open time may end sooner
+	detail        string        // what opened the circuit
+	why           string        // it may probe then; "" if because the time is over
 }
 
 // retryAfter is 0 if it is unknown.

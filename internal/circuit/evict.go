@@ -32,8 +32,8 @@ func (c *Circuit) Evict(seen uint64, lastResort bool) (t Totals, used uint64, ok
 	return c.totals(), used, true
 }
 
-// dispensable says that the state of a circuit without requests tells nothing
-// that a new circuit would not.
+// dispensable reports whether a circuit without requests in flight could be replaced
+// by a new one without a loss.
 func (c *Circuit) dispensable(g *generation, now time.Duration, lastResort bool) bool {
 	if g.state != Closed {
 		return now >= after(max(c.until, c.usedAt), c.cfg.MaxOpenFor)

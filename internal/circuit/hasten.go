@@ -1,8 +1,8 @@
 package circuit
 
 // Hasten lets an open circuit probe now, for the reason in detail: others that
-// opened together with it have recovered. If that probe fails, nothing grows. A
-// forced circuit is left alone, and so is one whose host has asked for that.
+// opened together with it have recovered. If that probe fails, the open time does not
+// grow. It does nothing to a forced circuit, or while a host's Retry-After runs.
 func (c *Circuit) Hasten(by *Cause, detail string) {
 	now := c.owner.Now()
 	c.mu.Lock()

@@ -22,8 +22,7 @@ type judgement interface {
 	// trip opens a closed circuit, because one of the rules is met.
 	trip(ctx context.Context, e Event, v Verdict)
 
-	// recovered closes a circuit whose host is healthy without a probe of this
-	// process.
+	// recovered closes a circuit because its host is healthy.
 	recovered(ctx context.Context, e Event)
 
 	// adopted opens the circuit, because other processes have found its host down.
@@ -40,8 +39,8 @@ type judgement interface {
 	// 0 means any number.
 	limit() int
 
-	// forget is the end of all that the judgement remembers. What it has yet to
-	// tell is told.
+	// forget drops all that the judgement remembers. An outage that is not reported
+	// yet is reported first.
 	forget(ctx context.Context)
 }
 

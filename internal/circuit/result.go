@@ -15,8 +15,8 @@ type Verdict struct {
 	RetryAfter time.Duration // that a failure asked for; 0 if it did not
 }
 
-// over is the generation of those calls whose own was over when they ended: what
-// comes of their bodies belongs to none.
+// over is given to calls that ended after their own generation: the end of their
+// bodies belongs to no generation.
 var over generation
 
 // Succeed counts a success if there is nothing to decide. Otherwise tell
@@ -121,7 +121,7 @@ func (c *Circuit) success(now time.Duration, call *Call, slow int64, whole bool)
 	case c.window != nil && g.state == Closed:
 		call.bucket = c.window.Add(now, windowCounts{Requests: 1})
 	}
-	if whole && g.run.Load() != 0 { // a store costs as much as a lock
+	if whole && g.run.Load() != 0 { // an atomic store costs as much as a lock
 		g.run.Store(0)
 	}
 }
@@ -152,7 +152,7 @@ func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
 	c.mu.Lock()
 	if c.evicted {
 		c.mu.Unlock()
-		return false // its totals have been handed on
+		return false // its totals have been taken over
 	}
 	c.settle(by.Context, now)
 	c.past.count(v)
@@ -183,8 +183,8 @@ func (r Receipt) heir() *generation {
 	return r.gen
 }
 
-// fail takes in a failure of the current generation, of the request with that
-// number.
+// fail is called for each failure of the current generation, with the number of the
+// request.
 func (c *Circuit) fail(now time.Duration, number uint64, v Verdict) {
 	c.failedAt = max(c.failedAt, now)
 	g := c.gen.Load()
@@ -215,8 +215,8 @@ func (g *generation) addToRun(now time.Duration) {
 	g.runAt, g.runNumber = now, g.started.load()
 }
 
-// together is the time within which connections that break may break for one
-// reason: a restart of the host, or the loss of an HTTP/2 connection.
+// together is how far apart connections may break for one reason: a restart of the
+// host, or the loss of an HTTP/2 connection.
 const together = time.Second
 
 // brokeTogether reports that the request was already under way when the run last

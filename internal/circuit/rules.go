@@ -60,7 +60,7 @@ func (c *Circuit) lock(by *Cause, now time.Duration) {
 	}
 }
 
-// unlock asks TripWhen what is left to ask, and gives the lock back.
+// unlock asks TripWhen the questions that are left, and unlocks.
 func (c *Circuit) unlock(by *Cause) {
 	for len(c.asks) > 0 {
 		c.askTripWhen(by)
@@ -68,7 +68,7 @@ func (c *Circuit) unlock(by *Cause) {
 	c.leave(by)
 }
 
-// leave gives the lock back, and by what has changed under it.
+// leave unlocks, and moves what has changed under the lock to by.
 func (c *Circuit) leave(by *Cause) {
 	by.Events = append(by.Events, c.events...)
 	by.Released = by.Released || c.released

@@ -17,8 +17,9 @@ type Event struct {
 
 	RetryAfter time.Duration // of that failure; 0 if it had none
 
-	// An outage of an adaptive circuit is told once it has lasted a while. Until
-	// then its changes are counted, but told to nobody; to tell it counts nothing.
+	// An adaptive circuit reports an outage once it has lasted a while. Until then its
+	// changes are counted, but not reported (Untold). The report itself is not counted
+	// again (Uncounted).
 	Untold, Uncounted bool
 
 	Elected bool // the end of a probe on behalf of all processes
@@ -74,8 +75,7 @@ func (c *Circuit) stayOpen(r refusing) {
 	c.refuseAll(r)
 }
 
-// refuseAll lets requests be refused without the lock, until there is something
-// to decide.
+// refuseAll has requests refused without the lock until r.decide.
 func (c *Circuit) refuseAll(r refusing) {
 	r.detail = c.detail
 	c.gen.Load().refusing.Store(&r)

@@ -13,7 +13,7 @@ type waiting struct {
 	waited
 }
 
-// waited is what came of it.
+// waited is what has come of it so far.
 type waited struct {
 	since    time.Duration
 	bucket   int64 // of the window, where it counted as slow
@@ -23,7 +23,7 @@ type waited struct {
 // queue holds the requests that wait, the oldest first.
 type queue struct {
 	first, last *waiting
-	spare       *waiting // used up, to be used again: chained by next
+	spare       *waiting // to be used again; chained by next
 	len         int
 }
 

@@ -16,7 +16,7 @@ type windowCounts struct {
 // A window must not be used concurrently.
 type window struct {
 	width  time.Duration
-	shift  int64 // of the numbers of buckets: those of a window before are no numbers here
+	shift  int64 // added to the numbers of buckets, so that they differ from an earlier window's
 	oldest int64 // number of the first bucket ever
 	newest int64 // number of the bucket that counts now
 	ring   [buckets]windowCounts
