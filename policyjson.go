@@ -110,10 +110,7 @@ func (p *Policy) UnmarshalJSON(b []byte) error {
 	if len(unknown) > 0 {
 		errs = append(errs, fmt.Errorf("breakerhttp: Policy has no field %s", strings.Join(quoted(unknown), ", ")))
 	}
-	if len(errs) == 0 {
-		errs = append(errs, next.Validate())
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(append(errs, next.Validate())...); err != nil {
 		return err
 	}
 	*p = next

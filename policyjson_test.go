@@ -84,6 +84,10 @@ func TestPolicyJSONErrors(t *testing.T) {
 		{"types", `{"open_for":60,"probes":"2","failure_ratio":"x","adaptive":1}`, []string{"open_for is 60", `probes is "2"`, `failure_ratio is "x"`, "adaptive is 1"}},
 		{"out of range", `{"failure_ratio":2,"jitter":3}`, []string{"FailureRatio is 2", "Jitter is 3"}},
 		{"no duration", `{"window":"ten seconds"}`, []string{`window is "ten seconds"`}},
+		{
+			"all of these at once", `{"open_fro":"1s","jitter":3,"probes":"2"}`,
+			[]string{`"open_fro"`, "Jitter is 3", `probes is "2"`},
+		},
 		{"no object", `[]`, []string{"no JSON object"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
