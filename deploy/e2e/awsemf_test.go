@@ -18,8 +18,8 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// awsemf is the configuration of the exporter, as far as ours uses it. The exporter
-// itself is not in the Collector of the test.
+// awsemf is the configuration of the exporter, so far as our file uses it. The exporter itself is not
+// in the Collector of the test.
 type awsemf struct {
 	Namespace                     string                 `yaml:"namespace"`
 	LogGroupName                  string                 `yaml:"log_group_name"`
@@ -57,7 +57,7 @@ func readAWSEMF(t *testing.T) awsemf {
 	readYAML(t, "../cloudwatch/collector.yaml", &config)
 	e := config.Exporters.AWSEMF
 	if !e.ResourceToTelemetryConversion.Enabled || e.DimensionRollupOption != "NoDimensionRollup" || e.LogGroupName == "" || e.LogRetention == 0 {
-		t.Errorf("got %+v, want service.name as a dimension, no roll-up, and a log group that forgets", e)
+		t.Errorf("got %+v, want service.name as a dimension, no roll-up, and a log group with a retention", e)
 	}
 	return e
 }
@@ -94,13 +94,13 @@ type datum struct {
 	value  int64
 }
 
-// reportOpening returns what a Transport reports when the circuit for
-// https://api.example.com is open. The status must be a gauge: the exporter turns
-// every cumulative sum into differences, which are 0 while a circuit stays open.
-func reportOpening(t *testing.T) (all []datum) {
+// reportOpening returns what a Transport reports when the circuit for https://api.example.com is
+// open. The status must be a gauge: the exporter turns every cumulative sum into differences, which
+// are 0 while a circuit stays open.
+func reportOpening(t *testing.T, opts ...breakerhttp.Option) (all []datum) {
 	t.Helper()
 	reader := sdkmetric.NewManualReader()
-	tr, err := breakerhttp.New(deadBase{}, breakerhttp.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))))
+	tr, err := breakerhttp.New(deadBase{}, append(opts, breakerhttp.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// TestChain shows each way that a circuit can go wrong to the whole chain, and
-// waits for the one who must learn of it to be told.
+// TestChain shows each way that a circuit can go wrong to the whole chain, and waits until
+// Alertmanager has sent the notice to the right receiver.
 func TestChain(t *testing.T) {
 	s, began := startStack(t), time.Now()
 	byRoute := breakerhttp.WithKey(func(*http.Request) string { return "newsletter" })
@@ -25,7 +25,9 @@ func TestChain(t *testing.T) {
 		t.Run("birth", s.parallel(s.birth))
 		t.Run("flapping", s.parallel(s.flapping))
 		t.Run("store", s.parallel(s.storeFails))
+		t.Run("dry run", s.parallel(s.dryRun))
 	})
+	t.Run("nobody wakes up", func(t *testing.T) { s.dryRunIsQuiet(t, began) })
 	t.Run("rules", func(t *testing.T) { s.everyRule(t, began) })
 	t.Run("dashboard", func(t *testing.T) { s.everyPanel(t, began) })
 }
@@ -37,7 +39,7 @@ func (s *stack) parallel(scenario func(*testing.T)) func(*testing.T) {
 	}
 }
 
-// outage: the upstream dies, and comes back when everybody knows.
+// outage: the upstream dies, and recovers once the alerts have fired.
 func (s *stack) outage(t *testing.T) {
 	u := startUpstream(t)
 	a := s.startApp(t, "checkout", breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: time.Minute / speed}))
@@ -77,7 +79,7 @@ func (s *stack) outage(t *testing.T) {
 	s.notices.waitFor(t, "on-call", "resolved", "CircuitOpen", host)
 }
 
-// refusing: an open circuit is told of once, not as refusing its requests too.
+// refusing: an open circuit causes one notice, and not a second one for the requests that it refuses.
 func (s *stack) refusing(t *testing.T, host labels) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("CircuitOpen to inhibit CircuitRefusing for %v", host), func() error {
@@ -94,8 +96,8 @@ func (s *stack) refusing(t *testing.T, host labels) {
 	}
 }
 
-// blip: a circuit opens and closes, and no sample of its status shows it. Then it
-// refuses a part of the requests while it ramps up.
+// blip: a circuit opens and closes between two samples of its status. Then it refuses a part of the
+// requests while it brings traffic back.
 func (s *stack) blip(t *testing.T) {
 	u := startUpstream(t)
 	a := s.startApp(t, "search", breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: blink, Ramp: time.Minute}))
@@ -111,8 +113,8 @@ func (s *stack) blip(t *testing.T) {
 	s.neverSeenOpen(t, host)
 }
 
-// birth: a host is dead when it is first called, and the first export comes when
-// its circuit has closed again.
+// birth: a host is dead when it is first called, and its circuit has closed again before the first
+// export.
 func (s *stack) birth(t *testing.T) {
 	u := startUpstream(t)
 	a := s.startApp(t, "mail", breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: blink}))
@@ -125,7 +127,7 @@ func (s *stack) birth(t *testing.T) {
 	s.neverSeenOpen(t, a.host(t, u))
 }
 
-// flapping: a circuit opens whenever it has closed.
+// flapping: a circuit opens again each time that it has closed.
 func (s *stack) flapping(t *testing.T) {
 	u := startUpstream(t)
 	a := s.startApp(t, "billing", breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: blink}))
@@ -141,11 +143,11 @@ func (s *stack) flapping(t *testing.T) {
 	s.notices.waitFor(t, "chat", "firing", "CircuitFlapping", a.host(t, u))
 }
 
-// storeFails: the store of the circuits is down from the beginning.
+// storeFails: the store that circuits are shared through is down from the beginning.
 func (s *stack) storeFails(t *testing.T) {
 	u := startUpstream(t)
 	s.waitUntilOld(t)
-	shared := func(*http.Request) string { return "http://stock.example.com" } // circuits of loopback addresses are not
+	shared := func(*http.Request) string { return "http://stock.example.com" } // loopback addresses are never shared
 	a := s.startApp(t, "stock", breakerhttp.WithKey(shared), breakerhttp.WithStore(deadStore{}, breakerhttp.Sharing{
 		Refresh: time.Second,
 		OnError: func(error) {},
@@ -154,14 +156,41 @@ func (s *stack) storeFails(t *testing.T) {
 	s.notices.waitFor(t, "chat", "firing", "StoreFailing", labels{"job": "stock", "circuit_breaker_name": "default"})
 }
 
-// waitUntilOld waits until the rules no longer take all that is new for the
-// beginning of the monitoring.
+// dryRun: a circuit that only says what it would do opens, and its store is down.
+func (s *stack) dryRun(t *testing.T) {
+	u := startUpstream(t)
+	u.die()
+	key := func(*http.Request) string { return "http://trial.example.com" }
+	a := s.startApp(t, "trial", breakerhttp.WithDryRun(), breakerhttp.WithKey(key), breakerhttp.WithStore(deadStore{}, breakerhttp.Sharing{
+		Refresh: time.Second,
+		OnError: func(error) {},
+	}))
+	a.every(t, 20*time.Millisecond, func() { a.get(u) })
+	s.prometheus.waitForValue(t, `circuit_breaker_status{job="trial",circuit_breaker_dry_run="true",circuit_breaker_state="open"}`, 1)
+	for _, counter := range []string{
+		`circuit_breaker_requests_total{job="trial",circuit_breaker_outcome="refused"}`,
+		`circuit_breaker_store_errors_total{job="trial",circuit_breaker_store_operation="load"}`,
+	} {
+		s.prometheus.waitFor(t, counter, "3 or more", func(got float64) bool { return got >= 3 })
+	}
+}
+
+// dryRunIsQuiet: no alert was about the dry run.
+func (s *stack) dryRunIsQuiet(t *testing.T, since time.Time) {
+	got, err := s.prometheus.queryRange(`ALERTS{job="trial"}`, since)
+	if err != nil || len(got) > 0 {
+		t.Errorf("got alerts %v, %v, want none", got, err)
+	}
+}
+
+// waitUntilOld waits until the monitoring is older than the window of the rules: only then do they
+// count a new series from 0.
 func (s *stack) waitUntilOld(t *testing.T) {
 	t.Helper()
 	s.prometheus.waitForValue(t, fmt.Sprintf("group(circuit_breaker_status offset %s)", lookback), 1)
 }
 
-// blink is an open time that passes between two samples.
+// blink is an open time that is over before the next sample.
 const blink = 10 * time.Millisecond
 
 func (s *stack) neverSeenOpen(t *testing.T, host labels) {
@@ -172,7 +201,7 @@ func (s *stack) neverSeenOpen(t *testing.T, host labels) {
 	}
 }
 
-// deadStore fails whatever it is asked.
+// deadStore is a store that is down.
 type deadStore struct{}
 
 var errDead = errors.New("the store is dead")

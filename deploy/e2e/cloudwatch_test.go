@@ -11,9 +11,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/breakerhttp/breakerhttp"
 )
 
-// A template is what CloudFormation reads, as far as ours uses it.
+// A template is what CloudFormation reads, so far as our file uses it.
 type template struct {
 	Version     string `yaml:"AWSTemplateFormatVersion"`
 	Description string `yaml:"Description"`
@@ -31,11 +33,11 @@ type template struct {
 	} `yaml:"Resources"`
 }
 
-// An alarm is a resource of the template, as the call that makes it.
+// An alarm is a resource of the template: the input of the call that creates it.
 type alarm = cloudwatch.PutMetricAlarmInput
 
-// readAlarms returns the alarms of the template for these parameters. Their
-// properties are the fields of the call that CloudFormation makes of them.
+// readAlarms returns the alarms of the template for these parameters. Their properties are the
+// fields of the call with which CloudFormation creates them.
 func readAlarms(t *testing.T, parameters map[string]string) map[string]alarm {
 	t.Helper()
 	var doc template
@@ -111,8 +113,8 @@ func resolve(t *testing.T, node any, parameters map[string]string) any {
 	return node
 }
 
-// TestAlarms: each alarm looks at a metric that the Collector is told to write, and
-// that a circuit reports under this name, with these dimensions, when it opens.
+// TestAlarms: each alarm looks at a metric that the Collector is configured to write, and that a
+// circuit reports with this name and these dimensions when it opens.
 func TestAlarms(t *testing.T) {
 	alarms := readAlarms(t, map[string]string{
 		"Service": "shop", "Host": "api.example.com", "Port": "443", "Topic": "arn:aws:sns:eu-west-1:123456789012:on-call",
@@ -140,6 +142,22 @@ func TestAlarms(t *testing.T) {
 		delete(dimensions, "service.name") // the resource's
 		if !slices.ContainsFunc(reported, func(d datum) bool { return d.metric == *a.MetricName && d.value >= 1 && dimensions.in(d.labels) }) {
 			t.Errorf("%s: no circuit reports %s %v", name, *a.MetricName, dimensions)
+		}
+	}
+}
+
+// TestAlarmsIgnoreDryRun: nothing that a dry run reports becomes a metric.
+func TestAlarmsIgnoreDryRun(t *testing.T) {
+	declared := readAWSEMF(t).MetricDeclarations
+	selects := func(d datum) bool {
+		return slices.ContainsFunc(declared, func(m declaration) bool { return m.selects(d.metric, d.labels) })
+	}
+	if !slices.ContainsFunc(reportOpening(t), selects) {
+		t.Error("nothing that an open circuit reports becomes a metric")
+	}
+	for _, d := range reportOpening(t, breakerhttp.WithDryRun()) {
+		if selects(d) {
+			t.Errorf("%s %v of a dry run becomes a metric", d.metric, d.labels)
 		}
 	}
 }
