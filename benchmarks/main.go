@@ -21,7 +21,7 @@ import (
 func main() {
 	budget := flag.Duration("for", 4*time.Minute, "how long to measure, about")
 	file := flag.String("into", "", "`file` to write the tables into")
-	readme := flag.String("short", "", "`file` to write the short table into too")
+	readme := flag.String("short", "", "`file` to write the short table into")
 	shared := flag.Bool("shared", false, "measure circuits that processes share, on a redis-server of its own, instead of all else")
 	flag.Parse()
 	logx.Disable()            // go-zero's
@@ -36,14 +36,14 @@ func main() {
 	}
 }
 
-// measure prints what it measures, and writes it into a file unless that is "",
-// the short table into another one too.
+// measure prints what it measures, and writes it into a file, and a short table into another one.
+// It writes none whose name is "".
 func measure(budget time.Duration, file, readme string) error {
 	r, err := measureAll(budget)
 	if err != nil {
 		return err
 	}
-	return errors.Join(publish(file, "bench", r.String()), publish(file, "bench-short", r.short()), publish(readme, "bench-short", r.short()))
+	return errors.Join(publish(file, "bench", r.String()), publish(readme, "bench-short", r.short()))
 }
 
 func measureSharing(budget time.Duration, file string) error {

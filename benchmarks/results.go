@@ -176,16 +176,19 @@ func (r *results) ours() string {
 
 // short is a table for those who have no time.
 func (r *results) short() string {
-	head := []string{""}
-	closed, refusing, memory := []string{"closed, 1,000 hosts"}, []string{"refusing, 1,000 hosts"}, []string{"memory a host"}
-	for _, name := range []string{nameLimit, nameOurs, "sony/gobreaker", "failsafe-go", "hystrix-go"} {
+	var rows [][]string
+	for _, name := range []string{nameOurs, "sony/gobreaker", "failsafe-go", "hystrix-go", "otelhttp, for scale"} {
 		c := named(name)
-		head = append(head, c.title())
-		closed = append(closed, nanoseconds(r.closed[1000].over(name, nameBase)))
-		refusing = append(refusing, nanoseconds(r.refusing[1000].took(name)))
-		memory = append(memory, number(math.Round(r.weights[name].bytes), " B"))
+		refused := report.None
+		if f := r.refusing[1000]; f.find(name) != nil {
+			refused = nanoseconds(f.took(name))
+		}
+		rows = append(rows, []string{
+			c.title(), nanoseconds(r.closed[1000].over(name, nameBase)), refused,
+			number(math.Round(r.weights[name].bytes), " B"),
+		})
 	}
-	return report.Table(1, head, [][]string{closed, refusing, memory})
+	return report.Table(1, []string{"1,000 hosts", "closed", "refusing", "memory a host"}, rows)
 }
 
 // failures says who has failed requests to healthy hosts, which are in the times

@@ -13,7 +13,7 @@ mkdir -p "$dir"
 
 # Packages that are tests alone have no statements to cover; those that only help tests need no tests.
 packages=$(go list -f '{{if .GoFiles}}{{.ImportPath}}{{end}}' . ./internal/... |
-	grep -v -e /pipetest -e /faultserver -e /servertest | paste -s -d , -)
+	grep -v -e /pipetest -e /faultserver -e /servertest -e /snippettest | paste -s -d , -)
 status=0
 go test -coverpkg="$packages" ./... -args -test.gocoverdir="$dir" >"$dir.txt" || status=$?
 
