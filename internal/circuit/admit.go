@@ -109,6 +109,7 @@ func (c *Circuit) decide(ctx context.Context, call *Call, now time.Duration, may
 	}
 	r, ok := c.admissible(ctx, now, mayProbe, true)
 	if !ok {
+		c.remember()
 		c.past.Refused++
 		return r, Refused
 	}
@@ -156,6 +157,7 @@ func (c *Circuit) Ready(by *Cause, mayProbe bool) (r Refusal, wake time.Duration
 		wake = c.cfg.ProbeTimeout - (now - first.since)
 	}
 	if c.changed == nil {
+		c.remember()
 		c.changed = make(chan struct{})
 	}
 	return r, wake, c.changed, false

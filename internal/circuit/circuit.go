@@ -120,8 +120,15 @@ type Circuit struct {
 	owner Owner
 	judge judgement
 
-	mu       sync.Mutex
-	since    time.Duration // the state was entered
+	mu      sync.Mutex
+	since   time.Duration // the state was entered
+	evicted bool
+	*memory // blank, or the circuit's own: see remember
+}
+
+// A memory is what a circuit knows beyond its state and its successes. Circuits
+// of healthy hosts, which are most, have nothing to remember, and share a blank one.
+type memory struct {
 	until    time.Duration // end of an open state
 	own      time.Duration // the same, as far as this process has decided it
 	openedAt time.Duration // by this process or by others, whichever was later
@@ -143,12 +150,23 @@ type Circuit struct {
 	stale    int           // requests of earlier generations in flight
 	released bool          // the right to probe was given up under this lock, without a verdict
 	forced   bool
-	evicted  bool
 	hastened bool          // it may probe early, because others have recovered
 	limited  bool          // it is open because the host asked for less
 	untold   bool          // it is open, and nobody has been told yet
 	electing bool          // a request asks whether this process may probe
 	elected  time.Duration // this process may probe until then, in this generation
+}
+
+// blank is never written to.
+var blank = memory{failedAt: never}
+
+// remember gives the circuit a memory of its own, which it keeps. Call it before
+// anything is written there.
+func (c *Circuit) remember() {
+	if c.memory == &blank {
+		m := blank
+		c.memory = &m
+	}
 }
 
 // never is before every time.
@@ -226,8 +244,9 @@ type Receipt struct {
 func (c *Circuit) Init(cfg *Config, owner Owner) {
 	c.cfg, c.owner = cfg, owner
 	c.since = owner.Now()
-	c.failedAt = never
+	c.memory = &blank
 	if cfg.windowed() {
+		c.remember()
 		c.window = newWindow(cfg.Window)
 	}
 	c.judge = c.newJudgement()

@@ -8,6 +8,7 @@ func (c *Circuit) SetConfig(by *Cause, cfg *Config) {
 	now := c.owner.Now()
 	c.mu.Lock()
 	defer c.leave(by)
+	c.remember()
 	c.settle(by.Context, now)
 	old := c.cfg
 	c.cfg = cfg

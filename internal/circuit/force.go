@@ -19,6 +19,7 @@ func (c *Circuit) force(by *Cause, to State, detail string) (first, ok bool) {
 	if c.evicted {
 		return false, false
 	}
+	c.remember()
 	c.judge.forget(by.Context)
 	c.ramped = 0
 	if c.State() != to {
@@ -45,6 +46,7 @@ func (c *Circuit) Reset(by *Cause) (wasForced bool) {
 	if c.evicted {
 		return false
 	}
+	c.remember()
 	wasForced = c.forced
 	c.judge.forget(by.Context)
 	c.forced, c.ramped, c.failedAt = false, 0, never

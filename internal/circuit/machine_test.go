@@ -3,8 +3,10 @@ package circuit_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -17,14 +19,21 @@ import (
 )
 
 // TestMain makes rapid do the same, and enough, in every run. Flags given on the
-// command line win.
+// command line win. In the end, no test may have written to what healthy circuits
+// share.
 func TestMain(m *testing.M) {
 	for name, value := range map[string]string{"rapid.checks": "2000", "rapid.steps": "80", "rapid.seed": "1"} {
 		if err := flag.Set(name, value); err != nil {
 			panic(err)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if circuit.BlankIsWritten() {
+			fmt.Fprintln(os.Stderr, "a circuit has written to the memory that it shares with others")
+			code = 1
+		}
+		os.Exit(code)
+	}))
 }
 
 func TestCircuitAgainstModel(t *testing.T) { rapid.Check(t, againstModel) }

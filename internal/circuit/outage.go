@@ -148,8 +148,8 @@ func (a *adaptive) openUp(ctx context.Context, e Event, retryAfter time.Duration
 	t.notBefore = after(e.At, min(retryAfter, a.cfg.MaxRetryAfter))
 	until := max(e.At+a.wait(e.At), t.notBefore)
 	e.OpenFor, e.RetryAfter, e.Untold = until-e.At, retryAfter, true
-	a.detail, a.openedAt = e.Detail, e.At
 	a.become(ctx, e)
+	a.detail, a.openedAt = e.Detail, e.At
 	t.opening, a.untold = e, true
 	a.stayClear(until)
 }

@@ -57,6 +57,7 @@ func (c *Circuit) Done(by *Cause, call *Call, v Verdict) (counted bool) {
 		c.mu.Unlock()
 		return false
 	}
+	c.remember()
 	if w := call.wait; w != nil && now-w.since <= c.patience() {
 		c.waiting.remove(w) // answered in time: settle must not give it up
 	}
@@ -154,6 +155,7 @@ func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
 		c.mu.Unlock()
 		return false // its totals have been taken over
 	}
+	c.remember()
 	c.settle(by.Context, now)
 	c.past.count(v)
 	g, number := r.heir(), r.number

@@ -70,9 +70,11 @@ func (c *Circuit) unlock(by *Cause) {
 
 // leave unlocks, and moves what has changed under the lock to by.
 func (c *Circuit) leave(by *Cause) {
-	by.Events = append(by.Events, c.events...)
-	by.Released = by.Released || c.released
-	c.events, c.released = nil, false
+	if c.memory != &blank {
+		by.Events = append(by.Events, c.events...)
+		by.Released = by.Released || c.released
+		c.events, c.released = nil, false
+	}
 	c.mu.Unlock()
 }
 

@@ -65,6 +65,7 @@ func (c *Circuit) adoptOpen(ctx context.Context, now time.Duration, o Opening) {
 	if c.forced || c.evicted || c.isProbing() {
 		return
 	}
+	c.remember()
 	if c.State() != Open {
 		c.own = 0
 		if c.State() == Closed {

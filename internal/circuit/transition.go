@@ -53,6 +53,7 @@ func (c *Circuit) event(to State, at time.Duration, reason, detail string) Event
 
 // become changes the state, and has that recorded.
 func (c *Circuit) become(ctx context.Context, e Event) {
+	c.remember()
 	if e.To != Closed {
 		c.ramped = 0
 	}
