@@ -36,6 +36,10 @@ func TestFrozenProcess(t *testing.T) {
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		switch line, end, _ := strings.Cut(lines.Text(), ":"); line {
 		case "stopping":
+			var status syscall.WaitStatus
+			if _, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+				t.Fatalf("the process has not stopped: %v, %v", status, err)
+			}
 			time.Sleep(4 * time.Second)
 			_ = cmd.Process.Signal(syscall.SIGCONT)
 		case "end":
