@@ -13,9 +13,12 @@ import (
 	"time"
 )
 
-// openFor is the open time of every process's policy, whose other fields are
-// zero.
-const openFor = 30 * time.Second
+// openFor is the open time of every process's policy, whose other fields are zero. A process whose
+// policy changes has newOpenFor from then on.
+const (
+	openFor    = 30 * time.Second
+	newOpenFor = 10 * time.Second
+)
 
 // soon is when a fleet should have recovered at the latest.
 const soon = openFor + 10*time.Second
@@ -32,9 +35,10 @@ type scenario struct {
 	before, outage, after time.Duration
 
 	store   func(at time.Duration, write bool, r *rand.Rand) fault // of the store, at after the outage began; nil: none
-	broken  int                                                    // processes without a way to the host
+	broken  int                                                    // processes that cannot reach the host
 	dying   int                                                    // processes that die as they probe with the lease
 	stagger time.Duration                                          // within which the processes' clocks start
+	changed int                                                    // processes whose policy changes when half of the outage is over
 }
 
 // A result is what becomes of a fleet.
@@ -44,7 +48,7 @@ type result struct {
 	reads    int
 	writes   int
 	lost     int             // writes that came second
-	sent     int             // requests that processes with a way to the host were asked to send
+	sent     int             // requests that processes which can reach the host were asked to send
 	refused  int             // of them, while the host was healthy
 	recovery []time.Duration // of each such process, from the end of the outage
 }

@@ -8,17 +8,18 @@ import (
 	"time"
 )
 
-// A panel is a part of the picture: hits on the dead host, added up, over the
-// first part of an outage.
+// A panel is a part of the picture: hits on the dead host, added up, from the beginning of an outage
+// on.
 type panel struct {
 	Title         string
 	X, Y          int // of its lower left corner
 	Width, Height int
 	span          time.Duration
+	step          time.Duration // between two marks on the time axis
 	top           int
 	Marks         []mark // on the time axis
 	Lines         []mark // across
-	Notes         []mark // below the curve of those on their own, and above the other
+	Notes         []mark // below the curve of the processes on their own, and above the other curve
 	Alone, Shared curve
 }
 
@@ -35,21 +36,21 @@ type curve struct {
 	Hits       string
 }
 
-// picture shows what reaches a host that is down.
+// picture shows what reaches a host that is down, in one outage.
 func picture(alone, shared []time.Duration) string {
 	panels := []*panel{
-		{Title: "The first five seconds", X: 82, Y: 400, Width: 236, Height: 250, span: 5 * time.Second, top: 5000},
-		{Title: "Ten minutes", X: 484, Y: 400, Width: 340, Height: 250, span: 10 * time.Minute, top: 25_000},
+		{Title: "The first five seconds", X: 82, Y: 400, Width: 236, Height: 250, span: 5 * time.Second, step: time.Second, top: 5000},
+		{Title: "The whole outage", X: 484, Y: 400, Width: 340, Height: 250, span: 10*time.Minute + openFor, step: 2 * time.Minute, top: 25_000},
 	}
 	for _, p := range panels {
 		p.Alone, p.Shared = p.curve(alone), p.curve(shared)
 		for i := range 6 {
-			part := time.Duration(i) * p.span / 5
-			text := fmt.Sprint(part.Seconds(), " s")
-			if p.span > time.Minute {
-				text = fmt.Sprint(part.Minutes(), " min")
+			at := time.Duration(i) * p.step
+			text := fmt.Sprint(at.Seconds(), " s")
+			if p.step >= time.Minute {
+				text = fmt.Sprint(at.Minutes(), " min")
 			}
-			p.Marks = append(p.Marks, mark{p.x(part), text})
+			p.Marks = append(p.Marks, mark{p.x(at), text})
 			p.Lines = append(p.Lines, mark{p.y(i * p.top / 5), thousands(i * p.top / 5)})
 		}
 	}
@@ -86,7 +87,7 @@ func (p *panel) curve(hits []time.Duration) curve {
 
 const drawing = `<svg xmlns="http://www.w3.org/2000/svg" width="960" height="460" viewBox="0 0 960 460" role="img" aria-labelledby="title text">
 <title id="title">What reaches a host that is down, added up</title>
-<desc id="text">1,000 processes at 2 requests a second, in the first five seconds and in ten minutes:{{range .}} {{.Alone.Hits}} hits if each is on its own, {{.Shared.Hits}} if they share;{{end}} simulated.</desc>
+<desc id="text">1,000 processes at 2 requests a second, in the first five seconds and in an outage of ten minutes:{{range .}} {{.Alone.Hits}} hits if each is on its own, {{.Shared.Hits}} if they share;{{end}} simulated.</desc>
 <style>
 text { font: 13px system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Helvetica, Arial, sans-serif; fill: #59636e }
 .head { font-size: 20px; font-weight: 600; fill: #1f2328 }

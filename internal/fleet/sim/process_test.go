@@ -18,8 +18,7 @@ const (
 	rate   = 2 // requests a second that a process is asked to send
 )
 
-// A process sends requests through a Transport, and is that one's way to the
-// host.
+// A process sends requests through a Transport, and is the Transport's base.
 type process struct {
 	*world
 	number   int
@@ -58,6 +57,13 @@ func (p *process) live(t *testing.T) {
 	if p.tr, err = breakerhttp.New(p, opts...); err != nil {
 		t.Error(err)
 		return
+	}
+	if p.number < p.changed {
+		time.AfterFunc(time.Until(p.down.Add(p.outage/2)), func() {
+			if err := p.tr.SetPolicies(breakerhttp.Policy{OpenFor: newOpenFor}, nil); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, origin, nil)
 	if err != nil {
@@ -100,7 +106,7 @@ func (p *process) send(req *http.Request) {
 
 var errNoRoute = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.EHOSTUNREACH}
 
-// RoundTrip is the way to the host, which answers after some 10 ms.
+// RoundTrip plays the host, which answers after about 10 ms.
 func (p *process) RoundTrip(*http.Request) (*http.Response, error) {
 	if p.broken {
 		time.Sleep(time.Millisecond)

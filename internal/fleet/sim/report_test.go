@@ -42,6 +42,7 @@ type report struct {
 	alone, shared []*series // by size
 	handicapped   []*series
 	adaptive      []*series // on their own, sharing
+	changed       []*series // half of the fleet, all of it
 	broken        []*series // by size
 	quorums       []*series // 1 and 2
 	healthy       []*series // by refreshes
@@ -54,8 +55,8 @@ var (
 
 // limits are what fleets that share may do in an outage, by their size.
 var limits = map[int]*limit{
-	1000:   {hits: 2600, probes: 45, reads: 65_000, writes: 130, back: soon},
-	10_000: {hits: 25_000, probes: 50, reads: 650_000, writes: 130, back: soon},
+	1000:   {hits: 2400, probes: 45, reads: 65_000, writes: 100, back: soon},
+	10_000: {hits: 25_000, probes: 50, reads: 650_000, writes: 100, back: soon},
 }
 
 func newReport() *report {
@@ -76,6 +77,15 @@ func newReport() *report {
 		newSeries("adaptive, on their own", nil, 3, func(seed uint64) scenario { return outage(100, seed).onItsOwn().adapting() }),
 		newSeries("adaptive, sharing", &adaptiveMost, 20, func(seed uint64) scenario { return outage(100, seed).adapting() }),
 	}
+	for _, c := range []struct {
+		title     string
+		processes int
+	}{
+		{"half of them change to `OpenFor: 10s` half-way", 50},
+		{"all of them do", 100},
+	} {
+		r.changed = append(r.changed, newSeries(c.title, &changedMost, 20, func(seed uint64) scenario { return outage(100, seed).changing(c.processes) }))
+	}
 	for _, n := range []int{3, 5, 20} {
 		l := oneBrokenMost(n)
 		r.broken = append(r.broken, newSeries(fmt.Sprintf("1 of %d", n), &l, 40, func(seed uint64) scenario { return oneBroken(n, seed) }))
@@ -89,27 +99,27 @@ func newReport() *report {
 	return r
 }
 
-// TestReport simulates everything, and writes it into docs/sharing.md
-// and docs/fleet.svg. It takes minutes, and does nothing unless BREAKERHTTP_SIM is
-// set.
+// TestReport simulates everything, and writes it into docs/sharing.md and docs/fleet.svg. The picture
+// shows the run whose hits are the median in the table. The test takes minutes, and is skipped unless
+// BREAKERHTTP_SIM is set.
 func TestReport(t *testing.T) {
 	if os.Getenv("BREAKERHTTP_SIM") == "" {
 		t.Skip("BREAKERHTTP_SIM is not set")
 	}
 	r := newReport()
 	t.Run("runs", func(t *testing.T) {
-		for _, s := range slices.Concat(r.shared, r.alone, r.adaptive, r.handicapped, r.broken, r.quorums, r.healthy) {
+		for _, s := range slices.Concat(r.shared, r.alone, r.adaptive, r.changed, r.handicapped, r.broken, r.quorums, r.healthy) {
 			s.run(t)
 		}
 	})
+	thousand := r.shared[slices.Index(sizes, 1000)]
+	sc, shared := thousand.medianRun()
+	alone := run(t, sc.onItsOwn())
 	if t.Failed() {
 		t.Log("\n" + r.String()) // and leave what is written as it is
 		return
 	}
-	const thousand = 3 // the place of the picture's fleet in sizes
-	write(t, "../../../docs/fleet.svg", func(string) string {
-		return picture(r.alone[thousand].results[0].hits, r.shared[thousand].results[0].hits)
-	})
+	write(t, "../../../docs/fleet.svg", func(string) string { return picture(alone.hits, shared.hits) })
 	write(t, "../../../docs/sharing.md", func(old string) string {
 		return between(t, old, fmt.Sprintf("Simulated on %s by `make sim`.\n\n%s", time.Now().UTC().Format(time.DateOnly), r))
 	})

@@ -32,6 +32,12 @@ func (sc scenario) adapting() scenario {
 	return sc
 }
 
+// changing is the same with a policy that so many processes change.
+func (sc scenario) changing(processes int) scenario {
+	sc.changed = processes
+	return sc
+}
+
 // A handicap makes it hard for a fleet to share.
 type handicap struct {
 	title string
@@ -106,8 +112,8 @@ func (h handicap) of(sc scenario) scenario {
 	return sc
 }
 
-// oneBroken is a short outage for a fleet of which one process has no way to the
-// host of its own, but gets the lease as often as others.
+// oneBroken is a short outage for a fleet in which one process cannot reach the host, but gets the
+// lease as often as others.
 func oneBroken(processes int, seed uint64) scenario {
 	sc := outage(processes, seed)
 	sc.broken = 1

@@ -72,12 +72,30 @@ func TestAdaptive(t *testing.T) {
 	}
 }
 
+// TestSetPolicies: half of a fleet gets a shorter open time during an outage. Who ends a round of
+// probes decides how long the next one is, so the fleet probes more often than before, and less
+// often than if all had changed.
+func TestSetPolicies(t *testing.T) {
+	var probes []int
+	for _, changed := range []int{0, 50, 100} {
+		r := run(t, outage(100, 1).changing(changed))
+		r.check(t, changedMost)
+		probes = append(probes, r.probes)
+	}
+	if !(probes[0] < probes[1] && probes[1] < probes[2]) {
+		t.Errorf("got %v probes if none, half or all of the fleet change, want more each time", probes)
+	}
+}
+
+// changedMost is what a hundred processes may do of which some get a shorter open time.
+var changedMost = limit{hits: 450, probes: 90, reads: 8000, writes: 200, back: soon}
+
 func oneBrokenMost(processes int) limit {
 	return limit{hits: 15 * processes, probes: 20, reads: 100 * processes, writes: 60, back: soon}
 }
 
-// TestOneBroken: one process without a way to the host of its own keeps a fleet
-// out for no longer than an open time and a little.
+// TestOneBroken: a process that cannot reach the host keeps the others out for no longer than one
+// open time and a few seconds.
 func TestOneBroken(t *testing.T) {
 	for _, processes := range []int{3, 5, 20} {
 		for seed := range uint64(8) {

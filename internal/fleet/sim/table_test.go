@@ -24,19 +24,14 @@ func (r *report) outages() string {
 		row(append([]string{thousands(n), "on their own"}, r.alone[i].cells()...)...)
 		row(append([]string{"", "sharing"}, r.shared[i].cells()...)...)
 	}
-	for i, s := range r.adaptive {
-		n := ""
-		if i == 0 {
-			n = thousands(s.runs[0].processes)
+	for _, group := range [][]*series{r.adaptive, r.changed, r.handicapped} {
+		for i, s := range group {
+			n := ""
+			if i == 0 {
+				n = thousands(s.runs[0].processes)
+			}
+			row(append([]string{n, s.title}, s.cells()...)...)
 		}
-		row(append([]string{n, s.title}, s.cells()...)...)
-	}
-	for i, s := range r.handicapped {
-		n := ""
-		if i == 0 {
-			n = thousands(s.runs[0].processes)
-		}
-		row(append([]string{n, s.title}, s.cells()...)...)
 	}
 	return b.String()
 }
@@ -53,6 +48,13 @@ func (s *series) cells() []string {
 		s.median(func(r result) int { return r.lost }),
 	}
 	return append(cells, seconds(quantile(back, 0.5)), seconds(quantile(back, 0.99)))
+}
+
+// medianRun returns the run whose hits are the median, and its scenario.
+func (s *series) medianRun() (scenario, result) {
+	hits := func(r result) int { return len(r.hits) }
+	i := slices.IndexFunc(s.results, func(r result) bool { return thousands(hits(r)) == s.median(hits) })
+	return s.runs[i], s.results[i]
 }
 
 func (s *series) sorted(of func(result) int) (all []int) {
