@@ -10,8 +10,8 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// adopt learns what the store has answered to a call that began then, and lets the local circuit
-// follow. It returns what the caller has to call then.
+// adopt learns item, the store's answer to a call that began at began, and lets the local circuit
+// follow. It returns what the caller has to call afterwards.
 func (m *Member) adopt(ctx context.Context, item store.Item, began time.Duration) (after []func()) {
 	if item.Err != nil {
 		m.failedItem(OpLoad, item)
@@ -61,7 +61,7 @@ func (m *Member) follow(ctx context.Context) {
 		deliver = m.local.AdoptOpen(ctx, m.opening(now))
 	case k.rec.State == Closed && k.wasOpen:
 		k.wasOpen = false
-		deliver = m.local.AdoptClosed(ctx, longest) // whenever it has opened
+		deliver = m.local.AdoptClosed(ctx, longest) // no matter when it opened
 	case ok:
 		k.wasOpen = false
 		deliver = m.local.AdoptClosed(ctx, now-healthy)
@@ -71,7 +71,7 @@ func (m *Member) follow(ctx context.Context) {
 	}
 }
 
-// opening is what a record that holds says of the host.
+// opening returns how the circuit opens for a record that holds.
 func (m *Member) opening(now time.Duration) Opening {
 	remaining := m.remaining(now)
 	return Opening{

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestDeadline: a circuit is open until d − Age after the record was received,
-// but for at least 0 and at most the limit.
+// TestDeadline: a circuit is open for d − Age after the record was received, at least 0 and at most
+// the limit.
 func TestDeadline(t *testing.T) {
 	const year = `31536000000`
 	for name, c := range map[string]struct {
@@ -53,7 +53,7 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
-// TestOneRecord: a record gets no younger, and one without a version is none.
+// TestOneRecord: a record does not get younger, and an item without a version is no record.
 func TestOneRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProcess(t, newFakeStore())
@@ -77,8 +77,8 @@ func TestOneRecord(t *testing.T) {
 	})
 }
 
-// TestFollow: closed and suspect clear an open circuit if they come after open or
-// half, and only then; absent clears nothing.
+// TestFollow: a closed or suspect record closes an open circuit if it follows an open or half one,
+// and only then. An absent record closes nothing.
 func TestFollow(t *testing.T) {
 	const (
 		open    = `{"s":1,"st":"open","d":60000}`
@@ -112,7 +112,7 @@ func TestFollow(t *testing.T) {
 			p := newProcess(t, newFakeStore())
 			for i, value := range c.values {
 				if i == len(c.values)-1 {
-					p.circuit.opened = c.values[i] != open && c.values[i] != half // by its own rules, or as it was
+					p.circuit.opened = c.values[i] != open && c.values[i] != half
 				}
 				item := Item{Value: []byte(value), Version: uint64(i + 1)}
 				if value == "" {
@@ -127,7 +127,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestStaleReplica: a lower version than is known changes nothing.
+// TestStaleReplica: an answer with a lower version than the known one changes nothing.
 func TestStaleReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProcess(t, newFakeStore())
@@ -143,8 +143,8 @@ func TestStaleReplica(t *testing.T) {
 	})
 }
 
-// TestPoison: what cannot be understood is as absent, is reported, and gives
-// way to a vote; an unknown schema is never written over.
+// TestPoison: a record that cannot be understood counts as absent, is reported, and is replaced by
+// a vote. A record of an unknown schema is never written over.
 func TestPoison(t *testing.T) {
 	for value, kept := range map[string]bool{
 		`}`:                                 false,

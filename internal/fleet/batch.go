@@ -12,14 +12,14 @@ const (
 	maxLooks = 1000
 )
 
-// enter makes m one of those that are read along with others. The caller holds mu.
+// enter adds m to the members that are read along with others. The caller holds mu.
 func (f *Fleet) enter(m *Member) {
 	if !m.gone {
 		f.members[m.key] = m
 	}
 }
 
-// Leave is the end of a member whose circuit is evicted.
+// Leave removes the member, whose circuit has been evicted.
 func (m *Member) Leave() {
 	f := m.fleet
 	f.mu.Lock()
@@ -30,9 +30,9 @@ func (m *Member) Leave() {
 	}
 }
 
-// readDue reads the records of all members that are due, m among them, in the background. While such
-// a read is under way, m is left to the next one. The request waits for a read that it has started,
-// if it wants to.
+// readDue reads the records of all members that are due, m among them, in the background. While
+// such a read is under way, m is left to the next one. If wait is true, the request waits for the
+// read that it has started.
 func (f *Fleet) readDue(ctx context.Context, m *Member, now time.Duration, wait bool) {
 	if !f.guard.allows(now) || !m.guard.allows(now) {
 		m.readFailed()
@@ -74,7 +74,8 @@ func (f *Fleet) enqueue(m *Member, now time.Duration) bool {
 }
 
 // nextBatch returns the members whose records are to be read now: those that requests have asked
-// for, and others that are due. Without requests of its own, none is read more than once.
+// for, and others that are due. A member without requests is read along once, and not again until a
+// request has asked for it.
 func (f *Fleet) nextBatch(now time.Duration) []*Member {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A crowd is the members of one process.
+// A crowd is a process with several members.
 type crowd struct {
 	*process
 	all []*Member
@@ -22,8 +22,7 @@ func newCrowd(t *testing.T, n int) *crowd {
 	return c
 }
 
-// requests lets members have a request each, and waits until all that is read
-// has been.
+// requests lets each of the members have a request, and waits until the reads have ended.
 func (c *crowd) requests(members ...*Member) {
 	for _, m := range members {
 		if now := c.now(); m.Due(now) {
@@ -33,7 +32,7 @@ func (c *crowd) requests(members ...*Member) {
 	time.Sleep(time.Second)
 }
 
-// loads returns the reads since the last time.
+// loads returns the reads since the last call of loads.
 func (c *crowd) loads() [][]string {
 	c.store.mu.Lock()
 	defer c.store.mu.Unlock()
@@ -53,13 +52,13 @@ func (c *crowd) wantLoads(want ...[]string) {
 	}
 }
 
-// TestBatch: one read is for all that are due, except those that nobody has
-// asked for since they were read along with others.
+// TestBatch: one Load reads all records that are due, except those that were read along with others
+// and that no request has asked for since.
 func TestBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 3)
 		c.requests(c.all...)
-		c.wantLoads([]string{"ns/0"}, []string{"ns/1"}, []string{"ns/2"}) // each is waited for
+		c.wantLoads([]string{"ns/0"}, []string{"ns/1"}, []string{"ns/2"}) // a request waits for each
 		for _, step := range []struct {
 			asked int
 			want  []string
@@ -80,8 +79,8 @@ func TestBatch(t *testing.T) {
 	})
 }
 
-// TestOneReadAtATime: who is found due while a read is under way waits for the
-// next, and no request asks meanwhile.
+// TestOneReadAtATime: a record that is found due while a read is under way waits for the next one,
+// and no request asks for it in the meantime.
 func TestOneReadAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 2)
@@ -106,7 +105,7 @@ func TestOneReadAtATime(t *testing.T) {
 	})
 }
 
-// TestBatchIsBounded: more than a store can be asked for at once is read in turn.
+// TestBatchIsBounded: if more records are due than one Load may ask for, they are read in turn.
 func TestBatchIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 3*maxBatch)
@@ -128,7 +127,7 @@ func TestBatchIsBounded(t *testing.T) {
 	})
 }
 
-// TestLeft: a member that has left while it was being read is not kept.
+// TestLeft: a member that leaves while its record is being read is not kept.
 func TestLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 1)

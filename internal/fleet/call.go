@@ -10,7 +10,7 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// The operations that can fail, as errors are counted.
+// The operations whose errors are counted.
 const (
 	OpLoad   = "load"
 	OpSwap   = "compare_and_swap"
@@ -19,16 +19,16 @@ const (
 	OpWatch  = "watch"
 )
 
-// The results of a call of the store, as calls are counted.
+// The results by which calls of the store are counted.
 const (
 	ResultOK      = "ok"
-	ResultLost    = "lost"    // a write came second
-	ResultError   = "error"   // the store, or all that it was asked for, has failed
-	ResultDelayed = "delayed" // ended late because of this process
-	ResultFull    = "full"    // not made: too many were under way
+	ResultLost    = "lost"    // another process has written first
+	ResultError   = "error"   // the store has failed, or each of several records
+	ResultDelayed = "delayed" // the call ended late because this process was frozen or busy
+	ResultFull    = "full"    // the call was not made: too many were under way
 )
 
-// Results are all results that an operation has.
+// Results returns all results that an operation can have.
 func Results(operation string) []string {
 	if operation == OpSwap {
 		return []string{ResultOK, ResultLost, ResultError, ResultDelayed, ResultFull}
@@ -47,10 +47,11 @@ const (
 	// keepFor is how long the store keeps a record after its time is over.
 	keepFor = 24 * time.Hour
 
-	// frozenFor is how long after its deadline a call has ended if the process was frozen meanwhile.
+	// A call that ends later than frozenFor after its deadline was held up by this process, which
+	// was frozen or busy, and not by the store.
 	frozenFor = time.Second
 
-	// holdSlot is how many times its timeout a call keeps its slot, if the store does not return.
+	// A call whose store does not return keeps its slot for holdSlot times its timeout.
 	holdSlot = 10
 )
 
@@ -60,7 +61,7 @@ type priority uint8
 const (
 	ordinary priority = iota
 	urgent            // a verdict: it gets the next slot
-	command           // of a person: urgent, and made even if the store has failed before
+	command           // of a person: urgent, and made even while the guard forbids calls
 )
 
 // load reads records, within ReadTimeout.
@@ -126,7 +127,7 @@ type storeCall struct {
 }
 
 // call calls the store, unless the guard forbids it or no slot comes free in half of the time. It
-// waits until the deadline of ctx and no longer, even if the store ignores that.
+// returns at the deadline of ctx at the latest, even if the store ignores that.
 func call[T any](ctx context.Context, f *Fleet, c storeCall, do func(context.Context) (T, string, error)) (value T, err error) {
 	if c.priority != command && !f.guard.allows(f.cfg.Now()) {
 		return value, errGuarded
@@ -163,7 +164,8 @@ func callWithSlot[T any](ctx context.Context, f *Fleet, c storeCall, do func(con
 	answers := make(chan answer, 1)
 	go func() {
 		defer free()
-		a := answer{err: fmt.Errorf("breakerhttp: store: %s ended without an answer", c.operation)} // as Goexit does
+		// The error for a store that calls runtime.Goexit.
+		a := answer{err: fmt.Errorf("breakerhttp: store: %s ended without an answer", c.operation)}
 		defer func() {
 			if v := recover(); v != nil {
 				a.err = fmt.Errorf("breakerhttp: store: %s panicked: %v", c.operation, v)

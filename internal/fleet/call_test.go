@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestBrokenStores: whatever a store does, a call of it ends at its timeout, as
-// an error.
+// TestBrokenStores: whatever a store does, a call of it ends at its timeout at the latest, with an
+// error.
 func TestBrokenStores(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)
@@ -41,7 +41,7 @@ func TestBrokenStores(t *testing.T) {
 			})
 		})
 	}
-	t.Run("heedless of its context", func(t *testing.T) {
+	t.Run("ignores its context", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newFakeStore()
 			s.misbehave(func(context.Context) error { time.Sleep(time.Hour); return nil })
@@ -56,7 +56,7 @@ func TestBrokenStores(t *testing.T) {
 				t.Errorf("a trip took %v, want WriteTimeout", took)
 			}
 			p.wantErrors("[compare_and_swap]")
-			time.Sleep(2 * time.Hour) // what the late answers say is of no account
+			time.Sleep(2 * time.Hour) // the late answers change nothing
 			p.wantErrors("[]")
 		})
 	})

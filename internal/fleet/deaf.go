@@ -2,9 +2,9 @@ package fleet
 
 import "time"
 
-// deafness is that of a process which knows better than the record: it was reset, or has probed the
-// host with success. It ignores the record as it is, and what others wrote in the same round, until
-// the fleet has learnt something new. Member.mu guards it.
+// A process is deaf while it knows better than the record, because it was reset or its own probe
+// has succeeded. It ignores the record as it is, and what others write in the same round, until a
+// record says something new. Member.mu guards it.
 type deafness struct {
 	on      bool
 	since   time.Duration
@@ -27,7 +27,7 @@ func (m *Member) listen(now time.Duration) {
 	case !m.deaf.on || k.version == 0 || k.version == m.deaf.version:
 		return
 	case k.ageAt(now) >= now-m.deaf.since:
-		m.deaf.version = k.version // it was there already
+		m.deaf.version = k.version // it was written before the deafness began
 		return
 	}
 	switch k.rec.State {
@@ -40,7 +40,8 @@ func (m *Member) listen(now time.Duration) {
 	}
 }
 
-// ignores reports that this process is deaf to the record, which is open or half.
+// ignores reports whether this process is deaf to the record: it is only to one that is open or
+// half.
 func (m *Member) ignores() bool {
 	return m.deaf.on && (m.known.rec.State == Open || m.known.rec.State == Half)
 }

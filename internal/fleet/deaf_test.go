@@ -64,7 +64,7 @@ func TestDeaf(t *testing.T) {
 			})
 		}
 	}
-	synctest.Test(t, func(t *testing.T) { // an age that is rounded down makes no newer record
+	synctest.Test(t, func(t *testing.T) { // a record does not become newer because its age is rounded down
 		p := newProcess(t, newFakeStore())
 		p.answer(Item{Value: []byte(open), Version: 7, Age: time.Second})
 		p.Reset(t.Context())
@@ -75,7 +75,7 @@ func TestDeaf(t *testing.T) {
 	})
 }
 
-// TestDeafUntilTrip: a process that trips does not know better any more.
+// TestDeafUntilTrip: a process that trips listens to the record again.
 func TestDeafUntilTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -91,8 +91,8 @@ func TestDeafUntilTrip(t *testing.T) {
 	})
 }
 
-// TestUnwritableStore: a store that reads and refuses writes does not open the circuit of a host
-// again that this process has found healthy.
+// TestUnwritableStore: a process has found the host healthy, and the store, which answers reads,
+// refuses to write that. The old record does not open the circuit again.
 func TestUnwritableStore(t *testing.T) {
 	for name, value := range map[string]string{
 		"open": `{"s":1,"st":"open","d":60000,"o":"a","g":1}`,
@@ -117,7 +117,7 @@ func TestUnwritableStore(t *testing.T) {
 			})
 		})
 	}
-	synctest.Test(t, func(t *testing.T) { // its own lease neither, whose verdict the store refused
+	synctest.Test(t, func(t *testing.T) { // nor does its own lease, whose verdict the store refused
 		s := newFakeStore()
 		p := leaseholder(t, s, `{"s":1,"st":"open","d":0,"o":"a","g":1}`)
 		s.onSwap = func(context.Context, func() (Item, bool)) (Item, bool, error) {

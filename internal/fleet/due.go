@@ -10,17 +10,17 @@ import (
 type reads struct {
 	latest     time.Duration // time of the latest attempt; or never
 	wantedSoon bool          // a failure wants a read one second after the latest
-	firstEnds  chan struct{} // closed when the read that requests wait for has ended; nil if none is under way
+	firstEnds  chan struct{} // closed when the first read has ended; nil if none is under way
 }
 
-// afterFailure is the least time between two reads that failures cause.
+// afterFailure is the shortest time between two reads that failures cause.
 const afterFailure = time.Second
 
 // Due reports whether the record is to be read again. It is all that a request to a healthy host
 // pays.
 func (m *Member) Due(now time.Duration) bool { return int64(now) >= m.due.Load() }
 
-// NextRead is when the record is to be read again.
+// NextRead returns when the record is to be read again.
 func (m *Member) NextRead() time.Duration { return time.Duration(m.due.Load()) }
 
 // Failed reports a local failure: other processes may know more.
@@ -52,8 +52,8 @@ func (m *Member) schedule(now time.Duration) {
 	m.readSoon()
 }
 
-// readSoon gives a failure its read, one second after the latest one. That of an open record is
-// never before its time is up. The caller holds mu.
+// readSoon schedules the read that a failure wants: one second after the latest read, but never
+// before the time of an open record is up. The caller holds mu.
 func (m *Member) readSoon() {
 	next := m.reads.latest + afterFailure
 	if k := &m.known; k.rec.State == Open && m.holds(k.at) {

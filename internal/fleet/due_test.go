@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// TestRefresh: a closed record is read again after Refresh, give or take a half,
-// in the background.
+// TestRefresh: a closed record is read again after Refresh × 0.5 to 1.5, in the background.
 func TestRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProcess(t, newFakeStore())
@@ -23,8 +22,8 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
-// TestFailureReads: a failure reads at once; those within a second of a read
-// make the next read due at the second's end.
+// TestFailureReads: after a failure the record is read at once. Failures within a second after a
+// read make the next read due at the end of that second.
 func TestFailureReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -44,8 +43,8 @@ func TestFailureReads(t *testing.T) {
 	})
 }
 
-// TestFailureDuringRead: a failure while the record is being read is not lost,
-// although what is read is from before it.
+// TestFailureDuringRead: a failure during a read causes another read, because the record that is
+// being read may be older than the failure.
 func TestFailureDuringRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -62,8 +61,8 @@ func TestFailureDuringRead(t *testing.T) {
 	})
 }
 
-// TestOpenReads: an open record is not read before its time is up, not even
-// after a failure; from then on, and while somebody probes, at short intervals, until it is dead.
+// TestOpenReads: an open record is not read before its time is up, not even after a failure. From
+// then on, and while another process probes, it is read at short intervals until it is dead.
 func TestOpenReads(t *testing.T) {
 	for name, c := range map[string]struct {
 		value    string

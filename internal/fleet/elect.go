@@ -14,7 +14,7 @@ import (
 type lease struct {
 	version uint64
 	until   time.Duration
-	said    bool // the verdict was written, and the store did not say how that ended
+	said    bool // the verdict was sent, and the store did not say whether it was written
 }
 
 // A role is what the record lets a process do whose open time is over.
@@ -26,7 +26,7 @@ const (
 	onlooker              // wait: another process probes, or the open time is not over
 )
 
-// An Election says whether a process may probe. It is good until then.
+// An Election says whether a process may probe. The answer holds until Until.
 type Election struct {
 	MayProbe bool
 	Until    time.Duration
@@ -56,7 +56,8 @@ func (m *Member) Elect(ctx context.Context) Election {
 	}
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
-	// Counted from before the swap: the lease ends here before it ends in the store.
+	// The time of the lease begins before the swap, so the lease ends here before it ends in the
+	// store.
 	w.leaseEnd = m.now() + m.leaseTime()
 	switch winner, o := m.swap(ctx, w); o {
 	case won:
@@ -69,22 +70,24 @@ func (m *Member) Elect(ctx context.Context) Election {
 	return alone
 }
 
-// lookAgain makes an onlooker of a process.
+// lookAgain makes this process an onlooker.
 func (m *Member) lookAgain() Election {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return Election{Until: m.now() + spread(m.halfRefresh()), Probed: true}
 }
 
-// lostElection is what a candidate may do that has lost to another process.
+// lostElection returns what a candidate may do that has lost the swap.
 func (m *Member) lostElection(old uint64, winner store.Item) Election {
 	m.mu.Lock()
 	r, wait := m.role()
 	alone := Election{MayProbe: true, Until: m.now() + m.leaseTime()}
 	m.mu.Unlock()
 	switch {
-	case r == loner || winner.Version <= old: // or nobody has won: the store is out of order
+	case r == loner:
 		return alone
+	case winner.Version <= old:
+		return alone // no other process has won: the store is faulty
 	case r == candidate:
 		return m.lookAgain() // not twice in one request
 	}

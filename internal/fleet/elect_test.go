@@ -31,7 +31,7 @@ func (p *process) wantRole(want role, until time.Duration) {
 	}
 }
 
-// wantBarred wants to be told to wait, and to ask again at short intervals.
+// wantBarred checks that the process may not probe, and is to ask again at short intervals.
 func (p *process) wantBarred() {
 	p.t.Helper()
 	r, until := p.elect()
@@ -40,7 +40,7 @@ func (p *process) wantBarred() {
 	}
 }
 
-// TestElect: who may probe, by what the record says.
+// TestElect: the record decides which process may probe.
 func TestElect(t *testing.T) {
 	for name, c := range map[string]struct {
 		value string
@@ -80,7 +80,7 @@ func TestElect(t *testing.T) {
 	}
 }
 
-// TestOneLease: of many candidates one gets the lease, and the others stay.
+// TestOneLease: of many candidates one gets the lease, and the others stay open.
 func TestOneLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -118,8 +118,8 @@ func leaseholder(t *testing.T, s *fakeStore, value string, edit ...func(*Config,
 	return p
 }
 
-// TestLostElection: a candidate that loses to another does what the winner's record
-// says, but does not try twice.
+// TestLostElection: a candidate that has lost the swap does what the winner's record says, and does
+// not try twice.
 func TestLostElection(t *testing.T) {
 	for name, c := range map[string]struct {
 		winner string
@@ -150,8 +150,8 @@ func TestLostElection(t *testing.T) {
 	}
 }
 
-// TestOwnLease: a read that finds the lease before its own swap is answered
-// leaves the circuit alone.
+// TestOwnLease: a background read may find the lease before the swap that got it is answered. That
+// does not change the circuit.
 func TestOwnLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -173,8 +173,8 @@ func TestOwnLease(t *testing.T) {
 	})
 }
 
-// TestElectWithoutStore: if the store fails during the election, the process
-// probes for itself, and its failure is a vote at most.
+// TestElectWithoutStore: if the store fails during the election, the process probes for itself. If
+// that probe fails, it is no more than a vote.
 func TestElectWithoutStore(t *testing.T) {
 	down := func(context.Context) error { return errors.New("down") }
 	synctest.Test(t, func(t *testing.T) {
@@ -191,7 +191,7 @@ func TestElectWithoutStore(t *testing.T) {
 		p.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
 	})
 	for _, value := range []string{`{"s":1,"st":"open","d":0,"g":1}`, `{"s":1,"st":"half","d":0,"g":1}`} {
-		synctest.Test(t, func(t *testing.T) { // who knows a record like this has nothing to add
+		synctest.Test(t, func(t *testing.T) { // no vote replaces a live record
 			s := newFakeStore()
 			s.put(value)
 			p := newProcess(t, s)

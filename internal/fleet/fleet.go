@@ -1,15 +1,15 @@
 // Package fleet is the protocol by which processes share circuits through a store. It knows neither
 // HTTP nor any particular store.
 //
-// The local circuit decides for its own process. The store adds what other processes know. A process
-// whose circuit trips writes a vote. Enough votes open the record for all. When the open time is
-// over, one process gets a lease and probes for all.
+// The local circuit decides for its own process. The store adds what other processes know. A
+// process whose circuit trips writes a vote. Enough votes open the record for all. When the open
+// time is over, one process gets a lease and probes for all.
 //
 // The package has two halves. The reading half decides when a record is read, and reads it: due.go,
 // read.go, batch.go, hint.go. The protocol half decides what a record means and what is written:
 // record.go, known.go, adopt.go, deaf.go, vote.go, elect.go, verdict.go, reset.go, swap.go. The
-// reading half hands each record to Member.adopt; the protocol half reads one with Member.load. Both
-// call the store through call.go, guard.go and slots.go.
+// reading half hands each record to Member.adopt; the protocol half reads one with Member.load.
+// Both call the store through call.go, guard.go and slots.go.
 package fleet
 
 import (
@@ -51,7 +51,7 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	members map[string]*Member // by the key of their record, once it has been read
-	queue   []*Member          // whose record requests have found due
+	queue   []*Member          // whose records are due, as requests have found
 	reading bool               // a Load of the records that are due is under way
 	firsts  []*Member          // whose first read is about to begin
 }
@@ -118,8 +118,8 @@ type Member struct {
 	known       known
 	deaf        deafness
 	vote        *ownVote              // that has not been published; nil if there is none
-	atNextLoad  func(context.Context) // what has to wait for one; nil if there is nothing
-	electing    bool                  // a lease has been asked for, and the answer is not there
+	atNextLoad  func(context.Context) // called after the next Load; nil if there is nothing to call
+	electing    bool                  // a lease has been asked for, and the answer has not come
 	inDoubt     bool                  // a write of this process's may or may not have succeeded
 	lease       lease                 // that this process holds
 	ignored     int                   // probes in a row that ended without a verdict
@@ -154,7 +154,8 @@ func (m *Member) SetPolicy(p Policy) {
 
 func (m *Member) now() time.Duration { return m.fleet.cfg.Now() }
 
-// setLease changes the lease, and applies a policy that has waited for its end. The caller holds mu.
+// setLease changes the lease, and applies a policy that has waited for its end. The caller holds
+// mu.
 func (m *Member) setLease(l lease) {
 	if m.lease = l; l == (lease{}) && m.newPolicy != nil {
 		m.policy, m.newPolicy = *m.newPolicy, nil

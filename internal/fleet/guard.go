@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// A guard stops calls of what fails, the store or a record: after three errors in a row for five
-// seconds, then for twice as long after each further one, up to a minute.
+// A guard stops calls of a store, or of a record, that keeps failing. After three errors in a row
+// it forbids calls for five seconds, then for twice as long after each further error, up to a
+// minute.
 type guard struct {
 	mu     sync.Mutex
 	errors int
@@ -34,7 +35,8 @@ func (g *guard) report(now time.Duration, ok bool) {
 		return
 	}
 	g.errors++
-	if g.errors >= guardErrors && now >= g.until { // not again for calls that were under way
+	// Calls that were under way when the pause began do not prolong it.
+	if g.errors >= guardErrors && now >= g.until {
 		g.pause = min(max(guardPause, 2*g.pause), guardMaxPause)
 		g.until = now + g.pause
 	}

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// TestGuard: three errors in a row, and the store is left alone for five
-// seconds; then each further error doubles that, up to a minute. A success ends
-// it. No request waits, or takes a lock each time.
+// TestGuard: after three errors in a row the store is not called for five seconds. Each further
+// error doubles that, up to a minute, and a success ends it. Meanwhile no request waits.
 func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -51,7 +50,8 @@ func TestGuard(t *testing.T) {
 			t.Errorf("after a success the store is asked again at %v, want once, after 5s", at)
 		}
 	})
-	synctest.Test(t, func(t *testing.T) { // errors of calls that were under way do not double the pause
+	// The errors of calls that were under way do not double the pause.
+	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
 		s.misbehave(blackHole)
 		p := newProcess(t, s)

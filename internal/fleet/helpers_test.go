@@ -13,7 +13,7 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// A process is a fleet with one member, and a circuit that notes what it is told.
+// A process is a fleet with one member, and a circuit that remembers what it was told.
 type process struct {
 	*Member
 	t        *testing.T
@@ -21,7 +21,7 @@ type process struct {
 	start    time.Time
 	circuit  fakeCircuit
 	failing  bool          // its latest requests have failed
-	patience time.Duration // of its requests; 0 means for ever
+	patience time.Duration // the time that its requests have; 0 means no limit
 	errs     errorLog
 }
 
@@ -112,7 +112,7 @@ func newProcess(t *testing.T, s *fakeStore, edit ...func(*Config, *Policy)) *pro
 	return p
 }
 
-// request does what a request does before it is sent, and returns how long it
+// request does what a Transport does before it sends a request, and returns how long the request
 // had to wait.
 func (p *process) request() time.Duration {
 	p.t.Helper()
@@ -129,8 +129,7 @@ func (p *process) request() time.Duration {
 	return time.Since(before)
 }
 
-// readTimes lets requests come every 10 ms for d, and returns when the store was
-// read.
+// readTimes sends a request every 10 ms for d, and returns the times at which the store was read.
 func (p *process) readTimes(d time.Duration) (at []time.Duration) {
 	p.t.Helper()
 	for end := p.now() + d; p.now() < end; time.Sleep(10 * time.Millisecond) {
@@ -144,14 +143,14 @@ func (p *process) readTimes(d time.Duration) (at []time.Duration) {
 	return at
 }
 
-// answer adopts an item that the store has answered just now.
+// answer adopts an item as the store's answer to a call that began now.
 func (p *process) answer(item Item) {
 	for _, deliver := range p.adopt(context.Background(), item, p.now()) {
 		deliver()
 	}
 }
 
-// hint reads the record now.
+// hint reads the record now, as a hint does.
 func (p *process) hint() { p.fleet.read(context.Background(), []*Member{p.Member}, func([]*Member) {}) }
 
 func (p *process) fail() { p.Failed(context.Background(), p.now()) }
@@ -207,7 +206,7 @@ func wantJSON(t *testing.T, got, want string) {
 	}
 }
 
-// Item is written often in these tests.
+// Item is an abbreviation.
 type Item = store.Item
 
 // A fakeStore holds one record for each key, and can be told to misbehave.
@@ -218,7 +217,7 @@ type fakeStore struct {
 	swaps   []fakeSwap
 
 	latency time.Duration
-	// Unless they are nil: what is done before, or in place of, the real thing.
+	// Unless they are nil, these are called first, and may answer in place of the store.
 	onLoad func(ctx context.Context, keys []string) ([]Item, error, bool)
 	onSwap func(ctx context.Context, swap func() (Item, bool)) (Item, bool, error)
 }
@@ -328,7 +327,7 @@ func (s *fakeStore) swapped() int {
 	return len(s.swaps)
 }
 
-// misbehave makes every call fail like this, until it is told nil.
+// misbehave makes every call end as how does, until it is called with nil.
 func (s *fakeStore) misbehave(how func(ctx context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -339,7 +338,7 @@ func (s *fakeStore) misbehave(how func(ctx context.Context) error) {
 	}
 }
 
-// loseAnswers lets writes come through without an answer.
+// loseAnswers makes the store write without answering.
 func (s *fakeStore) loseAnswers() {
 	s.onSwap = func(ctx context.Context, swap func() (Item, bool)) (Item, bool, error) {
 		swap()

@@ -14,8 +14,8 @@ import (
 // 2,048 bytes.
 const maxKey = 512
 
-// RecordKey is the key of a circuit's record. Different circuits, also of different namespaces, have
-// different records.
+// RecordKey returns the key of a circuit's record. Different circuits have different records, and
+// so have circuits of different namespaces.
 func RecordKey(namespace, key string) string {
 	return strings.NewReplacer("%", "%25", "/", "%2F").Replace(namespace) + "/" + short(key)
 }
@@ -53,7 +53,7 @@ func newOwner() string { return processID + "-" + strconv.FormatUint(transports.
 // ownedHere reports whether a Transport of this process has written the record.
 func ownedHere(owner string) bool { return strings.HasPrefix(owner, processID+"-") }
 
-// newVoter returns the entry of a process in the lists of a record.
+// newVoter returns the entry by which a process appears in the lists of a record.
 func newVoter(instance string) vote {
 	if instance == "" {
 		return vote{ID: processID}
@@ -62,7 +62,7 @@ func newVoter(instance string) vote {
 	return vote{ID: hex.EncodeToString(sum[:8]), Name: cut(instance, maxName)}
 }
 
-// cut returns the beginning of s, cut at a rune.
+// cut returns the beginning of s, at most most bytes. It does not cut a rune in two.
 func cut(s string, most int) string {
 	if len(s) <= most {
 		return s

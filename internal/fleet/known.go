@@ -10,14 +10,14 @@ import (
 )
 
 // known is what a member knows of its record. Member.mu is held while the local circuit follows it,
-// so that a circuit never follows what has been overtaken.
+// so a circuit never follows a record after a newer one is known.
 type known struct {
 	version uint64
 	rec     record
 	age     time.Duration // of rec when it was read
 	at      time.Duration // when rec was read
 	since   time.Duration // when this version was read first
-	wasOpen bool          // the circuit follows a record that was open or half, and none since that says it is healthy
+	wasOpen bool          // the circuit follows a record that was open or half, and none has closed it since
 	lower   lowerVersions
 }
 
@@ -35,7 +35,7 @@ func (k *known) healthyAt(now time.Duration) (d time.Duration, ok bool) {
 	return 0, false
 }
 
-// remember replaces what is known by what the store has. The local circuit is left as it is.
+// remember replaces what is known by the store's item. It does not change the local circuit.
 func (m *Member) remember(item store.Item) {
 	now := m.now()
 	k := &m.known
@@ -72,8 +72,8 @@ func (m *Member) report(err error) {
 
 var errSameInstance = errors.New("breakerhttp: another process has the same Sharing.Instance as this one, so that their votes count once")
 
-// sameInstance reports that another process has voted under the name of this one. Votes that are
-// older than this process may be its own, from before it was restarted.
+// sameInstance reports whether another process has voted under the name of this one. A vote that is
+// older than this process may be its own, from before a restart.
 func (m *Member) sameInstance(now time.Duration) bool {
 	rec := &m.known.rec
 	if rec.State != Suspect || len(rec.Votes) == 0 || ownedHere(rec.Owner) {
@@ -83,7 +83,7 @@ func (m *Member) sameInstance(now time.Duration) bool {
 	return owner.ID == m.fleet.voter.ID && owner.Age.duration()+m.known.age < now
 }
 
-// lowerVersions counts the answers with a lower version than is known.
+// lowerVersions counts answers whose version is lower than the known one.
 type lowerVersions struct {
 	count int
 	since time.Duration
@@ -94,8 +94,9 @@ const (
 	believeLowerAfter = 2 * time.Second
 )
 
-// overtaken reports whether an answer is to be ignored because a higher version is known: the store
-// gave it before. One that was asked for later counts: after a few the store has lost writes.
+// overtaken reports whether an answer is to be ignored because a higher version is known. If its
+// call began before that version was read, the answer is only late. Answers of later calls are
+// counted: after a few of them the store has lost writes, and is believed.
 func (m *Member) overtaken(item store.Item, began time.Duration) bool {
 	k := &m.known
 	if item.Version >= k.version {
@@ -121,17 +122,18 @@ func (m *Member) overtaken(item store.Item, began time.Duration) bool {
 	return false
 }
 
-// live reports that the record is open or half and not so old that nobody cares for it any more.
+// live reports whether the record is open or half, and not dead: a record is dead one lease time
+// after its own time was over.
 func (m *Member) live(now time.Duration) bool {
 	s := m.known.rec.State
 	return (s == Open || s == Half) && m.known.ageAt(now) < m.known.rec.Lasts.duration()+m.leaseTime()
 }
 
-// holds reports that the record is live, and that this process listens to it.
+// holds reports whether the record is live, and this process not deaf to it.
 func (m *Member) holds(now time.Duration) bool { return m.live(now) && !m.ignores() }
 
-// remaining is what is left at now of the record's open time or lease. A process need not wait for
-// a lease of its own: it asks once it has given that up.
+// remaining is what is left at now of the record's open time or lease. A process does not wait for
+// its own lease: when it asks for another one, it has given that lease up.
 func (m *Member) remaining(now time.Duration) time.Duration {
 	if m.isOwnLease() {
 		return 0
@@ -139,19 +141,20 @@ func (m *Member) remaining(now time.Duration) time.Duration {
 	return max(0, m.known.rec.Lasts.duration()-m.known.ageAt(now))
 }
 
-// isOwnLease reports whether the record is a lease of this process's.
+// isOwnLease reports whether the record is a lease that this process has got.
 func (m *Member) isOwnLease() bool {
 	return m.known.rec.State == Half && m.known.rec.Owner == m.fleet.id
 }
 
-// opensKept is the number of opens in a row that is not forgotten. One is forgotten for each
-// MaxOpenFor that the host has been healthy, or the record dead.
+// opensKept is the record's number of opens in a row, less one for each MaxOpenFor that the host
+// has been healthy or the record dead.
 func (m *Member) opensKept(now time.Duration) int64 {
 	rec, age := &m.known.rec, m.known.ageAt(now)
 	steps := func(d time.Duration) int64 { return int64(min(d/m.policy.MaxOpenFor, maxOpens)) }
 	var forgotten int64
 	switch {
-	case rec.State == Suspect && rec.Healthy != nil: // what was forgotten when it was written is taken off
+	case rec.State == Suspect && rec.Healthy != nil:
+		// Its Opens were reduced when it was written: only what was forgotten since then counts.
 		forgotten = steps(rec.Healthy.duration()+age) - steps(rec.Healthy.duration())
 	case rec.State == Closed, rec.State == Suspect:
 		forgotten = steps(age)
@@ -183,7 +186,7 @@ func (m *Member) openTime(g int64) time.Duration {
 // votesLast is how long a vote counts, if the record has opened g times in a row.
 func (m *Member) votesLast(g int64) time.Duration { return max(m.openTime(g), m.policy.VotesLast) }
 
-// longest is the longest time that is calculated with. Sums of a few do not overflow.
+// longest is the longest duration in use. A sum of a few of them does not overflow.
 const longest = time.Duration(math.MaxInt64 / 8)
 
 // duration turns nanoseconds into a Duration of at most longest.

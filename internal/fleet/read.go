@@ -35,8 +35,8 @@ func (m *Member) Refresh(ctx context.Context, now time.Duration, failing bool) {
 	await(ctx, done, longest) // the read has a limit of its own
 }
 
-// await lets a request wait for a read, for limit at most, and for half of its own time at most. The
-// other half is for its host.
+// await lets a request wait for a read, for limit at most, and for half of its own time at most.
+// The other half is for its host.
 func await(ctx context.Context, done <-chan struct{}, limit time.Duration) {
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(deadline)/2)
@@ -49,8 +49,9 @@ func await(ctx context.Context, done <-chan struct{}, limit time.Duration) {
 	}
 }
 
-// idle reports that the record was never read, or that there was no request for so long that what
-// was read says nothing. A request after the record was due would have read it.
+// idle reports whether the record was never read, or whether no request has come for so long that
+// the latest read says nothing. If the record has been due for long, no request has come: it would
+// have read the record.
 func (m *Member) idle(now time.Duration) bool {
 	refresh := m.fleet.cfg.Refresh
 	overdue := now - m.NextRead()
@@ -84,7 +85,7 @@ func (f *Fleet) readFirst(m *Member) {
 	}()
 }
 
-// endFirst lets requests go on that have waited for the record.
+// endFirst lets the requests go on that wait for the first read.
 func endFirst(members []*Member) {
 	for _, m := range members {
 		m.mu.Lock()
@@ -94,8 +95,8 @@ func endFirst(members []*Member) {
 	}
 }
 
-// read reads the records of members, lets their circuits follow, and then calls done. What the
-// circuits deliver comes last, for it may call the user's code.
+// read reads the records of members, lets their circuits follow, and then calls done. Transitions
+// are delivered last, because that may call the user's code.
 func (f *Fleet) read(ctx context.Context, members []*Member, done func([]*Member)) {
 	began := f.cfg.Now()
 	items, err := f.load(ctx, keysOf(members), ordinary)
@@ -107,7 +108,7 @@ func (f *Fleet) read(ctx context.Context, members []*Member, done func([]*Member
 		case err != nil:
 			m.readFailed()
 		default:
-			after = append(after, m.adopt(context.Background(), items[i], began)...) // no request is the cause
+			after = append(after, m.adopt(context.Background(), items[i], began)...)
 		}
 	}
 	done(members)
@@ -116,7 +117,8 @@ func (f *Fleet) read(ctx context.Context, members []*Member, done func([]*Member
 	}
 }
 
-// keysOf returns the keys of records that are about to be read: no failure wants that any more.
+// keysOf returns the keys of the members' records, which are about to be read. That is the read
+// which failures up to now have wanted.
 func keysOf(members []*Member) []string {
 	keys := make([]string, len(members))
 	for i, m := range members {
@@ -128,13 +130,14 @@ func keysOf(members []*Member) []string {
 	return keys
 }
 
-// readLater schedules the next read of a record that there was no room to read.
+// readLater schedules the next read of a record that was not read, because too many calls were
+// under way.
 func (m *Member) readLater() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
 	if m.reads.latest == never {
-		m.reads.latest = now // requests wait no longer
+		m.reads.latest = now // so that no request waits for it again
 	}
 	m.due.Store(int64(now + spread(m.fleet.cfg.ReadTimeout)))
 }
@@ -156,7 +159,8 @@ func (m *Member) load(ctx context.Context, p priority) error {
 	return items[0].Err
 }
 
-// failedItem reports that the store could not read or write this record, though it may serve others.
+// failedItem reports that the store could not read or write this record, though it may serve
+// others.
 func (m *Member) failedItem(operation string, item store.Item) {
 	m.guard.report(m.now(), false)
 	m.fleet.cfg.OnError(operation, item.Err)
@@ -165,8 +169,8 @@ func (m *Member) failedItem(operation string, item store.Item) {
 // Go calls do, which may call the user's code, in a goroutine of its own.
 func (f *Fleet) Go(do func()) { go f.catchPanics(do) }
 
-// catchPanics calls what may call the user's code in a goroutine of the fleet's own, where a panic
-// has no caller to go to.
+// catchPanics calls do, which may call the user's code, in a goroutine of the fleet's own. A panic
+// there would end the program, so it is reported instead.
 func (f *Fleet) catchPanics(do func()) {
 	defer func() {
 		if v := recover(); v != nil {

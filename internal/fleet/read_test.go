@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestFirstRead: the first request waits for the record, once; so do all that
-// come meanwhile, for one read, and none for longer than ReadTimeout.
+// TestFirstRead: the first request waits for the record to be read. Requests that come in the
+// meantime wait for the same read, and none waits for longer than ReadTimeout.
 func TestFirstRead(t *testing.T) {
 	t.Run("concurrent", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -74,10 +74,10 @@ func TestFirstRead(t *testing.T) {
 	})
 }
 
-// TestIdle: after ten times Refresh without a request the next waits again, and
-// none before.
+// TestIdle: after ten times Refresh without a request the next request waits for a read again, and
+// not earlier.
 func TestIdle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // an open record that is long is not an idle host
+	synctest.Test(t, func(t *testing.T) { // a host is not idle because its record is open for long
 		s := newFakeStore()
 		s.latency = time.Millisecond
 		s.put(`{"s":1,"st":"open","d":200000,"g":1}`)
@@ -105,10 +105,10 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// Go is the fleet's.
+// Go calls do as the fleet does.
 func (p *process) Go(do func()) { p.fleet.Go(do) }
 
-// TestHint: a hint reads at once, unless the store is to be left alone.
+// TestHint: a hinted record is read at once, unless the guard forbids it.
 func TestHint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -127,8 +127,8 @@ func TestHint(t *testing.T) {
 	})
 }
 
-// failingProcess returns a process whose host has failed just after a read, so
-// that a second later it is due.
+// failingProcess returns a process whose host has failed just after a read, so that the record is
+// due a second later.
 func failingProcess(t *testing.T, s *fakeStore) *process {
 	p := newProcess(t, s)
 	p.request()
@@ -138,8 +138,8 @@ func failingProcess(t *testing.T, s *fakeStore) *process {
 	return p
 }
 
-// TestFailingHost: a request to a failing host waits for the read that a failure
-// has asked for, and for no other.
+// TestFailingHost: a request to a failing host waits for a read that a failure has caused, and for
+// no other.
 func TestFailingHost(t *testing.T) {
 	for name, c := range map[string]struct {
 		after   time.Duration
@@ -176,8 +176,8 @@ func TestFailingHost(t *testing.T) {
 	}
 }
 
-// TestFailingHostOnce: however many requests a failing host has, one a second
-// waits; and none for a store that is to be left alone.
+// TestFailingHostOnce: however many requests go to a failing host, one of them waits each second,
+// and none while the guard forbids calls.
 func TestFailingHostOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		how  func(context.Context) error
@@ -203,8 +203,7 @@ func TestFailingHostOnce(t *testing.T) {
 	}
 }
 
-// TestFailingHostAndHook: a request does not wait for what others do with what
-// was read.
+// TestFailingHostAndHook: a request waits for the read, and not for the hooks that it sets off.
 func TestFailingHostAndHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := failingProcess(t, newFakeStore())
@@ -221,8 +220,8 @@ func TestFailingHostAndHook(t *testing.T) {
 	})
 }
 
-// TestReadsEnd: a background read is over within ReadTimeout, and goes on if
-// the request that started it is cancelled.
+// TestReadsEnd: a background read ends within ReadTimeout, and goes on when the request that has
+// started it is cancelled.
 func TestReadsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -244,8 +243,8 @@ func TestReadsEnd(t *testing.T) {
 	})
 }
 
-// TestPanickingHook: what panics in a goroutine of the fleet's own is reported,
-// and does not stop the reads.
+// TestPanickingHook: a hook that panics in a goroutine of the fleet is reported, and does not stop
+// the reads.
 func TestPanickingHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()

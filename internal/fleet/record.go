@@ -38,11 +38,11 @@ type record struct {
 	Lasts   millis   `json:"d"` // the open time or the lease
 	Owner   string   `json:"o"`
 	Opens   int64    `json:"g"`            // in a row: open, probed, open again
-	Healthy *millis  `json:"w,omitempty"`  // of a suspect: how long the host had been healthy when it was written
+	Healthy *millis  `json:"w,omitempty"`  // of a suspect: how long the host had been healthy then
 	Votes   []vote   `json:"v,omitempty"`  // processes that have tripped
 	Failed  []vote   `json:"f,omitempty"`  // processes whose probe failed in this round
 	By      []string `json:"by,omitempty"` // names of the processes that opened it
-	Ignored int64    `json:"n,omitempty"`  // probes in a row, of any process, that ended without a verdict
+	Ignored int64    `json:"n,omitempty"`  // probes in a row, of any process, without a verdict
 	foreign bool     // of another schema: not to be overwritten
 }
 
@@ -50,7 +50,7 @@ type record struct {
 type vote struct {
 	ID         string `json:"i"`
 	Age        millis `json:"a"`
-	RetryAfter millis `json:"r,omitempty"` // what was left of the Retry-After that a failed probe got
+	RetryAfter millis `json:"r,omitempty"` // what was left of a failed probe's Retry-After
 	Name       string `json:"n,omitempty"` // of a voter that has one
 }
 
@@ -61,7 +61,7 @@ func millisOf(d time.Duration) millis { return millis(d.Milliseconds()) }
 
 func (m millis) duration() time.Duration { return time.Duration(m) * time.Millisecond }
 
-// UnmarshalJSON takes any number. One that is too large is as large as can be.
+// UnmarshalJSON accepts any number. One that is out of range becomes the largest, or the smallest.
 func (m *millis) UnmarshalJSON(b []byte) error {
 	f, err := strconv.ParseFloat(string(b), 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
@@ -76,7 +76,7 @@ var (
 	errTooLong = errors.New("breakerhttp: the time of a record is longer than the policy allows, and cut")
 )
 
-// parse reads a value. What cannot be understood reads as absent, with an error.
+// parse reads a value. One that cannot be understood reads as absent, with an error.
 func parse(value []byte) (record, error) {
 	var head struct {
 		Schema int `json:"s"`
@@ -108,7 +108,8 @@ func (r *record) valid() bool {
 		slices.Contains([]State{Closed, Suspect, Open, Half}, r.State)
 }
 
-// encode leaves out what there is no room for: names first, then the oldest votes.
+// encode returns the JSON of the record. If that is longer than maxWrite, it leaves out names
+// first, then the oldest votes.
 func (r record) encode() []byte {
 	r.Schema = schema
 	r.Votes, r.Failed = slices.Clone(r.Votes), slices.Clone(r.Failed)
@@ -133,8 +134,8 @@ func (r record) encode() []byte {
 	}
 }
 
-// young returns the votes that are younger than limit when the record has that age, with their ages
-// then.
+// young returns the votes that are younger than limit once the record has this age. Their ages are
+// those at that time.
 func young(votes []vote, age, limit time.Duration) (out []vote) {
 	for _, v := range votes {
 		older := max(v.Age, 0) + millisOf(age)
@@ -148,8 +149,8 @@ func young(votes []vote, age, limit time.Duration) (out []vote) {
 	return out
 }
 
-// with returns the votes with that of v, in place of an older one: at most most of them, the
-// youngest.
+// with adds v to votes, in place of an earlier vote of the same process, and returns the youngest:
+// at most most of them.
 func with(votes []vote, v vote, most int) []vote {
 	out := []vote{v}
 	for _, w := range votes {

@@ -50,7 +50,7 @@ func TestParse(t *testing.T) {
 		case r.foreign:
 			got = "foreign"
 		case errors.Is(err, errPoison):
-			got += "poison" // nothing else of it may be left
+			got += "poison" // nothing of it may be used
 		case got == "":
 			got = "absent"
 		}
@@ -60,8 +60,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestRecordSize: a record is at most 1 KB, and has room for the votes of the
-// greatest quorum. Who has longer ids than ours loses the oldest votes.
+// TestRecordSize: a record is at most 1 KB, which is enough for the votes of the greatest quorum.
+// If ids are longer than those of this package, the oldest votes are left out.
 func TestRecordSize(t *testing.T) {
 	for size, want := range map[int]int{len(New(Config{}).voter.ID): 20, 64: 10, 600: 2} {
 		id := strings.Repeat("f", size)
@@ -91,9 +91,9 @@ func TestYoung(t *testing.T) {
 	}
 }
 
-// FuzzRecord: whatever the store says, a member does not panic, does not open
-// its circuit for longer than its limit, writes a record that can be read, of at
-// most 1 KB, and writes none over one that it does not understand.
+// FuzzRecord: whatever the store says, a member does not panic, and does not open its circuit for
+// longer than its limit. What it writes can be parsed and is at most 1 KB, and it writes nothing
+// over a record that it does not understand.
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"s":1,"st":"open","d":60000,"o":"9f3c","g":2,"f":[{"i":"9f3c","a":1}]}`), uint64(1), int64(0))
 	f.Add([]byte(`{"s":1,"st":"suspect","d":60000,"o":"9f3c","g":2147483647,"v":[{"i":"a","a":0},{"i":"b","a":0}]}`), uint64(1), int64(time.Hour))

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestReset: a process that was reset reads again at once, releases its lease, and votes as ever
-// when it trips.
+// TestReset: a process that was reset reads again at once, releases its lease, and still votes when
+// it trips.
 func TestReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -28,7 +28,7 @@ func TestReset(t *testing.T) {
 		p := leaseholder(t, newFakeStore(), `{"s":1,"st":"open","d":0,"o":"a","g":1}`)
 		p.Reset(t.Context())
 		p.wantRecord(`{"s":1,"st":"open","d":0,"o":"me","g":1}`)
-		p.ProbeSucceeded(t.Context()) // late: the lease is given up once
+		p.ProbeSucceeded(t.Context()) // too late: the lease was given up by the Reset
 		p.wantRecord(`{"s":1,"st":"open","d":0,"o":"me","g":1}`)
 	})
 	synctest.Test(t, func(t *testing.T) { // the record was suspect: this vote is the second
@@ -39,7 +39,7 @@ func TestReset(t *testing.T) {
 		p.trip(time.Minute)
 		p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":1}`)
 	})
-	synctest.Test(t, func(t *testing.T) { // the record is open still, and then dead
+	synctest.Test(t, func(t *testing.T) { // the record is still open, and later dead
 		s := newFakeStore()
 		s.put(`{"s":1,"st":"open","d":60000,"o":"a","g":1}`)
 		p := newProcess(t, s)
@@ -53,8 +53,8 @@ func TestReset(t *testing.T) {
 	})
 }
 
-// TestResetDuringElection: a lease that is won after a Reset is not heard, and is released by the
-// request that asked for it.
+// TestResetDuringElection: a lease that is won after a Reset does not open the circuit, and the
+// request that asked for it releases it.
 func TestResetDuringElection(t *testing.T) {
 	for name, ambiguous := range map[string]bool{"won": false, "ambiguous": true} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestResetDuringElection(t *testing.T) {
 	}
 }
 
-// TestResetFleet closes whatever the record is, except one of another schema.
+// TestResetFleet: ResetFleet replaces any record by a closed one, except one of another schema.
 func TestResetFleet(t *testing.T) {
 	const closed = `{"s":1,"st":"closed","d":0,"o":"me","g":0}`
 	for name, value := range map[string]string{

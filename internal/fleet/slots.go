@@ -10,7 +10,8 @@ import (
 // hosts must neither exhaust the store's connections nor make its answers late.
 const maxCalls = 16
 
-// slots bounds the calls that are under way. Verdicts come first: all other processes wait for them.
+// slots bounds the calls that are under way. Verdicts come first: all other processes wait for
+// them.
 type slots struct {
 	mu      sync.Mutex
 	taken   int
@@ -18,8 +19,8 @@ type slots struct {
 	waiting []chan struct{}
 }
 
-// take takes a slot, and waits for it for limit at most. It reports whether it has one, and whether it had
-// to wait.
+// take takes a slot, and waits for it for limit at most. It reports whether it has got one, and
+// whether it had to wait.
 func (s *slots) take(limit time.Duration, urgent bool) (ok, waited bool) {
 	s.mu.Lock()
 	if s.taken < maxCalls {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestSlots: so many calls are under way and no more, verdicts come first, and who has waited for half of
-// its time gives up.
+// TestSlots: no more than maxCalls calls are under way, verdicts come first, and a call that has
+// waited for half of its time gives up.
 func TestSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s slots
@@ -54,8 +54,8 @@ func TestSlots(t *testing.T) {
 	})
 }
 
-// TestFullStore: with a store that does not return, what has to wait for a slot is no error of it: an
-// election looks again, and a vote is cast when the record is read next.
+// TestFullStore: while all slots are taken, a call that gets none is not counted as an error of the
+// store. An election looks again later, and a vote is cast when the record is read next.
 func TestFullStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -121,13 +121,13 @@ func TestSlotOfHungCall(t *testing.T) {
 	})
 }
 
-// TestItemErrors: what concerns one record closes the guard of that one, and the store's only if
-// nothing could be read.
+// TestItemErrors: the guard of a record that fails stops the calls for that record. The guard of
+// the store counts an error only if none of several records could be read.
 func TestItemErrors(t *testing.T) {
 	bad := errors.New("WRONGTYPE")
 	for name, c := range map[string]struct {
 		failing func(key string) bool
-		store   bool // is left alone
+		store   bool // whether the store is not called any more
 		record  bool
 	}{
 		"one of three": {func(key string) bool { return key == "ns/0" }, false, true},
@@ -160,7 +160,7 @@ func TestItemErrors(t *testing.T) {
 			})
 		})
 	}
-	synctest.Test(t, func(t *testing.T) { // one that cannot be written
+	synctest.Test(t, func(t *testing.T) { // a record that cannot be written
 		s := newFakeStore()
 		p := newProcess(t, s)
 		s.onSwap = func(context.Context, func() (Item, bool)) (Item, bool, error) { return Item{Err: bad}, false, nil }

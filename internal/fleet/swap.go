@@ -8,11 +8,11 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// A write is a record that is to replace what was known when it was made.
+// A write is a record that is to replace the version old.
 type write struct {
 	old      uint64
 	next     record
-	leaseEnd time.Duration // end of the lease that it asks for; 0 if it does not
+	leaseEnd time.Duration // end of the lease that next asks for; 0 if it asks for none
 	priority priority
 }
 
@@ -21,14 +21,14 @@ type outcome uint8
 
 const (
 	won     outcome = iota
-	lost            // to the winner, whose record has been learnt
+	lost            // another process has written first, and its record has been learnt
 	unknown         // the store did not say
-	delayed         // the store did not say, for which this process is to blame
+	delayed         // the store did not say, because this process was frozen or busy
 	full            // not sent: too many calls are under way
 	unsent          // not sent: the store or the record has failed too often
 )
 
-// swap writes, and learns from how that has ended. A lease held before is given up.
+// swap writes, and learns from the result. A lease that was held before is given up.
 func (m *Member) swap(ctx context.Context, w write) (winner store.Item, o outcome) {
 	var s swapped
 	err := errGuarded
@@ -61,7 +61,8 @@ func (m *Member) swap(ctx context.Context, w write) (winner store.Item, o outcom
 		return store.Item{}, unknown
 	case !s.ok:
 		m.setLease(lease{})
-		if s.cur.Version != 0 && s.cur.Version < w.old { // reads will tell whether the store has lost writes
+		if s.cur.Version != 0 && s.cur.Version < w.old {
+			// Reads will show whether the store has lost writes.
 			m.due.Store(int64(m.now() + afterFailure))
 		} else {
 			m.learn(ctx, s.cur, m.now()+1)
@@ -77,8 +78,8 @@ func (m *Member) swap(ctx context.Context, w write) (winner store.Item, o outcom
 	return s.cur, won
 }
 
-// resolveDoubt reads the record if a write of this process's is in doubt. It returns the error if it
-// still is.
+// resolveDoubt reads the record if a write of this process is in doubt. It returns an error if that
+// write still is.
 func (m *Member) resolveDoubt(ctx context.Context) error {
 	m.mu.Lock()
 	inDoubt := m.inDoubt

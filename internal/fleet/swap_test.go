@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestAmbiguousLease: a lease that was not answered is found by the next read,
-// if need be by that of the verdict, and used if it came through.
+// TestAmbiguousLease: a process that got no answer when it asked for a lease finds the lease at the
+// next read, at the latest at that of the verdict, and uses it.
 func TestAmbiguousLease(t *testing.T) {
 	succeed := func(p *process) { p.ProbeSucceeded(p.t.Context()) }
 	release := func(p *process) { p.Release(p.t.Context()) }
@@ -52,8 +52,8 @@ func TestAmbiguousLease(t *testing.T) {
 	}
 }
 
-// TestAmbiguousWithoutStore: while the store cannot be read, what is in doubt is
-// neither used nor written over, and given up.
+// TestAmbiguousWithoutStore: while the store cannot be read, a lease that is in doubt is not used
+// but given up, and nothing is written.
 func TestAmbiguousWithoutStore(t *testing.T) {
 	for name, ok := range map[string]bool{"success": true, "failure": false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -71,13 +71,16 @@ func TestAmbiguousWithoutStore(t *testing.T) {
 			time.Sleep(16 * time.Second)
 			p.request()
 			synctest.Wait()
-			p.wantCircuit(!ok, p.now()) // it may ask at once, if it does not know better
+			// After a failure it may ask again at once. After a success it is deaf.
+			p.wantCircuit(!ok, p.now())
 			if p.lease != (lease{}) {
 				t.Errorf("%s: it holds a lease still", name)
 			}
 		})
 	}
-	synctest.Test(t, func(t *testing.T) { // its end is counted from before it was asked for
+	// The time of a lease that was in doubt runs from when the process asked for it, which was one
+	// latency after Elect began. A verdict after that time is not written.
+	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
 		s.put(`{"s":1,"st":"open","d":0,"o":"a","g":1}`)
 		p := newProcess(t, s)
@@ -86,11 +89,11 @@ func TestAmbiguousWithoutStore(t *testing.T) {
 		_, until := p.elect()
 		s.misbehave(nil)
 		p.request()
-		time.Sleep(until + s.latency - p.now()) // it was asked for after the first answer
+		time.Sleep(until + s.latency - p.now())
 		p.ProbeSucceeded(t.Context())
 		p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
 	})
-	synctest.Test(t, func(t *testing.T) { // what a process finds may be an older lease of its own
+	synctest.Test(t, func(t *testing.T) { // a process may find an older lease of its own
 		s := newFakeStore()
 		p := leaseholder(t, s, `{"s":1,"st":"open","d":0,"o":"a","g":1}`)
 		time.Sleep(10 * time.Second)
@@ -107,11 +110,12 @@ func TestAmbiguousWithoutStore(t *testing.T) {
 	})
 }
 
-// TestAmbiguousVerdict: a verdict that was lost is written once more when a Load has shown the lease.
-// Until then, and if that is lost too, the process does not hear its own lease: it knows better.
+// TestAmbiguousVerdict: if the store does not answer the write of a verdict, the verdict is written
+// once more when a Load still shows the lease. Until then, and if that write is not answered
+// either, the process is deaf to its own lease.
 func TestAmbiguousVerdict(t *testing.T) {
 	for name, c := range map[string]struct {
-		again bool // it is lost again
+		again bool // the second write is not answered either
 		say   func(*process)
 		want  string
 	}{
@@ -150,8 +154,8 @@ func TestAmbiguousVerdict(t *testing.T) {
 	}
 }
 
-// TestLyingStore: a store that lies about versions keeps no process from probing
-// for longer than the record's limit.
+// TestLyingStore: a store whose versions are wrong keeps no process from probing for longer than
+// the record's limit.
 func TestLyingStore(t *testing.T) {
 	const over = `{"s":1,"st":"open","d":0,"g":1}`
 	for name, winner := range map[string]uint64{"the same version again": 7, "a lower version": 3, "none": 0} {
@@ -169,7 +173,7 @@ func TestLyingStore(t *testing.T) {
 			}
 		})
 	}
-	synctest.Test(t, func(t *testing.T) { // a version of the far future, once
+	synctest.Test(t, func(t *testing.T) { // one answer with a version of the far future
 		s := newFakeStore()
 		p := newProcess(t, s)
 		p.answer(Item{Value: []byte(over), Version: 1 << 62})

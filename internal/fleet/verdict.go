@@ -10,15 +10,15 @@ import (
 // Callers that cancel would otherwise let it write in a loop.
 const maxIgnored = 2
 
-// ProbeSucceeded publishes that the probe of this process, or the last of several, has succeeded. It
-// takes at most WriteTimeout.
+// ProbeSucceeded publishes that the probe of this process, or the last of several, has succeeded.
+// It takes at most WriteTimeout.
 func (m *Member) ProbeSucceeded(ctx context.Context) {
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
 	m.mu.Lock()
 	m.ignored = 0
 	if m.lease.version == 0 || m.lease.version == m.known.version {
-		m.deafen() // otherwise another process has taken over, and knows better
+		m.deafen() // otherwise another process has taken over, and its record counts
 	}
 	m.mu.Unlock()
 	if _, o := m.publishVerdict(ctx, m.successRecord); o == lost {
@@ -57,20 +57,21 @@ func (m *Member) ProbeIgnored(ctx context.Context) {
 	m.publishVerdict(ctx, m.ignoredRecord)
 }
 
-// Release gives up a lease that this process holds, without a verdict. It takes at most WriteTimeout.
+// Release gives up a lease that this process holds, without a verdict. It takes at most
+// WriteTimeout.
 func (m *Member) Release(ctx context.Context) {
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
 	m.publishVerdict(ctx, m.releaseRecord)
 }
 
-// publishVerdict replaces the lease by the record that next returns. A lease is given up once: false
-// if there is none. A process whose lease has run out has nothing to say. One that has lost it to
-// another process follows that. If the store does not say how the write has ended, and the next Load
-// shows the lease still, the verdict is written once more: all others wait for it.
+// publishVerdict replaces the lease by the record that next returns. It returns false if there is
+// no lease, because a lease is given up once. A process whose lease is over writes nothing, and
+// follows the record. If the store does not say how the write has ended, and the next Load still
+// shows the lease, the verdict is written once more: all other processes wait for it.
 func (m *Member) publishVerdict(ctx context.Context, next func() record) (leased bool, o outcome) {
 	if m.resolveDoubt(ctx) != nil {
-		return true, unknown // whether there is one
+		return true, unknown // nobody knows whether there is a lease
 	}
 	m.mu.Lock()
 	held := m.lease
@@ -111,8 +112,8 @@ func (m *Member) releaseRecord() record {
 	return next
 }
 
-// ignoredRecord is the record after a probe without a verdict. Where many processes take turns, none
-// of them ends two in a row: from the third on, all wait, and longer each time.
+// ignoredRecord is the record after a probe without a verdict. Where many processes take turns,
+// none of them ends two in a row: from the third on, all wait, and longer each time.
 func (m *Member) ignoredRecord() record {
 	next := m.releaseRecord()
 	if next.Ignored = min(next.Ignored+1, maxOpens); next.Ignored > maxIgnored {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestVerdict: what a probe makes of the record.
+// TestVerdict: the record after a probe.
 func TestVerdict(t *testing.T) {
 	grow := func(_ *Config, policy *Policy) { policy.OpenGrowth = 2 }
 	synctest.Test(t, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestVerdict(t *testing.T) {
 				synctest.Wait()
 				c.say(p)
 				p.wantRecord(c.want)
-				p.wantCircuit(false, 0) // neither its own lease nor its own verdict moves it
+				p.wantCircuit(false, 0) // neither its own lease nor its own verdict changes it
 				if p.lease != (lease{}) {
 					t.Error("the lease is kept")
 				}
@@ -99,8 +99,8 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// TestRound: a process whose probe has failed leaves the next to others, for the
-// open time, and then may probe again as without a store.
+// TestRound: a process whose probe has failed leaves the next probe to others for an open time.
+// After that it may probe again.
 func TestRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -113,14 +113,14 @@ func TestRound(t *testing.T) {
 		a.wantBarred()
 		time.Sleep(30500 * time.Millisecond)
 		a.wantBarred()
-		time.Sleep(500 * time.Millisecond) // nobody has taken the lease for as long as one lasts
+		time.Sleep(500 * time.Millisecond) // no other process has taken the lease
 		a.wantRole(candidate, a.now()+31*time.Second)
 		a.ProbeFailed(t.Context(), time.Minute, 0)
 		b.wantRole(candidate, b.now()+31*time.Second)
 		b.ProbeFailed(t.Context(), time.Minute, 0)
 		b.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":2}`)
 	})
-	synctest.Test(t, func(t *testing.T) { // with a greater quorum than processes, they take turns
+	synctest.Test(t, func(t *testing.T) { // if Quorum is greater than the number of processes, they take turns
 		s := newFakeStore()
 		three := func(cfg *Config, _ *Policy) { cfg.Quorum = 3 }
 		a := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`, three)
@@ -137,8 +137,8 @@ func TestRound(t *testing.T) {
 	})
 }
 
-// TestFencing: a verdict counts neither once the lease is over nor once another
-// has taken it over; then the process follows the winner, and that is no vote.
+// TestFencing: a verdict does not count once the lease is over, nor once another process has taken
+// it over. Then the process follows the winner, and does not vote.
 func TestFencing(t *testing.T) {
 	for name, ok := range map[string]bool{"success": true, "failure": false} {
 		t.Run("expired, "+name, func(t *testing.T) {
@@ -149,7 +149,8 @@ func TestFencing(t *testing.T) {
 				p.circuit.opened = !ok
 				p.probed(ok)
 				p.wantRecord(`{"s":1,"st":"half","d":31000,"o":"me","g":1}`)
-				p.wantCircuit(!ok, p.now()) // and may ask at once, if it does not know better
+				// After a failure it may ask again at once. After a success it is deaf.
+				p.wantCircuit(!ok, p.now())
 				if p.lease != (lease{}) {
 					t.Error("the lease is kept")
 				}
@@ -170,7 +171,7 @@ func TestFencing(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						s := newFakeStore()
 						p := leaseholder(t, s, `{"s":1,"st":"open","d":0,"g":1}`)
-						time.Sleep(time.Second) // its clock stands still while others' go on
+						time.Sleep(time.Second) // its own clock stands still, and those of others go on
 						s.put(value)
 						if known {
 							p.hint()

@@ -9,7 +9,7 @@ import (
 // maxSwaps bounds the attempts to add a vote.
 const maxSwaps = 4
 
-// An ownVote is one of this process's.
+// An ownVote is a vote of this process.
 type ownVote struct {
 	at      time.Duration // when the circuit tripped
 	openFor time.Duration
@@ -24,7 +24,7 @@ func (m *Member) Tripped(ctx context.Context, openFor time.Duration) {
 	m.startVote(ctx, openFor)
 }
 
-// startVote casts a vote. From now on this process does not know better than the record any more.
+// startVote casts a vote. A process that was deaf to the record listens to it again.
 func (m *Member) startVote(ctx context.Context, openFor time.Duration) {
 	m.mu.Lock()
 	m.deaf = deafness{}
@@ -35,7 +35,8 @@ func (m *Member) startVote(ctx context.Context, openFor time.Duration) {
 	m.tryVote(ctx)
 }
 
-// tryVote casts the vote that has not been cast, unless it waits for another occasion.
+// tryVote casts the vote of this process. A vote that cannot be cast now is kept for the next Load,
+// or forgotten.
 func (m *Member) tryVote(ctx context.Context) {
 	if m.fleet.cfg.DryRun {
 		return
@@ -54,8 +55,8 @@ func (m *Member) tryVote(ctx context.Context) {
 			return
 		}
 		switch winner, o := m.swap(ctx, w); {
-		case o == lost && winner.Version != 0 && winner.Version < w.old: // until the store is believed
-			m.keepVote(true)
+		case o == lost && winner.Version != 0 && winner.Version < w.old:
+			m.keepVote(true) // until it is certain that the store has lost writes
 			return
 		case o != lost:
 			m.keepVote(o == full || o == delayed)
@@ -81,7 +82,7 @@ func (m *Member) keepVote(keep bool) {
 }
 
 // voteRecord returns the record with the vote of this process. It returns false if there is nothing
-// to write. No vote replaces a live record, listened to or not.
+// to write. No vote replaces a live record, even if this process is deaf to it.
 func (m *Member) voteRecord() (next record, ok bool) {
 	rec, now := &m.known.rec, m.now()
 	if m.vote == nil || rec.foreign || m.live(now) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestQuorum: votes younger than the open time open the record once there are
-// enough of different processes; fewer make it suspect.
+// TestQuorum: votes of Quorum different processes open the record, if all are younger than the open
+// time. Fewer make it suspect.
 func TestQuorum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -18,10 +18,10 @@ func TestQuorum(t *testing.T) {
 		a.Tripped(t.Context(), time.Minute)
 		a.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
 		time.Sleep(10 * time.Second)
-		a.Tripped(t.Context(), time.Minute) // again: one voice still
+		a.Tripped(t.Context(), time.Minute) // still one voter
 		a.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
 		time.Sleep(time.Minute)
-		b.Tripped(t.Context(), time.Minute) // too late
+		b.Tripped(t.Context(), time.Minute) // the first vote is too old
 		b.wantRecord(`{"s":1,"st":"suspect","d":60000,"o":"me","g":0,"v":[{"i":"me","a":0}]}`)
 		time.Sleep(59 * time.Second)
 		c.Tripped(t.Context(), time.Minute)
@@ -30,7 +30,7 @@ func TestQuorum(t *testing.T) {
 			t.Errorf("the record expires after %v, want %v", got, want)
 		}
 		for _, p := range []*process{a, b, c} {
-			p.wantCircuit(false, 0) // who has tripped is open already
+			p.wantCircuit(false, 0) // a process that has tripped is open already
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
@@ -48,8 +48,8 @@ func TestQuorum(t *testing.T) {
 	})
 }
 
-// TestTripTime: a record opens for as long as the circuit that completed the
-// quorum, or for its own grown time if that is longer; never beyond the limit.
+// TestTripTime: a record opens for as long as the circuit whose vote completed the quorum, or for
+// its own grown time if that is longer. It never opens for longer than the limit.
 func TestTripTime(t *testing.T) {
 	for name, c := range map[string]struct {
 		before  string
@@ -78,14 +78,15 @@ func TestTripTime(t *testing.T) {
 			p.wantRecord(`{"s":1,"st":"open",` + c.want + `}`)
 		})
 	}
-	synctest.Test(t, func(t *testing.T) { // an age that cannot be
+	synctest.Test(t, func(t *testing.T) { // an age that is impossible
 		p := newProcess(t, newFakeStore(), func(cfg *Config, _ *Policy) { cfg.Quorum = 1 })
 		p.answer(Item{Value: []byte(`{"s":1,"st":"closed","d":0,"g":3}`), Age: math.MaxInt64})
 		time.Sleep(time.Second)
 		p.Tripped(t.Context(), time.Minute)
 		p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":1}`)
 	})
-	synctest.Test(t, func(t *testing.T) { // what a suspect keeps is what the closed one has not forgotten
+	// A suspect record keeps the opens in a row that the closed one has not forgotten.
+	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
 		s.put(`{"s":1,"st":"closed","d":0,"g":3}`)
 		p := newProcess(t, s)
@@ -95,8 +96,8 @@ func TestTripTime(t *testing.T) {
 	})
 }
 
-// TestLostVote: who loses the swap follows the winner, or tries again: three
-// times at most, and in WriteTimeout altogether.
+// TestLostVote: a process that has lost the swap follows the winner, or tries again: three times at
+// most, and within WriteTimeout in total.
 func TestLostVote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -136,8 +137,8 @@ func TestLostVote(t *testing.T) {
 	}
 }
 
-// TestAmbiguousVote: a write without an answer is followed by a read at the next
-// occasion, and by no other write before that.
+// TestAmbiguousVote: after a write without an answer the process reads the record at the next
+// occasion, and writes nothing before.
 func TestAmbiguousVote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
@@ -172,8 +173,8 @@ func TestAmbiguousVote(t *testing.T) {
 	})
 }
 
-// TestCancelledRequest: what a request has found out is published although it
-// was cancelled.
+// TestCancelledRequest: what a request has found out is published even if the request was
+// cancelled.
 func TestCancelledRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()

@@ -99,9 +99,9 @@ func newReport() *report {
 	return r
 }
 
-// TestReport simulates everything, and writes it into docs/sharing.md and docs/fleet.svg. The picture
-// shows the run whose hits are the median in the table. The test takes minutes, and is skipped unless
-// BREAKERHTTP_SIM is set.
+// TestReport simulates everything, and writes it into docs/sharing.md and docs/fleet.svg. The
+// picture shows the run whose hits are the median in the table. The test takes minutes, and is
+// skipped unless BREAKERHTTP_SIM is set.
 func TestReport(t *testing.T) {
 	if os.Getenv("BREAKERHTTP_SIM") == "" {
 		t.Skip("BREAKERHTTP_SIM is not set")

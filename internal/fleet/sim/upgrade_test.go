@@ -226,8 +226,8 @@ type mixture struct {
 	open int // requests that met a circuit that was not closed, long after the host had recovered
 }
 
-// mix lets ten processes, of which so many are old, live through an outage of five minutes, in which
-// trouble comes to their store.
+// mix lets ten processes, of which so many are old, live through an outage of five minutes, in
+// which trouble comes to their store.
 func mix(t *testing.T, old int, trouble func(*mixedStore)) (m mixture) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
