@@ -318,6 +318,42 @@ func TestOneOfThreeServersDown(t *testing.T) {
 	})
 }
 
+// With one server of a Cluster down, a new client may ask that one first where the records are. A
+// client that dials it once goes on to the next server in time. The default is five times, with
+// 100 ms in between. The test logs the figures of docs/sharing.md.
+func TestDialerRetries(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3)
+	const key = "checkout/https://api.example.com"
+	node, err := c.connect(t, &redis.ClusterOptions{}).MasterForKey(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := c.addrs[0]
+	if down == node.Options().Addr {
+		down = c.addrs[1]
+	}
+	c.servers[down].Kill()
+	const clients = 20
+	inTime := func(retries int, limit time.Duration) (n int) {
+		for range clients {
+			s := redisstore.New(c.connect(t, &redis.ClusterOptions{ContextTimeoutEnabled: true, DialerRetries: retries}))
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			if items, err := s.Load(ctx, []string{key}); err == nil && items[0].Err == nil {
+				n++
+			}
+			cancel()
+		}
+		return n
+	}
+	for _, retries := range []int{5, 1} {
+		t.Logf("DialerRetries %d: %d of %d new clients read a record within 50 ms", retries, inTime(retries, 50*time.Millisecond), clients)
+	}
+	if got := inTime(1, 380*time.Millisecond); got != clients {
+		t.Errorf("%d of %d new clients that dial once read a record in less than the time of five dials, want all", got, clients)
+	}
+}
+
 // A replica takes over, with the latest record, whose version is ahead of its clock, or with
 // nothing.
 func TestSentinelFailover(t *testing.T) {
