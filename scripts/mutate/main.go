@@ -3,7 +3,7 @@
 //
 // It reads mutants.txt: blocks of a rule after "#", a file, the lines to replace
 // after "-", and those to put in their place after "+". The work tree is not
-// touched: the go command is given the broken file in an overlay.
+// touched: the go command is given the broken files in an overlay.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,16 +48,20 @@ func run(workers int, only string) (survivors int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	mutants = slices.DeleteFunc(mutants, func(m mutant) bool { return !strings.Contains(m.rule+m.file, only) })
 	dir, err := os.MkdirTemp("", "mutate")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
+	b, err := build(dir, mutants)
+	if err != nil {
+		return 0, err
+	}
 
 	var (
 		mu      sync.Mutex
 		wg      sync.WaitGroup
-		tried   int
 		invalid []error
 		work    = make(chan int)
 	)
@@ -64,9 +69,8 @@ func run(workers int, only string) (survivors int, err error) {
 		wg.Go(func() {
 			for i := range work {
 				m := mutants[i]
-				killer, err := m.try(dir, i)
+				killer, err := b.try(m, i)
 				mu.Lock()
-				tried++
 				switch {
 				case err != nil:
 					invalid = append(invalid, err)
@@ -81,14 +85,12 @@ func run(workers int, only string) (survivors int, err error) {
 			}
 		})
 	}
-	for i, m := range mutants {
-		if strings.Contains(m.rule+m.file, only) {
-			work <- i
-		}
+	for i := range mutants {
+		work <- i
 	}
 	close(work)
 	wg.Wait()
-	fmt.Printf("%d mutants, %d survived\n", tried, survivors)
+	fmt.Printf("%d mutants, %d survived\n", len(mutants), survivors)
 	return survivors, errors.Join(invalid...)
 }
 
@@ -128,53 +130,122 @@ func (m mutant) broken(root string) ([]byte, error) {
 	return []byte(strings.Replace(string(source), m.old, m.new, 1)), nil
 }
 
-// try runs the tests with the mutant, and returns the first that fails.
-func (m mutant) try(dir string, i int) (killer string, err error) {
-	file, err := filepath.Abs(m.file)
+// packages are those whose tests a mutant of a file must survive. That of the file comes first: its
+// tests are the closest and the quickest.
+func packages(file string) []string {
+	return slices.Compact([]string{filepath.Dir(file), ".", "internal/contract"})
+}
+
+// A builder makes test programs in a directory.
+type builder struct {
+	dir      string
+	in       []bool            // which mutants are in programs
+	programs map[string]string // by package
+}
+
+// build makes the test programs of all mutants that can be switched on. Without one, all tests pass.
+func build(dir string, mutants []mutant) (*builder, error) {
+	sources, in, err := switchable(".", mutants)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{dir, in, map[string]string{}}
+	overlay, err := b.overlay("switched", sources)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range mutants {
+		for _, pkg := range packages(m.file) {
+			if !in[i] || b.programs[pkg] != "" {
+				continue
+			}
+			program := filepath.Join(dir, fmt.Sprint("program", len(b.programs)))
+			if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", program, "./"+pkg).CombinedOutput(); err != nil {
+				return nil, fmt.Errorf("with the mutants %s does not compile:\n%s", pkg, out)
+			}
+			b.programs[pkg] = program
+			if killer := b.test(pkg, 0); killer != "" {
+				return nil, fmt.Errorf("%s of %s fails without a mutant", killer, pkg)
+			}
+		}
+	}
+	return b, nil
+}
+
+// overlay writes sources, and returns the file that tells the go command of them.
+func (b *builder) overlay(name string, sources map[string][]byte) (string, error) {
+	replace := map[string]string{}
+	for file, source := range sources {
+		path, err := filepath.Abs(file)
+		if err != nil {
+			return "", err
+		}
+		replace[path] = filepath.Join(b.dir, fmt.Sprintf("%s-%d.go", name, len(replace)))
+		if err := os.WriteFile(replace[path], source, 0o600); err != nil {
+			return "", err
+		}
+	}
+	config, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
+	}
+	path := filepath.Join(b.dir, name+".json")
+	return path, os.WriteFile(path, config, 0o600)
+}
+
+// try runs the tests with a mutant, and returns the first that fails.
+func (b *builder) try(m mutant, i int) (killer string, err error) {
+	if b.in[i] {
+		for _, pkg := range packages(m.file) {
+			if killer = b.test(pkg, i+1); killer != "" {
+				break
+			}
+		}
+		return killer, nil
 	}
 	source, err := m.broken(".")
 	if err != nil {
 		return "", err
 	}
-	broken := filepath.Join(dir, fmt.Sprintf("%d.go", i))
-	if err := os.WriteFile(broken, source, 0o600); err != nil {
-		return "", err
-	}
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {file: broken}})
+	overlay, err := b.overlay(fmt.Sprint("mutant", i), map[string][]byte{m.file: source})
 	if err != nil {
 		return "", err
 	}
-	config := filepath.Join(dir, fmt.Sprintf("%d.json", i))
-	if err := os.WriteFile(config, overlay, 0o600); err != nil {
-		return "", err
-	}
-	// The package of the rule first: its tests are the closest and the quickest.
-	for _, pkg := range []string{"./" + filepath.Dir(m.file), ".", "./internal/contract"} {
-		if killer, err = test(config, pkg); killer != "" || err != nil {
-			return killer, err
+	for _, pkg := range packages(m.file) {
+		cmd := exec.Command("go", "test", "-overlay", overlay, "-count=1", "-failfast", "-timeout=2m", "./"+pkg)
+		var out string
+		if killer, out = firstFailure(cmd); killer != "" {
+			if strings.Contains(out, "[build failed]") || strings.Contains(out, "[setup failed]") {
+				return "", fmt.Errorf("it does not compile:\n%s", out)
+			}
+			break
 		}
 	}
-	return "", nil
+	return killer, nil
 }
 
-// test returns the first test of a package that fails.
-func test(overlay, pkg string) (failed string, err error) {
-	cmd := exec.Command("go", "test", "-overlay", overlay, "-count=1", "-failfast", "-timeout=2m", pkg)
+// test runs the tests of a package with a mutant switched on, and returns the first that fails.
+func (b *builder) test(pkg string, number int) (killer string) {
+	cmd := exec.Command(b.programs[pkg], "-test.failfast", "-test.timeout=2m", "-test.paniconexit0")
+	cmd.Dir = pkg
+	cmd.Env = append(os.Environ(), fmt.Sprint("MUTANT=", number))
+	killer, _ = firstFailure(cmd)
+	return killer
+}
+
+// firstFailure runs tests, and returns the first that fails.
+func firstFailure(cmd *exec.Cmd) (killer, out string) {
 	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
+	output, err := cmd.CombinedOutput()
+	out = string(output)
 	if err == nil {
-		return "", nil
+		return "", out
 	}
-	if strings.Contains(string(out), "[build failed]") || strings.Contains(string(out), "[setup failed]") {
-		return "", fmt.Errorf("it does not compile:\n%s", out)
-	}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "--- FAIL: "); ok {
 			name, _, _ = strings.Cut(name, " ")
-			return name, nil
+			return name, out
 		}
 	}
-	return "the whole run", nil // a panic, a deadlock, a leak or a time-out
+	return "the whole run", out // a panic, a deadlock, a leak or a time-out
 }

@@ -28,4 +28,20 @@ func TestMutants(t *testing.T) {
 		}
 		seen[m] = true
 	}
+	sources, in, err := switchable("../..", mutants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, source := range sources {
+		if _, err := parser.ParseFile(token.NewFileSet(), file, source, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	apart := 0
+	for i := range in {
+		if !in[i] {
+			apart++
+		}
+	}
+	t.Logf("%d mutants, %d of them built apart", len(mutants), apart)
 }
