@@ -14,13 +14,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )
 
-// connect returns a client of an endpoint, with the region and the credentials
-// of the environment if there are any.
+// connect returns a client of an endpoint, with the region and the credentials of the environment,
+// if there are any.
 func connect(endpoint string, opts ...func(*dynamodb.Options)) *dynamodb.Client {
 	return dynamodb.New(dynamodb.Options{
 		BaseEndpoint: aws.String(endpoint),
-		// Less than the 5s after which node closes a connection, maybe just as it
-		// is used again: what is never retried fails then.
+		// The server closes a connection after 5 s, perhaps just when it is used again. Since
+		// nothing is retried, that request would fail.
 		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.IdleConnTimeout = time.Second }),
 		Region:     cmp.Or(os.Getenv("AWS_REGION"), "us-east-1"),
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -33,15 +33,14 @@ func connect(endpoint string, opts ...func(*dynamodb.Options)) *dynamodb.Client 
 	}, opts...)
 }
 
-// newTable returns the name of a table that there is not yet, and deletes the
-// table when t ends.
+// newTable returns the name of a table that does not exist yet, and deletes the table when t ends.
 func newTable(t *testing.T, client *dynamodb.Client) string {
 	t.Helper()
 	table := "breakerhttp-test-" + rand.Text()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		// It fails where the test has killed the server, which is as good.
+		// It fails if the test has killed the server, which is just as good.
 		_, _ = client.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: &table}, func(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} })
 	})
 	return table

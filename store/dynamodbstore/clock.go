@@ -8,14 +8,13 @@ import (
 	smithy "github.com/aws/smithy-go/middleware"
 )
 
-// deadBand is what DynamoDB's clock may seem to be off before it counts. Its
-// answers say the time in whole seconds; this machine's own clock, if it is
-// right, is finer.
+// deadBand is the greatest difference to DynamoDB's clock that is ignored. DynamoDB's answers say
+// the time in whole seconds. This machine's own clock is finer, if it is right.
 const deadBand = 2 * time.Second
 
-// A clock tells DynamoDB's time by this machine's wall clock, set right by what
-// the answers say. It is no monotonic clock, because those may stand still while
-// a Lambda environment is frozen.
+// A clock tells DynamoDB's time: this machine's wall clock, corrected by the times in DynamoDB's
+// answers. It does not use the monotonic clock, which may stand still while a Lambda environment is
+// frozen.
 type clock struct {
 	skew atomic.Pointer[time.Duration] // nil before the first answer
 }
@@ -28,7 +27,7 @@ func (c *clock) now() (t time.Time, known bool) {
 	return wall(), false
 }
 
-// learn takes the time from an answer that has just come, and returns it.
+// learn corrects the clock by an answer that has just come, and returns the time.
 func (c *clock) learn(answer smithy.Metadata) time.Time {
 	local, skew := wall(), time.Duration(0)
 	if known := c.skew.Load(); known != nil {

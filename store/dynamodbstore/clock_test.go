@@ -10,8 +10,7 @@ import (
 	"github.com/breakerhttp/breakerhttp/store/dynamodbstore"
 )
 
-// newShifted returns a Store on a table whose server's clock is as far ahead of
-// this machine's as shift says.
+// newShifted returns a Store on a table whose server's clock is ahead of this machine's by shift.
 func newShifted(t *testing.T, shift *atomic.Int64) *dynamodbstore.Store {
 	t.Helper()
 	server := servertest.Dynalite(t)
@@ -27,8 +26,8 @@ func newShifted(t *testing.T, shift *atomic.Int64) *dynamodbstore.Store {
 	return dynamodbstore.New(connect(endpoint), table)
 }
 
-// A process's own clock does not matter: that of the server counts, already in
-// the first write of a process that has read nothing.
+// A process's own clock does not matter: the clock of the server counts, even in the first write of
+// a process that has read nothing.
 func TestServerClock(t *testing.T) {
 	for _, ahead := range []time.Duration{time.Hour, -time.Hour, 5 * time.Minute, -5 * time.Minute} {
 		t.Run(ahead.String(), func(t *testing.T) {

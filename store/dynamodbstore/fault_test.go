@@ -22,8 +22,8 @@ import (
 	"github.com/breakerhttp/breakerhttp/store/dynamodbstore"
 )
 
-// prompt is what a method may take to notice that its context is done, or that
-// nobody is there.
+// prompt is how long a method may take to notice that its context is done, or that no server is
+// there.
 const prompt = 200 * time.Millisecond
 
 func TestServerKilled(t *testing.T) {
@@ -36,7 +36,7 @@ func TestServerKilled(t *testing.T) {
 	before := swap(t, s, "key", 0, "before", time.Hour)
 	server.Kill()
 	for range 3 {
-		// Nothing is retried, and so both are soon over.
+		// Nothing is retried, so both return soon.
 		if err := servertest.Within(t, prompt, "Load from a dead server", func() error {
 			_, err := s.Load(t.Context(), []string{"key"})
 			return err
@@ -63,7 +63,7 @@ func TestServerKilled(t *testing.T) {
 }
 
 func TestBlackHole(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // connects, and never answers
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections, and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestBlackHole(t *testing.T) {
 	}
 }
 
-// Whatever fails is sent once, also by a client that retries.
+// A request that fails is sent once, even by a client that retries.
 func TestNothingRetried(t *testing.T) {
 	for name, fail := range map[string]http.HandlerFunc{
 		"throttled": func(w http.ResponseWriter, _ *http.Request) {
@@ -107,7 +107,7 @@ func TestNothingRetried(t *testing.T) {
 			var sent atomic.Int64
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if sent.Add(1) == 1 {
-					fmt.Fprint(w, `{}`) // and so the time is known
+					fmt.Fprint(w, `{}`) // so that the time is known
 					return
 				}
 				fail(w, r)
@@ -134,7 +134,7 @@ func TestNothingRetried(t *testing.T) {
 	}
 }
 
-// Only a consistent read sees the swap that has just been made.
+// Reads are consistent: others might not see the swap that has just been made.
 func TestReadsAreConsistent(t *testing.T) {
 	var sent string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -149,7 +149,7 @@ func TestReadsAreConsistent(t *testing.T) {
 	}
 }
 
-// What a throttled table leaves out of its answer is no absent record.
+// A key that a throttled table leaves out of its answer is not reported as absent.
 func TestUnprocessedKeys(t *testing.T) {
 	const row = `{"key":{"S":"a"},"value":{"B":"dmFsdWU="},"version":{"N":"7"},"written":{"N":"1"},"expires":{"N":"99999999999"}}`
 	for name, test := range map[string]struct {
@@ -180,7 +180,7 @@ func TestUnprocessedKeys(t *testing.T) {
 	}
 }
 
-// A request of a hundred keys that fails is no hundred keys that fail: the store does.
+// If a request for a hundred keys fails, the store fails, and not each of the keys.
 func TestOneRequestOfSeveralFails(t *testing.T) {
 	var sent atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -202,7 +202,7 @@ func TestOneRequestOfSeveralFails(t *testing.T) {
 	}
 }
 
-// A process that may read and not write gets an error from each swap, and reads as ever.
+// A process that may not write gets an error from each swap, and can still read.
 func TestMayNotWrite(t *testing.T) {
 	server := servertest.Dynalite(t)
 	client := connect(server.URL())
@@ -233,8 +233,8 @@ func TestMayNotWrite(t *testing.T) {
 	}
 }
 
-// A swap whose answer got lost has been made. To send it again would find the
-// version gone and report it as lost.
+// A swap whose answer got lost has been made. If it were sent again, it would find another version,
+// and report that it has lost.
 func TestAnswerLost(t *testing.T) {
 	server := servertest.Dynalite(t)
 	client := connect(server.URL())
@@ -264,8 +264,8 @@ func TestAnswerLost(t *testing.T) {
 	swap(t, s, "key", cur.Version, "next", time.Hour)
 }
 
-// startProxy passes requests on to endpoint and the answers back through change,
-// whose error cuts the connection.
+// startProxy passes requests on to endpoint, and the answers back through change. If change returns
+// an error, the connection is cut.
 func startProxy(t *testing.T, endpoint string, change func(*http.Response) error) string {
 	t.Helper()
 	target, err := url.Parse(endpoint)

@@ -12,11 +12,11 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// maxKey is the size of the longest key that DynamoDB takes, in bytes. A longer one, and an empty
-// one, would have it refuse the whole request.
+// maxKey is the size of the longest key that DynamoDB accepts, in bytes. It refuses a whole request
+// that has a longer key, or an empty one.
 const maxKey = 2048
 
-// refusal is an error if DynamoDB does not take key.
+// refusal returns an error if DynamoDB does not accept key.
 func refusal(key string) error {
 	if n := len(clean(key)); n == 0 || n > maxKey {
 		return fmt.Errorf("breakerhttp: dynamodb: key of %d bytes, want 1 to %d", n, maxKey)
@@ -28,7 +28,7 @@ func keyError(key string, err error) error {
 	return fmt.Errorf("breakerhttp: dynamodb: %q: %w", key, err)
 }
 
-// clean makes a key one that DynamoDB takes for a string.
+// clean replaces what is not valid UTF-8 in a key, because a string of DynamoDB must be valid.
 func clean(key string) string { return strings.ToValidUTF8(key, "\uFFFD") }
 
 func itemKey(key string) map[string]types.AttributeValue {
@@ -39,10 +39,10 @@ func number[N int64 | uint64](n N) types.AttributeValue {
 	return &types.AttributeValueMemberN{Value: fmt.Sprint(n)}
 }
 
-// expiry is t as DynamoDB wants it, in whole seconds, and never before t.
+// expiry returns t as DynamoDB wants it: in whole seconds, and not before t.
 func expiry(t time.Time) int64 { return t.Add(time.Second - 1).Unix() }
 
-// parse returns the item that a row of the table is, as of now.
+// parse returns the key and the item of a row of the table. Its age is that at now.
 func parse(row map[string]types.AttributeValue, now time.Time) (string, store.Item, error) {
 	key, _ := row["key"].(*types.AttributeValueMemberS)
 	if key == nil {

@@ -26,18 +26,19 @@
 //
 // # Permissions
 //
-// To share circuits takes these permissions on the table:
+// Sharing circuits needs these permissions on the table:
 //
 //	dynamodb:BatchGetItem dynamodb:UpdateItem
 //
-// [Store.CreateTable] has its own.
+// [Store.CreateTable] needs others.
 //
 // # What an operator sees
 //
-// A request that DynamoDB throttles or denies is an error of the store and is not sent again. A key
-// that a throttled table has left out of its answer has an error of its own, as has a key of more
-// than 2,048 bytes, and an item that is no record of this package. Such an item is not written
-// over.
+// A request that DynamoDB throttles or denies is an error of the store and is not sent again. Some
+// errors concern one key, and the other keys are served:
+//   - a throttled table has left the key out of its answer
+//   - the key is longer than 2,048 bytes
+//   - the item is not a record of this package; it is not written over
 package dynamodbstore
 
 import (
@@ -74,12 +75,12 @@ func New(client *dynamodb.Client, table string) *Store {
 	return &Store{client: client, table: table}
 }
 
-// once has the client send a request once: a swap that is sent again would lose to itself, and the
-// caller would rather have an error soon than an answer late.
+// once makes the client send a request once. A swap that is sent again would lose to itself, and an
+// early error is better than a late answer.
 func once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
 
-// Load implements [store.Store]. Keys that are not UTF-8 are one key if they differ only where they
-// are not.
+// Load implements [store.Store]. Keys that differ only in bytes that are not valid UTF-8 are the
+// same key.
 func (s *Store) Load(ctx context.Context, keys []string) ([]store.Item, error) {
 	found, err := s.load(ctx, keys)
 	if err != nil {
@@ -174,7 +175,7 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old uint64, valu
 func (s *Store) swap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (store.Item, bool, error) {
 	now, known := s.clock.now()
 	if !known {
-		// Any answer will do: it brings the time that the write has to note.
+		// Any answer says what time it is, which the write needs.
 		if _, err := s.load(ctx, []string{key}); err != nil {
 			return store.Item{}, false, err
 		}
@@ -182,7 +183,7 @@ func (s *Store) swap(ctx context.Context, key string, old uint64, value []byte, 
 	}
 	out, err := s.client.UpdateItem(ctx, s.update(key, old, value, now, ttl), once)
 	if lost := (*types.ConditionalCheckFailedException)(nil); errors.As(err, &lost) {
-		// The exception may carry the item, but not every endpoint has it do so.
+		// The exception could carry the item, but not every endpoint supports that.
 		found, err := s.load(ctx, []string{key})
 		return found[key], false, err
 	}
@@ -193,7 +194,7 @@ func (s *Store) swap(ctx context.Context, key string, old uint64, value []byte, 
 	return store.Item{Value: value, Version: next(old, now)}, true, nil
 }
 
-// next is the version that follows old.
+// next returns the version that follows old.
 func next(old uint64, now time.Time) uint64 { return max(old+1, uint64(now.UnixMilli())) }
 
 func (s *Store) update(key string, old uint64, value []byte, now time.Time, ttl time.Duration) *dynamodb.UpdateItemInput {

@@ -45,7 +45,7 @@ func TestServers(t *testing.T) {
 					t.Fatalf("CreateTable: %v", err)
 				}
 			}
-			if ttl, err := client.DescribeTimeToLive(t.Context(), &dynamodb.DescribeTimeToLiveInput{TableName: &table}); name != "dynalite" && // which knows none
+			if ttl, err := client.DescribeTimeToLive(t.Context(), &dynamodb.DescribeTimeToLiveInput{TableName: &table}); name != "dynalite" && // which has none
 				(err != nil || aws.ToString(ttl.TimeToLiveDescription.AttributeName) != "expires") {
 				t.Errorf("the table's time to live: %v, error %v, want it in expires", ttl, err)
 			}
@@ -58,7 +58,7 @@ func TestServers(t *testing.T) {
 	}
 }
 
-// A key that is no UTF-8 neither fails the others nor is taken for them.
+// A key that is not valid UTF-8 neither makes the others fail nor is mistaken for one of them.
 func TestInvalidKey(t *testing.T) {
 	s := newStore(t)
 	want := swap(t, s, "http://\xff", 0, "value", time.Hour)
@@ -68,8 +68,8 @@ func TestInvalidKey(t *testing.T) {
 	}
 }
 
-// Whatever the value is, it is the protocol's to judge. Whatever else is wrong with an item is an
-// error of its key alone, and the item is not written over.
+// A Store returns any value. Whether it makes sense is for the protocol to decide. Anything else
+// that is wrong with an item is an error of its key alone, and the item is not written over.
 func foreignItems(t *testing.T, client *dynamodb.Client, table string) {
 	s := dynamodbstore.New(client, table)
 	good := func() map[string]types.AttributeValue {
@@ -148,8 +148,8 @@ func nextVersion(t *testing.T, client *dynamodb.Client, table string) {
 	}
 }
 
-// DynamoDB would refuse a request with such a key: the keys beside it are asked for all the same,
-// and nobody is asked for it.
+// DynamoDB would refuse a request with such a key, so the key is left out of the request. The other
+// keys are asked for.
 func TestRefusedKey(t *testing.T) {
 	var sent atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -175,7 +175,7 @@ func TestRefusedKey(t *testing.T) {
 	}
 }
 
-// The attribute that DynamoDB deletes by is in seconds, and never too early.
+// The attribute by which DynamoDB deletes items is in seconds, and never too early.
 func TestExpiresAttribute(t *testing.T) {
 	client := connect(servertest.Dynalite(t).URL())
 	table := newTable(t, client)

@@ -12,13 +12,12 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// CreateTable makes the table, paid by request, has DynamoDB delete expired
-// items from it where the endpoint can, and waits until it is active: 5 minutes
-// at most. A table that exists already is left as it is, but for that.
+// CreateTable creates the table with on-demand capacity, and waits until it is active, for at most
+// 5 minutes. It lets DynamoDB delete expired items, if the endpoint can do that. If the table
+// exists already, only the deletion of expired items is switched on.
 //
-// It takes the permissions dynamodb:CreateTable, dynamodb:DescribeTable,
-// dynamodb:UpdateTimeToLive and dynamodb:DescribeTimeToLive. Several processes
-// may call it at once.
+// It needs the permissions dynamodb:CreateTable, dynamodb:DescribeTable, dynamodb:UpdateTimeToLive
+// and dynamodb:DescribeTimeToLive. Several processes may call it at once.
 func (s *Store) CreateTable(ctx context.Context) error {
 	if err := s.createTable(ctx); err != nil {
 		return fmt.Errorf("breakerhttp: dynamodb: creating table %q: %w", s.table, err)
@@ -53,7 +52,7 @@ func (s *Store) expireItems(ctx context.Context) error {
 	if failed := smithy.APIError(nil); err == nil || errors.As(err, &failed) && failed.ErrorCode() == "UnknownOperationException" {
 		return nil
 	}
-	// To enable it twice is an error that only its text tells from others.
+	// Enabling it twice is an error that differs from others only in its text.
 	out, describeErr := s.client.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &s.table})
 	if describeErr == nil && out.TimeToLiveDescription != nil {
 		switch out.TimeToLiveDescription.TimeToLiveStatus {

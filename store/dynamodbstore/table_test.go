@@ -21,7 +21,7 @@ import (
 func TestCreateTable(t *testing.T) {
 	client := connect(servertest.Dynalite(t).URL())
 	s := dynamodbstore.New(client, newTable(t, client))
-	// At once, and again when it is there.
+	// Several at once, and once more when the table exists.
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
@@ -51,7 +51,7 @@ func TestNoTable(t *testing.T) {
 	}
 }
 
-// TestTimeToLive has an endpoint that knows it, which dynalite does not.
+// TestTimeToLive uses an endpoint that knows UpdateTimeToLive. dynalite does not.
 func TestTimeToLive(t *testing.T) {
 	const (
 		done    = `200 {}`

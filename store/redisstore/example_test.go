@@ -14,7 +14,7 @@ import (
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 )
 
-// A host is down. What one process has learnt the hard way, another knows before
+// A host is down. One process finds out by five failed requests. Another one then knows it before
 // its first request.
 func Example() {
 	server, err := miniredis.Run() // in place of a real one
@@ -39,7 +39,7 @@ func Example() {
 			breakerhttp.WithStore(redisstore.New(rdb), breakerhttp.Sharing{
 				Namespace:    "checkout",
 				Quorum:       1,
-				ReadTimeout:  time.Second, // for the busiest machine that runs this example
+				ReadTimeout:  time.Second, // because the machine that runs this example may be busy
 				WriteTimeout: time.Second,
 			}))
 		if err != nil {

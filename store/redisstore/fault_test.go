@@ -28,7 +28,7 @@ func TestServerKilled(t *testing.T) {
 	before := swap(t, s, "key", 0, "before", time.Hour)
 	server.Kill()
 	for range 3 {
-		// Nothing is retried, and so both are soon over.
+		// Nothing is retried, so both return soon.
 		if err := servertest.Within(t, prompt, "Load from a dead server", func() error {
 			_, err := s.Load(t.Context(), []string{"key"})
 			return err
@@ -51,8 +51,8 @@ func TestServerKilled(t *testing.T) {
 	}
 }
 
-// The black holes are a host that answers nothing and a network that does not
-// even refuse; both for a client that ignores contexts.
+// A host that accepts connections and never answers, and a network that drops everything: the
+// methods return in time, though the client ignores contexts.
 func TestBlackHole(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -128,7 +128,7 @@ func TestWritesRefused(t *testing.T) {
 		"MISCONF": {[]string{"--save", "3600 1000"}, func(t *testing.T, c *redis.Client) error {
 			dir, err := c.ConfigGet(t.Context(), "dir").Result()
 			if err == nil {
-				err = os.RemoveAll(dir["dir"]) // and so the server cannot save
+				err = os.RemoveAll(dir["dir"]) // so the server cannot save
 			}
 			if err != nil {
 				return err
@@ -165,7 +165,7 @@ func TestWritesRefused(t *testing.T) {
 	}
 }
 
-// A server that is loading its data, or is none at all, fails as a whole, also for one key.
+// A server that is loading its data, or that is no Redis, fails as a whole, even for one key.
 func TestServerFails(t *testing.T) {
 	for _, answer := range []string{"-LOADING Redis is loading the dataset in memory", "-MASTERDOWN Link with MASTER is down", "-BUSY a script runs", "+OK", ":1", "*0"} {
 		t.Run(answer, func(t *testing.T) {
@@ -194,8 +194,8 @@ func TestServerFails(t *testing.T) {
 	}
 }
 
-// One server of three is dead, or silent: its keys have errors, and in time. The other keys are
-// read and written as ever.
+// One server of three is dead, or silent: its keys have errors, in time. The other keys are still
+// read and written.
 func TestOneOfThreeServersDown(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3)
@@ -255,7 +255,7 @@ func TestOneOfThreeServersDown(t *testing.T) {
 		if cur, swapped, err := s.CompareAndSwap(ctx, dead[0], versions[dead[0]], nil, time.Hour); err != nil || swapped || cur.Err == nil {
 			t.Errorf("CompareAndSwap of a dead key = %v, swapped %v, error %v, want an error of the item", cur, swapped, err)
 		}
-		// Whoever cancels gets the context's error and no Items, and at once.
+		// A caller who cancels gets the context's error at once, and no Items.
 		ctx, cancel = context.WithCancel(t.Context())
 		cancel()
 		for range 20 {
@@ -354,8 +354,8 @@ func TestDialerRetries(t *testing.T) {
 	}
 }
 
-// A replica takes over, with the latest record, whose version is ahead of its clock, or with
-// nothing.
+// A replica takes over. It has the latest record, whose version is ahead of the replica's clock, or
+// it has nothing.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -428,8 +428,8 @@ func TestSentinelFailover(t *testing.T) {
 	}
 }
 
-// A swap whose answer got lost has been made. To send it again, as the client
-// does with other commands, would find the version gone and report it as lost.
+// A swap whose answer got lost has been made. If it were sent again, as the client does with other
+// commands, it would find another version, and report that it has lost.
 func TestAnswerLost(t *testing.T) {
 	for name, method := range map[string]string{"the script": "evalsha", "its source": "eval\r"} {
 		t.Run(name, func(t *testing.T) {
@@ -450,7 +450,7 @@ func TestAnswerLost(t *testing.T) {
 			if got := p.seen.Load(); got != 1 {
 				t.Errorf("the swap was sent %d times, want once", got)
 			}
-			// What failed has left nothing behind.
+			// The connection works again.
 			cur := load(t, s, "key")
 			swap(t, s, "key", cur.Version, "next", time.Hour)
 		})
@@ -472,9 +472,8 @@ func TestReadNotRetried(t *testing.T) {
 	}
 }
 
-// A proxy passes everything on to a server until it sees the command that cut
-// names: the connection that brought the first one is closed in place of its
-// answer.
+// A proxy passes everything on to a server, until it sees the command that cut names for the first
+// time: it closes that connection instead of passing on the answer.
 type proxy struct {
 	addr string
 	cut  atomic.Pointer[string]
@@ -537,7 +536,7 @@ func (p *proxy) serve(client net.Conn, addr string) {
 	}
 }
 
-// stacks names the goroutines there are, for a message.
+// stacks lists the goroutines that run, for a message.
 func stacks() string {
 	buf := make([]byte, 1<<20)
 	return strings.TrimSpace(string(buf[:runtime.Stack(buf, true)]))

@@ -18,7 +18,7 @@ import (
 // prompt is how long a method may take to notice that its context is done.
 const prompt = 200 * time.Millisecond
 
-// quiet drops what the client logs about the connections that these tests cut.
+// quiet drops what the client logs about connections that these tests cut.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
@@ -41,7 +41,7 @@ func connect(t *testing.T, opt *redis.Options) *redis.Client {
 type cluster struct {
 	addrs   []string
 	servers map[string]*servertest.Server
-	nodes   map[string]*redis.Client // that talk to one server, and follow no key elsewhere
+	nodes   map[string]*redis.Client // each talks to one server, and follows no key to another
 }
 
 func startCluster(t *testing.T, servers int) cluster {

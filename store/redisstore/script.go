@@ -71,13 +71,13 @@ func (c call) by(ctx context.Context, eval, script string) command {
 	return command{redis.NewCmd(ctx, append([]any{eval, script, 1, c.key}, c.args...)...)}
 }
 
-// A reply is what the script returned, or item.Err.
+// A reply is what the script returned for one key, or the error of that key in item.Err.
 type reply struct {
 	item    store.Item
 	swapped bool
 }
 
-// An unreadable is a key that holds something else than a record.
+// unreadable is the error of a key that holds something other than a record.
 type unreadable struct{ error }
 
 func (e unreadable) Unwrap() error { return e.error }
@@ -94,14 +94,14 @@ func (c command) reply() (reply, error) {
 		return reply{}, fmt.Errorf("%d fields in the script's reply, want 4", len(fields))
 	}
 	text, isText := fields[0].(string)
-	version, err := strconv.ParseUint(text, 10, 63) // so that there is a next one
+	version, err := strconv.ParseUint(text, 10, 63) // of 63 bits: version + 1 is one too
 	value, isValue := fields[1].(string)
 	age, isAge := fields[2].(int64)
 	swapped, isSwapped := fields[3].(int64)
 	if !isText || err != nil || !isValue || !isAge || !isSwapped {
 		return reply{}, unreadable{errors.New("the fields of the hash are not those of a record")}
 	}
-	// A replica that was promoted may be behind the clock that wrote the record.
+	// The clock of a replica that was promoted may be behind the one that wrote the record.
 	item := store.Item{Version: version, Age: max(0, time.Duration(age)*time.Millisecond)}
 	if value != "" {
 		item.Value = []byte(value)

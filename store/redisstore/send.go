@@ -16,11 +16,11 @@ import (
 // errSilent is the error of a key whose server has not answered, while others may have.
 var errSilent = errors.New("the key's server has not answered in time")
 
-// A batch is what one server has replied to its calls, which have these positions among all.
+// A batch is what one server has replied to its calls. positions are their places among all calls.
 type batch struct {
 	positions []int
 	replies   []reply
-	err       error // of all servers
+	err       error // of the store as a whole
 }
 
 // send runs the script for each call and returns the replies in order. It returns as soon as ctx is
@@ -66,8 +66,8 @@ func (s *Store) send(ctx context.Context, calls []call) ([]reply, error) {
 	return replies, nil
 }
 
-// almost returns a channel that receives a little before the deadline of ctx, so that those who
-// wait for ctx still hear of the servers that have answered.
+// almost returns a channel that receives a little before the deadline of ctx, so that the caller
+// still gets what the other servers have answered.
 func almost(ctx context.Context) <-chan time.Time {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -129,12 +129,12 @@ func (s *Store) serverOf(ctx context.Context) func(key string) (*redis.Client, e
 	return nil
 }
 
-// ask runs the script for calls that have these positions among all, and belong to one server: of
-// several, or the only one.
+// ask runs the script for calls that belong to one server. positions are their places among all
+// calls. ofSeveral says that there are other servers.
 func (s *Store) ask(ctx context.Context, calls []call, positions []int, ofSeveral bool) batch {
 	commands := s.run(ctx, calls, "evalsha", hash)
 	if slices.ContainsFunc(commands, func(c command) bool { return redis.HasErrorPrefix(c.Err(), "NOSCRIPT") }) {
-		commands = s.run(ctx, calls, "eval", script) // all of them: if they are several, they only read
+		commands = s.run(ctx, calls, "eval", script) // sends all again: several calls only read
 	}
 	b := batch{positions: positions, replies: make([]reply, len(calls))}
 	for i, c := range commands {
@@ -152,8 +152,8 @@ func (s *Store) ask(ctx context.Context, calls []call, positions []int, ofSevera
 
 func keyError(key string, err error) error { return fmt.Errorf("breakerhttp: redis: %q: %w", key, err) }
 
-// run returns the commands that have run the script, each with its own error. It goes through the
-// client, and not through the one of the server, because the client follows a key that has moved.
+// run returns the commands that have run the script, each with its own error. It uses the client of
+// all servers, because that one follows a key that has moved.
 func (s *Store) run(ctx context.Context, calls []call, eval, script string) []command {
 	commands := make([]command, len(calls))
 	_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {

@@ -103,7 +103,7 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old uint64, valu
 	replies, err := s.send(ctx, []call{{key: key, args: []any{
 		strconv.FormatUint(old, 10),
 		strconv.FormatUint(old+1, 10),
-		string(value), // a copy: the command may be sent after the caller has its value back
+		string(value), // a copy: the command may be sent after this method has returned
 		ttl.Milliseconds(),
 		channel(namespace(key)),
 	}}})
@@ -113,11 +113,11 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old uint64, valu
 	return replies[0].item, replies[0].swapped, nil
 }
 
-// namespace returns that of a key, which is "<namespace>/<circuit>". A namespace has no "/".
+// namespace returns the namespace of a key, which is "<namespace>/<circuit>". It has no "/".
 func namespace(key string) string {
 	name, _, _ := strings.Cut(key, "/")
 	return name
 }
 
-// channel is where a swap publishes the keys of a namespace.
+// channel returns the channel on which a swap publishes the keys of a namespace.
 func channel(namespace string) string { return "breakerhttp:" + namespace }

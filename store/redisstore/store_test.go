@@ -47,7 +47,7 @@ func TestValkey(t *testing.T) {
 	})
 }
 
-// TestServerRESP2 has the other protocol and a client that heeds contexts.
+// TestServerRESP2 uses the other protocol, and a client that ends with its context.
 func TestServerRESP2(t *testing.T) {
 	t.Parallel()
 	s := servertest.Redis(t)
@@ -68,11 +68,11 @@ func TestRing(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store {
 		client := redis.NewRing(&redis.RingOptions{Addrs: servers, ReadTimeout: 15 * time.Second})
 		t.Cleanup(func() { client.Close() })
-		return struct{ store.Store }{redisstore.New(client)} // without Watch, which hears one of the servers
+		return struct{ store.Store }{redisstore.New(client)} // without Watch, which hears only one of the servers
 	})
 }
 
-// A process's own clock does not matter: that of the server is an hour ahead here.
+// A process's own clock does not matter: the clock of the server is an hour ahead here.
 func TestServerClock(t *testing.T) {
 	mini := miniredis.RunT(t)
 	now := time.Now().Add(time.Hour)
@@ -127,7 +127,7 @@ func TestNextVersion(t *testing.T) {
 			t.Fatalf("with the server's clock %v after the start: version %d, and %d in Load, want %d", step.after, cur.Version, got, step.want)
 		}
 	}
-	// Lua's numbers would round this one.
+	// A number of Lua would round this version.
 	const high = 1<<62 + 1
 	mini.HSet("key", "version", fmt.Sprint(high))
 	if next := swap(t, s, "key", high, "value", time.Hour); next.Version != high+1 {
@@ -135,7 +135,7 @@ func TestNextVersion(t *testing.T) {
 	}
 }
 
-// A replica that has not yet got the latest write takes over.
+// A replica takes over that has not received the latest write.
 func TestFailoverLosesVersion(t *testing.T) {
 	master, replica := servertest.Redis(t), servertest.Redis(t)
 	from, to := connect(t, &redis.Options{Addr: master.Addr}), connect(t, &redis.Options{Addr: replica.Addr})
@@ -154,7 +154,7 @@ func TestFailoverLosesVersion(t *testing.T) {
 	}
 }
 
-// An expired record is there for another hour, and the server then deletes it.
+// The server keeps an expired record for another hour, and then deletes it.
 func TestExpiredRecordIsDeleted(t *testing.T) {
 	mini := miniredis.RunT(t)
 	s := redisstore.New(connect(t, &redis.Options{Addr: mini.Addr()}))
@@ -187,7 +187,7 @@ func TestFlushed(t *testing.T) {
 	}
 }
 
-// A server that lost its scripts gets them again, whichever method is first.
+// A server that has lost its scripts gets them again, from whichever method is called first.
 func TestScriptLost(t *testing.T) {
 	server := servertest.Redis(t)
 	client := connect(t, &redis.Options{Addr: server.Addr})
@@ -208,7 +208,7 @@ func TestScriptLost(t *testing.T) {
 	}
 }
 
-// Whatever the value is, it is the protocol's to judge.
+// A Store returns any value. Whether it makes sense is for the protocol to decide.
 func TestPoisonedValue(t *testing.T) {
 	mini := miniredis.RunT(t)
 	s := redisstore.New(connect(t, &redis.Options{Addr: mini.Addr()}))
@@ -221,7 +221,7 @@ func TestPoisonedValue(t *testing.T) {
 	}
 }
 
-// What is no record of this package is an error of its key alone, and is not written over.
+// A key that holds something other than a record has an error of its own, and is not written over.
 func TestForeignKey(t *testing.T) {
 	const future = "9999999999999"
 	for name, plant := range map[string]func(context.Context, *redis.Client) error{
@@ -276,7 +276,7 @@ var documented = []any{
 	"-@all", "+evalsha", "+eval", "+time", "+hmget", "+exists", "+hset", "+pexpire", "+publish", "+subscribe", "+ping", "+cluster|slots",
 }
 
-// allow makes a user of the server who may do this.
+// allow creates a user of the server with these permissions.
 func allow(t *testing.T, server *redis.Client, rules ...any) {
 	t.Helper()
 	if err := server.Do(t.Context(), append([]any{"acl", "setuser", "sharer"}, rules...)...).Err(); err != nil {
@@ -284,8 +284,8 @@ func allow(t *testing.T, server *redis.Client, rules ...any) {
 	}
 }
 
-// sharing shows that a user of these servers may share: read, write and watch. It starts to watch
-// when the Store has not been asked for a key, and the user may not listen to all namespaces.
+// sharing checks that a user of these servers may read, write and watch. It begins to watch before
+// the Store is asked for a key, though the user may not listen to all namespaces.
 func sharing(t *testing.T, client redis.UniversalClient, servers ...*redis.Client) {
 	t.Helper()
 	s := redisstore.New(client)
@@ -322,7 +322,7 @@ func sharing(t *testing.T, client redis.UniversalClient, servers ...*redis.Clien
 	}
 }
 
-// refusals are the commands and channels that a server has refused to its users.
+// refusals returns the commands and channels that a server has refused to its users.
 func refusals(t *testing.T, server *redis.Client) (what []string) {
 	t.Helper()
 	log, err := server.ACLLog(t.Context(), 100).Result()
@@ -335,12 +335,12 @@ func refusals(t *testing.T, server *redis.Client) (what []string) {
 	return what
 }
 
-// A user who has the documented permissions and no others is refused nothing.
+// A user with the documented permissions, and no others, may do all that this package does.
 func TestPermissions(t *testing.T) {
 	check := func(t *testing.T, server *redis.Client) {
 		t.Helper()
 		for _, what := range refusals(t, server) {
-			// The client asks for the last two when it connects, and does without.
+			// The client tries the last two when it connects, and does not need them.
 			if what != "psubscribe" && what != "client|setinfo" && what != "client|maint_notifications" {
 				t.Errorf("the server refused %s", what)
 			}

@@ -44,7 +44,7 @@ func (h *hosts) set(host string, status int) {
 	h.status[host] = status
 }
 
-// process returns a Transport as a process of a fleet has it.
+// process returns the Transport of a process of a fleet.
 func (h *hosts) process(t *testing.T, client redis.UniversalClient, openFor time.Duration, sharing breakerhttp.Sharing) *breakerhttp.Transport {
 	t.Helper()
 	sharing.ReadTimeout, sharing.WriteTimeout = 5*time.Second, 5*time.Second // for busy machines
@@ -72,7 +72,7 @@ func refused(t *testing.T, transport *breakerhttp.Transport, host string) bool {
 	return err != nil
 }
 
-// With one server of three down, the hosts whose records the others have are shared as ever.
+// With one server of three down, the circuits whose records are on the others are still shared.
 func TestShareWithOneOfThreeServersDown(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3)
@@ -116,8 +116,8 @@ func TestShareWithOneOfThreeServersDown(t *testing.T) {
 	}
 }
 
-// When a thousand hosts fail at once, two processes with the client's default pool do not overrun
-// the server: the records open, and afterwards each host is probed by two processes and not more.
+// When a thousand hosts fail at once, two processes with the client's default pool do not overload
+// the server: the records open, and afterwards each host gets two probes in a round, and not more.
 func TestBurst(t *testing.T) {
 	t.Parallel()
 	const many = 1000
@@ -201,8 +201,8 @@ func TestBurst(t *testing.T) {
 	t.Logf("%d probes", probes)
 }
 
-// Two processes have opened a circuit, and then the server reads and refuses to write. When the
-// host has recovered, what the server still says does not shut it out again and again.
+// Two processes have opened a circuit, and then the server answers reads and refuses writes. When
+// the host has recovered, the record that is still there does not open the circuit again and again.
 func TestShareWithoutWrites(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]func(*testing.T, *redis.Client) error{
@@ -261,8 +261,7 @@ func TestShareWithoutWrites(t *testing.T) {
 	}
 }
 
-// A server that is emptied in an outage closes nothing, and neither does the vote of a process that
-// is new then: the hosts stay shut.
+// A server is emptied during an outage, and a new process votes. Neither closes a circuit.
 func TestShareFlushedInOutage(t *testing.T) {
 	t.Parallel()
 	const many = 20
@@ -277,7 +276,7 @@ func TestShareFlushedInOutage(t *testing.T) {
 	}
 	join()
 	join()
-	// sent counts the requests of all processes that went out.
+	// sent counts the requests of all processes that reached a host.
 	sent := func() (n int) {
 		for i := range many {
 			host := fmt.Sprintf("host%d.example.com", i)
@@ -307,8 +306,8 @@ func TestShareFlushedInOutage(t *testing.T) {
 	}
 }
 
-// An empty server takes over whose clock is behind: its versions are lower than what a process has
-// seen. The process believes it after a while, and hears what others write there.
+// An empty server with a slow clock takes over: its versions are lower than those that a process
+// has seen. The process believes it after a while, and follows what others write there.
 func TestShareAfterFailover(t *testing.T) {
 	t.Parallel()
 	master, next := servertest.Redis(t), servertest.Redis(t)

@@ -12,13 +12,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// idle is how long Watch listens to silence before it asks whether the server is still there, and
-// then how long it waits for the answer.
+// idle is how long Watch waits for a message before it pings the server, and then how long it waits
+// for the answer.
 const idle = 30 * time.Second
 
-// Watch implements [store.Watcher] by publish and subscribe. It listens to the namespaces that this
-// Store has been asked for, whichever Transports share it, and calls changed also for the keys that
-// this Store writes. In a [redis.Ring] it hears one of the servers only.
+// Watch implements [store.Watcher] by publish and subscribe. It listens to the namespaces of all
+// keys that this Store has been asked for, by any Transport. It also calls changed for the keys
+// that this Store writes. In a [redis.Ring] it hears only one of the servers.
 //
 // It returns ctx's error as soon as ctx is done. It returns the client's error when the server
 // cannot be reached, or has been silent for a minute. Hints that are published while no Watch runs
@@ -36,7 +36,7 @@ func (s *Store) Watch(ctx context.Context, changed func(key string)) error {
 	}
 }
 
-// watch is Watch of these namespaces. It returns nil when there are more.
+// watch is Watch for these namespaces. It returns nil when there are more.
 func (s *Store) watch(ctx context.Context, names []string, more <-chan struct{}, changed func(key string)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -94,8 +94,8 @@ func (s *Store) subscribe(ctx context.Context, names []string) (*redis.PubSub, e
 		PSubscribe(ctx context.Context, patterns ...string) *redis.PubSub
 	} = s.client
 	if c, ok := s.client.(cluster); ok {
-		// All masters publish alike. The client would always choose the same one, also if that one
-		// is down.
+		// Each master has all messages. The client would always choose the same master, even if
+		// that one is down.
 		var err error
 		if client, err = c.MasterForKey(ctx, rand.Text()); err != nil {
 			return nil, err
@@ -111,13 +111,13 @@ func (s *Store) subscribe(ctx context.Context, names []string) (*redis.PubSub, e
 	return client.Subscribe(ctx, channels...), nil
 }
 
-// refusesPattern reports that the server lets this user not listen to all namespaces. The
-// connection stays, and Watch waits for the first namespace.
+// refusesPattern reports whether err says that this user may not listen to all namespaces. The
+// connection stays open, and Watch waits for the first namespace.
 func refusesPattern(err error) bool {
 	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command")
 }
 
-// namespaces are those that a Store has been asked for: a process needs no hints of others.
+// namespaces are those that a Store has been asked for. A process needs no hints from others.
 type namespaces struct {
 	mu    sync.RWMutex
 	known map[string]bool

@@ -21,7 +21,7 @@ import (
 	"github.com/breakerhttp/breakerhttp/store/redisstore"
 )
 
-// A write in one process is a hint in another, on whichever node either is.
+// A write of one process is a hint for another, no matter to which servers they are connected.
 func TestWatchAcrossCluster(t *testing.T) {
 	c := startCluster(t, 2)
 	var stores []*redisstore.Store
@@ -47,8 +47,8 @@ func TestWatchAcrossCluster(t *testing.T) {
 	}
 }
 
-// A Store hears of the namespaces that it has been asked for, and of all before it is asked for
-// one.
+// A Store hears of the namespaces that it has been asked for. Before it is asked for one, it hears
+// of all.
 func TestWatchNamespaces(t *testing.T) {
 	server := servertest.Redis(t)
 	client := connect(t, &redis.Options{Addr: server.Addr})
@@ -57,7 +57,7 @@ func TestWatchNamespaces(t *testing.T) {
 	go func() { _ = s.Watch(t.Context(), func(key string) { hints <- key }) }()
 	versions := map[string]uint64{}
 	write := func(key string) { versions[key] = swap(t, writer, key, versions[key], "value", time.Hour).Version }
-	// hear writes keys until there is a hint of each, and wants none of others.
+	// hear writes keys until there is a hint of each, and checks that there is none of other keys.
 	hear := func(keys ...string) {
 		t.Helper()
 		for len(hints) > 0 {
@@ -130,8 +130,8 @@ func startWatch(ctx context.Context, t *testing.T, s *redisstore.Store, hinted f
 	return ended
 }
 
-// A Watch that has ended leaves neither a goroutine nor a connection, and says
-// why it ended, also if it was busy with a hint then.
+// A Watch that has ended leaves neither a goroutine nor a connection, and returns why it ended,
+// even if it was busy with a hint then.
 func TestWatchLeavesNothing(t *testing.T) {
 	server := servertest.Redis(t)
 	client := connect(t, &redis.Options{Addr: server.Addr})
@@ -156,8 +156,8 @@ func TestWatchLeavesNothing(t *testing.T) {
 	})
 }
 
-// The client connects again of its own accord; Watch has to return all the same,
-// because hints were lost meanwhile, and to leave no connection.
+// The client would connect again by itself. Watch returns all the same, because hints were lost in
+// the meantime, and leaves no connection.
 func TestWatchEndsWithConnection(t *testing.T) {
 	server := servertest.Redis(t)
 	client := connect(t, &redis.Options{Addr: server.Addr})
@@ -195,8 +195,8 @@ func TestWatchEndsWithServer(t *testing.T) {
 	}
 }
 
-// A server that stays connected and falls silent is noticed after a minute, and
-// one that has nothing to tell is kept.
+// If a server stays connected but no longer answers, Watch ends after a minute. If a server has no
+// messages but answers pings, Watch goes on.
 func TestWatchSilence(t *testing.T) {
 	for name, test := range map[string]struct {
 		alive time.Duration
@@ -229,7 +229,7 @@ func TestWatchSilence(t *testing.T) {
 	}
 }
 
-// pong takes a subscription and answers pings until a time, and nothing from then on.
+// pong accepts a subscription and answers pings for a time, and answers nothing from then on.
 func pong(conn net.Conn, until time.Time) {
 	serve(conn, func(words []string) string {
 		switch {
@@ -245,7 +245,7 @@ func pong(conn net.Conn, until time.Time) {
 	})
 }
 
-// serve is a server that answers each command so.
+// serve answers each command in the given way.
 func serve(conn net.Conn, answer func(words []string) string) {
 	defer conn.Close()
 	lines := bufio.NewScanner(conn)

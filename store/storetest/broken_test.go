@@ -13,8 +13,8 @@ import (
 	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
 
-// A mistake is a way to break a rule: the rule's subtest, the mistake, and what
-// the suite says of it.
+// A mistake is a way to break a rule: the rule's subtest, the mistake, and what the suite says
+// about it.
 type mistake struct {
 	rule, name, says string
 	make             func(*broken)
@@ -30,7 +30,7 @@ type broken struct {
 	watch func(ctx context.Context, changed func(string)) error
 }
 
-// A call is what CompareAndSwap is called with.
+// A call is the arguments of a CompareAndSwap.
 type call struct {
 	ctx   context.Context
 	key   string
@@ -65,13 +65,13 @@ func (b *broken) do(c call) (store.Item, bool, error) {
 	return b.Memory.CompareAndSwap(c.ctx, c.key, c.old, c.value, c.ttl)
 }
 
-// mine is the true record of key.
+// mine returns the true record of key.
 func (b *broken) mine(key string) store.Item {
 	items, _ := b.Memory.Load(context.Background(), []string{key})
 	return items[0]
 }
 
-// items has f change every item that is loaded.
+// items lets f change every item that is loaded.
 func (b *broken) items(f func(key string, item *store.Item)) {
 	b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 		items, err := b.Memory.Load(ctx, keys)
@@ -82,7 +82,7 @@ func (b *broken) items(f func(key string, item *store.Item)) {
 	}
 }
 
-// keys has f change every key.
+// keys lets f change every key.
 func (b *broken) keys(f func(string) string) {
 	b.load = func(ctx context.Context, keys []string) ([]store.Item, error) {
 		keys = slices.Clone(keys)
@@ -97,7 +97,7 @@ func (b *broken) keys(f func(string) string) {
 	}
 }
 
-// versions has out change every version on its way out, and in on its way in.
+// versions lets out change every version that is returned, and in every version that is given.
 func (b *broken) versions(out, in func(uint64) uint64) {
 	b.items(func(_ string, item *store.Item) { item.Version = out(item.Version) })
 	b.swap = func(c call) (store.Item, bool, error) {
@@ -108,8 +108,8 @@ func (b *broken) versions(out, in func(uint64) uint64) {
 	}
 }
 
-// TestRunFindsMistakes runs itself once for every mistake, in a process of its
-// own that has to fail.
+// TestRunFindsMistakes runs itself once for every mistake, each time in a process of its own, which
+// must fail.
 func TestRunFindsMistakes(t *testing.T) {
 	for _, m := range mistakes {
 		t.Run(m.rule+": "+m.name, func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestRunFindsMistakes(t *testing.T) {
 	}
 }
 
-// TestEveryRuleCanFail finds a rule that no mistake breaks.
+// TestEveryRuleCanFail: each rule is broken by at least one mistake.
 func TestEveryRuleCanFail(t *testing.T) {
 	for _, rule := range storetest.RuleNames() {
 		if !slices.ContainsFunc(mistakes, func(m mistake) bool { return m.rule == rule }) {

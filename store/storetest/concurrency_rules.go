@@ -13,7 +13,8 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// oneWinner lets a hundred create a record, and then a hundred swap it.
+// oneWinner lets a hundred goroutines create a record at once, and then a hundred swap it. One
+// wins.
 func oneWinner(t *trial) {
 	key := t.key("record")
 	created := t.race(key, 0)
@@ -61,8 +62,8 @@ func (t *trial) race(key string, old uint64) store.Item {
 	return stored
 }
 
-// contextEnds wants an error or the truth soon, from both methods and whatever ended the context,
-// and a store that works as before afterwards.
+// contextEnds checks that both methods return soon after their context has ended, for whatever
+// reason, with an error or a true answer, and that the store works as before afterwards.
 func contextEnds(t *trial) {
 	key := t.key("record")
 	item := t.write(key, 0, "value", long)
@@ -79,7 +80,7 @@ func contextEnds(t *trial) {
 			return fmt.Sprintf("Load returned %v and no error although its context had ended, want what is stored or an error", items)
 		})
 		t.promptly(ctx, "CompareAndSwap", func() string {
-			// Its version is stale, so that nothing is written in any case.
+			// Its version is stale, so nothing is written in any case.
 			cur, swapped, err := t.store.CompareAndSwap(ctx, key, item.Version+1, []byte("late"), long)
 			if err != nil || cur.Err != nil || !swapped && same(cur, item) {
 				return ""
@@ -90,8 +91,8 @@ func contextEnds(t *trial) {
 	t.stored(key, item)
 }
 
-// promptly wants call, whose context is done, to return soon, and without a
-// complaint.
+// promptly checks that call, whose context is done, returns soon. call returns what was wrong, or
+// "".
 func (t *trial) promptly(ctx context.Context, what string, call func() (complaint string)) {
 	t.Helper()
 	start, done := time.Now(), make(chan string, 1)
@@ -108,8 +109,8 @@ func (t *trial) promptly(ctx context.Context, what string, call func() (complain
 	}
 }
 
-// receive waits for at most about d. It goes by a timer and not by the clock, so
-// that a machine too busy to run this process at all is not held against the store.
+// receive waits for about d at most. Then it looks once more, because the machine may have been too
+// busy to run this process at all, and the store is not to blame for that.
 func receive(c <-chan string, d time.Duration) (s string, ok bool) {
 	select {
 	case s = <-c:
@@ -156,8 +157,8 @@ func errorMeansUnknown(t *trial) {
 	}
 }
 
-// oneKeyFails has keys that a store may refuse between others that it may not. A refused key has an
-// error of its own; one that is not refused is a record like any other.
+// oneKeyFails uses keys that a store may refuse, together with keys that it must accept. A key that
+// is refused has an error of its own. One that is not refused has a record like any other.
 func oneKeyFails(t *trial) {
 	before, after := t.key("before"), t.key("\uffff after")
 	want := []store.Item{t.write(before, 0, "before", long), t.write(after, 0, "after", long)}
@@ -186,8 +187,8 @@ func oneKeyFails(t *trial) {
 	}
 }
 
-// watches writes until a hint arrives, because only the store knows when its
-// Watch has begun.
+// watches writes again and again until a hint arrives, because only the store knows when its Watch
+// has begun.
 func watches(t *trial) {
 	watcher, ok := t.store.(store.Watcher)
 	if !ok {

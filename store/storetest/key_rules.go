@@ -31,7 +31,7 @@ func order(t *trial) {
 	}
 }
 
-// manyKeys loads more keys than a store may be able to ask for at once.
+// manyKeys loads more keys than some servers take in one request.
 func manyKeys(t *trial) {
 	const n, writers = 250, 10
 	keys, want := make([]string, n), make([]store.Item, n)
@@ -56,8 +56,8 @@ func manyKeys(t *trial) {
 	}
 }
 
-// keysAreExact writes a record each under keys that a careless store takes for
-// one another, and then reads all of them.
+// keysAreExact writes a record under each of several keys that a careless store would confuse, and
+// then reads all of them.
 func keysAreExact(t *trial) {
 	kilobyte := strings.Repeat("k", 1024-len(t.key("")))
 	names := []string{

@@ -10,9 +10,9 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// Memory is a [store.Store] and [store.Watcher] in this process,
-// for tests and simulations: its clock is [time.Now], so it follows the virtual
-// time of a testing/synctest bubble. It never forgets a record.
+// Memory is a [store.Store] and [store.Watcher] in this process, for tests and simulations. Its
+// clock is [time.Now], so it follows the virtual time of a testing/synctest bubble. It never
+// forgets a record.
 //
 // Its methods may be called concurrently. Make one with [NewMemory].
 type Memory struct {
@@ -30,8 +30,8 @@ type record struct {
 // A watch is one running Watch.
 type watch struct {
 	wake chan struct{} // holds a token while pending is not empty
-	// pending names each changed key once, so a slow watcher cannot make it
-	// grow beyond the keys there are.
+	// pending has each changed key once, so it does not grow without limit while the watcher is
+	// slow.
 	pending []string
 }
 
@@ -55,8 +55,8 @@ func (m *Memory) Load(ctx context.Context, keys []string) ([]store.Item, error) 
 	return items, nil
 }
 
-// CompareAndSwap implements [store.Store]. It fails only if ctx is done,
-// and has written nothing then.
+// CompareAndSwap implements [store.Store]. It fails only if ctx is done, and then it has written
+// nothing.
 func (m *Memory) CompareAndSwap(ctx context.Context, key string, old uint64, value []byte, ttl time.Duration) (store.Item, bool, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Item{}, false, err
@@ -78,8 +78,8 @@ func (m *Memory) CompareAndSwap(ctx context.Context, key string, old uint64, val
 	return store.Item{Value: bytes.Clone(value), Version: r.version}, true, nil
 }
 
-// Watch implements [store.Watcher]. It calls changed for every write, also
-// for those of the caller's own process, and returns ctx's error.
+// Watch implements [store.Watcher]. It calls changed for every write, including those of the
+// caller's own process, and returns ctx's error.
 func (m *Memory) Watch(ctx context.Context, changed func(key string)) error {
 	w := &watch{wake: make(chan struct{}, 1)}
 	m.mu.Lock()
@@ -117,7 +117,7 @@ func (r record) item(now time.Time) store.Item {
 	return item
 }
 
-// add notes a change; the Memory's lock is held.
+// add adds a changed key. The caller holds the Memory's lock.
 func (w *watch) add(key string) {
 	if !slices.Contains(w.pending, key) {
 		w.pending = append(w.pending, key)

@@ -66,8 +66,8 @@ func TestMemoryWatch(t *testing.T) {
 		}()
 		synctest.Wait()
 
-		// A watcher that is busy with a hint gets each key changed meanwhile
-		// once, in order, and holds up nobody.
+		// A watcher that is busy with a hint then gets each key that was changed in the meantime
+		// once, in order, and makes no writer wait.
 		for _, key := range []string{"a", "b", "c", "b", "c"} {
 			old := load(t, m, key).Version
 			if _, swapped, err := m.CompareAndSwap(t.Context(), key, old, []byte("value"), time.Hour); err != nil || !swapped {
@@ -75,7 +75,7 @@ func TestMemoryWatch(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		// Nothing is written by these, and so nobody is told.
+		// These write nothing, so there is no hint.
 		load(t, m, "d")
 		if _, swapped, _ := m.CompareAndSwap(t.Context(), "a", 1, nil, time.Hour); swapped {
 			t.Fatal("CompareAndSwap with a stale version won")

@@ -10,8 +10,8 @@ import (
 	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
 
-// A naiveStore does no more than the protocol needs: it keeps the slices that it
-// gets, and answers without a look at the context.
+// A naiveStore does no more than the protocol needs: it keeps the slices that it is given, and
+// ignores the context.
 type naiveStore struct {
 	mu      sync.Mutex
 	records map[string]naiveRecord

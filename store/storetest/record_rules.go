@@ -10,7 +10,7 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// same leaves Age out, which no two reads have in common.
+// same compares two items without their Age, which differs from read to read.
 func same(a, b store.Item) bool {
 	return a.Version == b.Version && bytes.Equal(a.Value, b.Value)
 }
@@ -51,9 +51,9 @@ func staleVersionLoses(t *trial) {
 	t.stored(key, second)
 }
 
-// versionsRise also stands for a store that has lost its latest writes, or all of them: what it
-// writes afterwards must not have the versions of before, or a process that was away takes the new
-// record for the one it knew.
+// versionsRise checks that versions rise, and are not below the time. A store that has lost its
+// latest writes must not give out their versions again: a process that was away would take the new
+// record for the one that it knows.
 func versionsRise(t *trial) {
 	key := t.key("early")
 	cur := t.write(key, 0, "0", long)
@@ -80,8 +80,8 @@ func versionsRise(t *trial) {
 	}
 }
 
-// readsSeeWrites has one writer, and readers who must never see a record go back
-// or a value with another's version.
+// readsSeeWrites has one writer and several readers. A reader must never see an older record after
+// a newer one, or a value with the version of another.
 func readsSeeWrites(t *trial) {
 	key := t.key("record")
 	cur := t.write(key, 0, "0", long)
@@ -105,7 +105,7 @@ func readsSeeWrites(t *trial) {
 	}
 }
 
-// follow reads key until ctx is done and says what was wrong with what it saw.
+// follow reads key until ctx is done. It returns an error if what it has read was wrong.
 func (t *trial) follow(ctx context.Context, key string) error {
 	var last store.Item
 	for ctx.Err() == nil {

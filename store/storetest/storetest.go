@@ -1,5 +1,5 @@
-// Package storetest tests a [store.Store] against the rules that sharing
-// circuits relies on, and has one in memory.
+// Package storetest tests a [store.Store] against the rules that sharing circuits relies on. It
+// also has a Store in memory, for tests.
 //
 // A store's own test is one call:
 //
@@ -22,10 +22,10 @@ import (
 
 const (
 	long   = time.Hour              // a ttl that no test outlives
-	short  = 100 * time.Millisecond // one that every test outlives
-	coarse = 2 * time.Second        // an age that a clock of whole seconds can tell from none
-	prompt = 200 * time.Millisecond // what a store may take to notice the end of a context
-	answer = 10 * time.Second       // what a store may take to answer, or to become what it has to
+	short  = 100 * time.Millisecond // a ttl that every test outlives
+	coarse = 2 * time.Second        // an age that is not 0 on a clock of whole seconds
+	prompt = 200 * time.Millisecond // how long a store may take to notice the end of a context
+	answer = 10 * time.Second       // how long a store may take to answer, or to do what it should
 )
 
 var rules = []struct {
@@ -51,13 +51,12 @@ var rules = []struct {
 	{"Watch", watches},
 }
 
-// Run tests the stores that open returns, one subtest a rule, each with a store
-// of its own. The stores may reach the same records, also those of earlier runs:
-// every run uses new keys. It leaves its records to expire within an hour. A
-// store that is a [store.Watcher] is tested as one.
+// Run tests the stores that open returns. Each rule has a subtest, with a store of its own. The
+// stores may reach the same records, even those of earlier runs: every run uses new keys. Its
+// records expire within an hour. A store that is a [store.Watcher] is tested as one.
 //
-// The stores have to be reachable and idle. Run waits for records to age and
-// to expire, which takes some 4 seconds in all.
+// The stores must be reachable and idle. Run waits for records to age and to expire, which takes
+// about 4 seconds in total.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
@@ -80,7 +79,7 @@ func newTrial(t *testing.T, store store.Store) *trial {
 // key returns a key that no other trial uses.
 func (t *trial) key(name string) string { return t.prefix + "/" + name }
 
-// load returns one item a key.
+// load returns an item for each key.
 func (t *trial) load(keys ...string) []store.Item {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), answer)
@@ -118,7 +117,7 @@ func (t *trial) swap(key string, old uint64, value string, ttl time.Duration) (s
 	return cur, swapped
 }
 
-// write does a swap that has to win, and returns what is stored then.
+// write makes a swap that must win, and returns the new record.
 func (t *trial) write(key string, old uint64, value string, ttl time.Duration) store.Item {
 	t.Helper()
 	cur, swapped := t.swap(key, old, value, ttl)
@@ -134,7 +133,7 @@ func (t *trial) write(key string, old uint64, value string, ttl time.Duration) s
 	return cur
 }
 
-// lose does a swap that has to lose, and to return want.
+// lose makes a swap that must lose, and return want.
 func (t *trial) lose(key string, old uint64, want store.Item) store.Item {
 	t.Helper()
 	cur, swapped := t.swap(key, old, "the loser's", long)

@@ -7,8 +7,8 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// age allows the store's clock a resolution of seconds and reaches it by
-// waiting: a store that always says zero, or counts in another unit, never does.
+// age waits until a record is 2 seconds old, because a store's clock may count whole seconds. A
+// store that always says 0, or that counts in another unit, fails.
 func age(t *trial) {
 	key := t.key("record")
 	start := time.Now()
@@ -34,9 +34,9 @@ func age(t *trial) {
 	plausible("Load of a record swapped since returned", t.load1(key))
 }
 
-// expiry sees a record expire. It is absent then, but a swap still has to know
-// its version, or two processes could create it at once: one that read it
-// before it expired, and one after.
+// expiry lets a record expire. It is absent then, but a swap still has to know its version.
+// Otherwise two processes could both create it: one that read it before it expired, and one that
+// read it after.
 func expiry(t *trial) {
 	key := t.key("record")
 	first := t.write(key, 0, "first", short)
@@ -52,7 +52,8 @@ func expiry(t *trial) {
 	t.stored(key, second)
 }
 
-// ttlRenewed has a swap prolong a record's life, and another one shorten it.
+// ttlRenewed lets one swap prolong the life of a record, and another one shorten that of another
+// record.
 func ttlRenewed(t *trial) {
 	prolonged, shortened := t.key("prolonged"), t.key("shortened")
 	item := t.write(prolonged, 0, "short", short)
@@ -61,7 +62,7 @@ func ttlRenewed(t *trial) {
 	t.write(shortened, other.Version, "short", short)
 	t.waitExpired(shortened)
 
-	// What expires only now would have been due, to the second.
+	// A store may count the ttl in whole seconds: the first ttl is over for certain now.
 	time.Sleep(time.Second)
 	t.stored(prolonged, item)
 }
