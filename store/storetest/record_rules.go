@@ -51,9 +51,9 @@ func staleVersionLoses(t *trial) {
 	t.stored(key, second)
 }
 
-// versionsRise checks that versions rise, and are not below the time. A store that has lost its
-// latest writes must not give out their versions again: a process that was away would take the new
-// record for the one that it knows.
+// versionsRise checks that versions rise, and are not below the store's clock in milliseconds. A
+// store that has lost its latest writes must not give out their versions again: a process that was
+// away would take the new record for the one that it knows.
 func versionsRise(t *trial) {
 	key := t.key("early")
 	cur := t.write(key, 0, "0", long)
