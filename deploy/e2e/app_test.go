@@ -26,11 +26,10 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/servertest"
 )
 
-// exportInterval is that of the applications: 15 s in slow time.
+// exportInterval is the export interval of the applications: 15 s, divided by speed.
 const exportInterval = 15 * time.Second / speed
 
-// An app is an application with circuits and the SDK, as it would be in
-// production.
+// An app is an application with circuits and the SDK, set up as in production.
 type app struct {
 	service   string
 	transport *breakerhttp.Transport
@@ -56,7 +55,7 @@ func (s *stack) startApp(t *testing.T, service string, opts ...breakerhttp.Optio
 	a := &app{service: service, spans: tracetest.NewSpanRecorder()}
 	res := resource.NewSchemaless(attribute.String("service.name", service), attribute.String("service.instance.id", service+"-1"))
 	mp := sdkmetric.NewMeterProvider(sdkmetric.WithResource(res),
-		sdkmetric.WithReader(sdkmetric.NewPeriodicReader(metrics, sdkmetric.WithInterval(time.Hour)))) // see keepExporting
+		sdkmetric.WithReader(sdkmetric.NewPeriodicReader(metrics, sdkmetric.WithInterval(time.Hour)))) // never: a.every exports
 	tp := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithBatcher(traces), sdktrace.WithSpanProcessor(a.spans))
 	t.Cleanup(func() {
 		if err := mp.Shutdown(ctx); err != nil {
@@ -97,7 +96,7 @@ func (a *app) unseen(f func()) {
 	f()
 }
 
-// every calls f again and again until t ends.
+// every calls f every d until t ends.
 func (a *app) every(t *testing.T, d time.Duration, f func()) {
 	var wg sync.WaitGroup
 	ctx, stop := context.WithCancel(context.Background())
@@ -115,7 +114,7 @@ func (a *app) every(t *testing.T, d time.Duration, f func()) {
 	})
 }
 
-// get sends a request to u and reports whether it was answered well.
+// get sends a request to u and reports whether the answer was a complete 200.
 func (a *app) get(u *upstream) bool {
 	resp, err := a.client.Get("http://" + u.addr)
 	if err != nil {
@@ -131,7 +130,7 @@ func (a *app) host(t *testing.T, u *upstream) labels {
 	return labels{"job": a.service, "server_address": "127.0.0.1", "server_port": portOf(t, u.addr)}
 }
 
-// An upstream is a host that can die and come back.
+// An upstream is a host that can die and recover.
 type upstream struct {
 	addr   string
 	server *httptest.Server

@@ -18,8 +18,8 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// awsemf is the configuration of the exporter, so far as our file uses it. The exporter itself is not
-// in the Collector of the test.
+// awsemf is the configuration of the exporter, so far as our file uses it. The exporter itself is
+// not in the Collector of the test.
 type awsemf struct {
 	Namespace                     string                 `yaml:"namespace"`
 	LogGroupName                  string                 `yaml:"log_group_name"`
@@ -62,8 +62,8 @@ func readAWSEMF(t *testing.T) awsemf {
 	return e
 }
 
-// has reports whether the exporter is told to write a metric with these dimensions,
-// in a unit that CloudWatch knows.
+// has reports whether the exporter is configured to write a metric with these dimensions, in a unit
+// that CloudWatch knows.
 func (e awsemf) has(metric string, dimensions labels) bool {
 	names := slices.Sorted(maps.Keys(dimensions))
 	declared := slices.ContainsFunc(e.MetricDeclarations, func(d declaration) bool {

@@ -79,7 +79,8 @@ func (s *stack) outage(t *testing.T) {
 	s.notices.waitFor(t, "on-call", "resolved", "CircuitOpen", host)
 }
 
-// refusing: an open circuit causes one notice, and not a second one for the requests that it refuses.
+// refusing: an open circuit causes one notice, and not a second one for the requests that it
+// refuses.
 func (s *stack) refusing(t *testing.T, host labels) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("CircuitOpen to inhibit CircuitRefusing for %v", host), func() error {

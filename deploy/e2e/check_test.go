@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestConfigurations lets each program judge the files that are written for it.
+// TestConfigurations lets each program check its own files.
 func TestConfigurations(t *testing.T) {
 	for name, command := range map[string][]string{
 		"collector":    {"COLLECTOR", "validate", "--config=collector/config.yaml"},
@@ -30,8 +30,8 @@ func TestConfigurations(t *testing.T) {
 	}
 }
 
-// withoutAWSEMF returns the path of cloudwatch/collector.yaml with the debug exporter
-// in the place of the one that the Collector has not. TestAlarms reads that part.
+// withoutAWSEMF returns the path of a copy of cloudwatch/collector.yaml with the debug exporter
+// instead of awsemf, which the Collector of the test does not have. TestAlarms reads that part.
 func withoutAWSEMF(t *testing.T) string {
 	t.Helper()
 	var config map[string]any

@@ -85,7 +85,7 @@ func readYAML(t *testing.T, path string, into any) {
 	}
 }
 
-// resolve calls the functions Ref and Fn::Sub.
+// resolve replaces the functions Ref and Fn::Sub by their values.
 func resolve(t *testing.T, node any, parameters map[string]string) any {
 	t.Helper()
 	value := func(name string) string {
@@ -139,7 +139,7 @@ func TestAlarms(t *testing.T) {
 		if got := *a.Namespace; got != written.Namespace || !written.has(*a.MetricName, dimensions) {
 			t.Errorf("%s: the Collector does not write %s %s %v", name, got, *a.MetricName, dimensions)
 		}
-		delete(dimensions, "service.name") // the resource's
+		delete(dimensions, "service.name") // an attribute of the resource
 		if !slices.ContainsFunc(reported, func(d datum) bool { return d.metric == *a.MetricName && d.value >= 1 && dimensions.in(d.labels) }) {
 			t.Errorf("%s: no circuit reports %s %v", name, *a.MetricName, dimensions)
 		}

@@ -6,10 +6,11 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
-// A dashboard is what Grafana's model says, as far as ours uses it.
+// A dashboard is Grafana's model of one, so far as our file uses it.
 type dashboard struct {
 	Title, Description, UID string
 	Tags                    []string
@@ -27,7 +28,7 @@ type dashboard struct {
 type variable struct {
 	Name, Label, Type string
 	Datasource        *datasource
-	Query             any // of a datasource its kind, else an object with a query
+	Query             any // the kind of a data source, or an object with a query
 	Refresh, Sort     int
 	Multi, IncludeAll bool
 	AllValue          string
@@ -92,7 +93,8 @@ func readDashboard(t *testing.T) (d dashboard) {
 	return d
 }
 
-// TestDashboard checks what Grafana would only show as an empty or a hidden panel.
+// TestDashboard finds mistakes that Grafana would only show as an empty or a hidden panel. Each
+// query leaves out dry runs.
 func TestDashboard(t *testing.T) {
 	d := readDashboard(t)
 	known := []string{"__range", "__rate_interval", "datasource"}
@@ -119,6 +121,9 @@ func TestDashboard(t *testing.T) {
 			if !slices.Contains(known, name[1]) {
 				t.Errorf("%s: got variable $%s, want one of %v", p.Title, name[1], known)
 			}
+		}
+		if expr := p.Targets[0].Expr; strings.Count(expr, "{") != strings.Count(expr, `circuit_breaker_dry_run=""`) {
+			t.Errorf("%s: %s does not leave out dry runs", p.Title, expr)
 		}
 		g := p.GridPos
 		if g.X < 0 || g.W <= 0 || g.H <= 0 || g.X+g.W > 24 {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// everyRule checks that each rule has had something to say since a time.
+// everyRule checks that each rule has fired or returned data since a time.
 func (s *stack) everyRule(t *testing.T, since time.Time) {
 	var data struct {
 		Groups []struct {
@@ -35,8 +35,8 @@ func (s *stack) everyRule(t *testing.T, since time.Time) {
 	}
 }
 
-// everyPanel checks that each query of the dashboard returns data, with the labels
-// that its legends name.
+// everyPanel checks that each query of the dashboard returns data with the labels that the legends
+// name.
 func (s *stack) everyPanel(t *testing.T, since time.Time) {
 	d := readDashboard(t)
 	standIn := strings.NewReplacer("$__rate_interval", "5m", "$__range", "10m",

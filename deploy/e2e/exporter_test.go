@@ -14,8 +14,8 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// TestExporter scrapes a process that has the exporter for Prometheus in it: the
-// series have the names and labels that the alerts ask for.
+// TestExporter scrapes a process that contains the exporter for Prometheus. The series have the
+// names and labels that the alerts ask for.
 func TestExporter(t *testing.T) {
 	registry := prometheusclient.NewRegistry()
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry))

@@ -1,6 +1,6 @@
 package e2e
 
-// labels are what tells one series, alert or metric from others.
+// labels identify a series, an alert or a metric.
 type labels map[string]string
 
 // in reports whether all labels of l are in other.

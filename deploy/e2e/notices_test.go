@@ -20,7 +20,7 @@ type notices struct {
 	all []notice
 }
 
-// A notice is what a receiver is told of one alert.
+// A notice is a message to a receiver about one alert.
 type notice struct {
 	Receiver    string
 	Status      string // firing, resolved
@@ -28,7 +28,7 @@ type notice struct {
 	Annotations labels
 }
 
-// listenForNotices is the receivers of deploy/alertmanager.
+// listenForNotices plays the receivers of deploy/alertmanager.
 func listenForNotices(t *testing.T) *notices {
 	n := &notices{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -61,7 +61,7 @@ func (n *notices) of(alert string, host labels) []notice {
 	})
 }
 
-// waitFor waits for a receiver to be told of an alert for a host.
+// waitFor waits until the receiver gets a notice of an alert for a host.
 func (n *notices) waitFor(t *testing.T, receiver, status, alert string, host labels) (got notice) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%s to be told that %s is %s for %v", receiver, alert, status, host), func() error {

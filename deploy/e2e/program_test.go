@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what should happen within seconds.
+// patience is how long a test waits for something that should happen within seconds.
 const patience = time.Minute
 
 // A program is a process that a test has started.
@@ -39,8 +39,7 @@ func installed(t *testing.T, variable string) string {
 	return path
 }
 
-// start runs a program until t ends. If t fails, the last words of the program
-// are logged.
+// start runs a program until t ends. If t fails, the end of the program's log is shown.
 func start(t *testing.T, variable string, args ...string) *program {
 	t.Helper()
 	path := installed(t, variable)
@@ -51,7 +50,8 @@ func start(t *testing.T, variable string, args ...string) *program {
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	// A group of its own to stop; and it must not survive a test that is killed.
+	// It gets a process group of its own, to be stopped as a whole, and dies with a test that is
+	// killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	err = cmd.Start()
 	log.Close()

@@ -15,12 +15,11 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/servertest"
 )
 
-// speed is how much faster time runs in the configurations under test: half a
-// minute is a second. The files stay what they are in all else.
+// speed is how much faster time runs in the configurations under test: half a minute is a second.
+// Nothing else in the files is changed, except addresses.
 const speed = 30
 
-// lookback is how long Prometheus takes a sample for the present one, and the
-// window of most rules.
+// lookback is how long a sample counts for Prometheus, and the window of most rules.
 const lookback = 5 * time.Minute / speed
 
 var durations = regexp.MustCompile(`\b[0-9]+(ms|s|m|h)\b`)
@@ -35,7 +34,7 @@ func faster(config string) string {
 	})
 }
 
-// A stack is what stands between an application and who is on call.
+// A stack is the chain of programs between an application and the person on call.
 type stack struct {
 	collector    *program
 	otlp         string // the Collector's address for OTLP over HTTP
@@ -47,7 +46,7 @@ type stack struct {
 func startStack(t *testing.T) *stack {
 	t.Helper()
 	for _, variable := range []string{"COLLECTOR", "PROMETHEUS", "ALERTMANAGER"} {
-		installed(t, variable) // before any starts
+		installed(t, variable) // before the first one starts
 	}
 	s := &stack{otlp: servertest.FreeAddr(t), notices: listenForNotices(t)}
 	metrics, alerts, queries := servertest.FreeAddr(t), servertest.FreeAddr(t), servertest.FreeAddr(t)
@@ -80,8 +79,8 @@ exporters: {debug: {verbosity: detailed}}
 service: {telemetry: {metrics: {level: none}}}
 `
 
-// derive writes the configuration at path of deploy into dir, in fast time and with
-// each old replaced by the new that follows it. It returns where.
+// derive writes a copy of a configuration of deploy into dir, and returns its path. Durations are
+// divided by speed, and each old is replaced by the new that follows it.
 func derive(t *testing.T, dir, path string, oldnew ...string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", path))
