@@ -12,7 +12,7 @@ import (
 )
 
 // A client requests the pages of all hosts. Each client has servers of its own, so
-// that none feels what another does.
+// that clients do not affect each other.
 type client struct {
 	policy  string // its name
 	http    http.Client

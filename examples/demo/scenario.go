@@ -19,12 +19,12 @@ type policy struct {
 	opts []breakerhttp.Option
 }
 
-// A scenario is what happens to whom.
+// A scenario says which hosts fail, when and how, and what calls them.
 type scenario struct {
 	about    string
 	length   time.Duration
 	interval time.Duration // between two requests to a host, on average
-	random   bool          // requests know nothing of each other: they come in bursts too
+	random   bool          // requests are independent of each other: they come in bursts too
 	timeout  time.Duration // of a request
 	hosts    []host
 	policies []policy // of the clients; one more client has no circuit breakers

@@ -43,14 +43,7 @@ func usage() {
 	fmt.Fprint(flag.CommandLine.Output(), `Usage: fleet [flags]
 
 Takes a host down twice: first each process that calls it has circuits of its
-own, then all share them. It prints what the host saw each time:
-
-  hits          requests that reached the host while it was down
-  probes        those of them that were to find out whether it has recovered
-  first answer  from the host's return until a process was answered: until the
-                next open time ends, whether circuits are shared or not
-  others after  from then on until all processes were answered: those that share
-                hear of the first answer, others wait for their own open time
+own, then all share them. It prints what the host saw each time.
 
 Everything runs on this machine. The circuits are shared through a Redis inside
 this program, unless a flag names another store. DynamoDB takes its region and
@@ -94,5 +87,18 @@ func run(out io.Writer, o options) error {
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%.2f s\t%.2f s\t\n", way.name, got.hits, got.probes, got.first.Seconds(), got.others.Seconds())
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(out, legend)
+	return err
 }
+
+const legend = `
+hits          requests that reached the host while it was down
+probes        those of them that were to find out whether it has recovered
+first answer  from the host's return until a process was answered: until the
+              next of their open times is over, or the one that they share
+others after  from then on until all processes were answered: each waits for
+              its own open time, or hears of the first answer
+`

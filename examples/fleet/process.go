@@ -80,7 +80,7 @@ func runProcess() error {
 	}
 	client := &http.Client{Transport: t}
 	for ctx.Err() == nil {
-		// Requests that know nothing of each other come so.
+		// Requests that are independent of each other arrive like this.
 		pause(ctx, time.Duration(rand.ExpFloat64()*float64(a.Every)))
 		call(ctx, client)
 	}

@@ -40,8 +40,8 @@ func (f *policyFile) follow(ctx context.Context) error {
 		return err
 	}
 	defer watcher.Close()
-	// The folder is watched, for editors and Kubernetes put a new file in place of
-	// the old one.
+	// The folder is watched, because editors and Kubernetes put a new file in place
+	// of the old one.
 	if err := watcher.Add(filepath.Dir(f.path)); err != nil {
 		return err
 	}

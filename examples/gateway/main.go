@@ -168,7 +168,7 @@ func listen(address string, h http.Handler) (*server, error) {
 	return serve(listener, h), nil
 }
 
-// listenOnLoopback refuses any other address: whoever reaches the server can
+// listenOnLoopback refuses any other address: anybody who reaches the server can
 // open and close circuits.
 func listenOnLoopback(address string, h http.Handler) (*server, error) {
 	listener, err := net.Listen("tcp", address)

@@ -60,7 +60,7 @@ func run(out io.Writer, dir string, openFor time.Duration) error {
 	if err := pay(1, 2); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "\nIt is down. Payments are kept on disk. After five failures, none is sent.")
+	fmt.Fprintln(out, "\nIt is down. Payments are kept on disk. Five failures open the circuit. Then nothing is sent.")
 	p.down.Store(true)
 	if err := pay(3, 12); err != nil {
 		return err
@@ -69,7 +69,7 @@ func run(out io.Writer, dir string, openFor time.Duration) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "  kept on disk: %d, failed: %d, alerts: %d\n", len(kept), p.posts.Load(), p.alerts.Load())
+	fmt.Fprintf(out, "  kept on disk: %d, requests that failed: %d, alerts: %d\n", len(kept), p.posts.Load()+p.statuses.Load(), p.alerts.Load())
 
 	fmt.Fprintln(out, "\nIt has recovered. A request for its status closes the circuit. Then all are sent.")
 	p.down.Store(false)

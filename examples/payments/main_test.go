@@ -115,6 +115,7 @@ func TestRun(t *testing.T) {
 	for _, want := range []string{
 		`order-02  {"status":"paid","retry":false}`,
 		`order-12  {"status":"pending","retry":true}`,
+		"kept on disk: 10, requests that failed: ",
 		"alerts: 1",
 		"kept on disk: 0, booked: 12 payments, 78.00 in all",
 	} {

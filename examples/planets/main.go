@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -68,7 +69,7 @@ func call(out io.Writer, api *httptest.Server, up *upstream, n int) error {
 			return err
 		}
 		fmt.Fprintf(out, "  %d  upstream called: %-5t  Retry-After: %-2s  %s\n",
-			resp.StatusCode, up.hits.Load() > before, resp.Header.Get("Retry-After"), strings.TrimSpace(string(body)))
+			resp.StatusCode, up.hits.Load() > before, cmp.Or(resp.Header.Get("Retry-After"), "-"), strings.TrimSpace(string(body)))
 	}
 	return nil
 }

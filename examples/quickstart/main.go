@@ -51,9 +51,10 @@ func main() {
 	for range 6 {
 		get()
 	}
-	fmt.Println("The host recovers. After", openFor, "the next request is a probe.")
+	fmt.Println("The host recovers. After", openFor, "the circuit is half-open: the next request is a probe.")
 	down.Store(false)
 	time.Sleep(openFor)
 	get()
+	fmt.Println("The probe succeeded. The circuit is closed again.")
 	get()
 }

@@ -12,7 +12,8 @@ func Example() {
 	//    closed: the host answers 503 Service Unavailable
 	//    closed: the host answers 503 Service Unavailable
 	//      open: refused, nothing was sent
-	// The host recovers. After 2s the next request is a probe.
+	// The host recovers. After 2s the circuit is half-open: the next request is a probe.
 	// half_open: the host answers 200 OK
+	// The probe succeeded. The circuit is closed again.
 	//    closed: the host answers 200 OK
 }

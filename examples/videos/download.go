@@ -79,7 +79,7 @@ func (d *download) run(ctx context.Context) error {
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case errors.Is(err, breakerhttp.ErrOpen):
-				d.note("%s is refused: on to the next mirror", mirror)
+				d.note("A request to %s is refused: on to the next mirror", mirror)
 			default:
 				d.note("%s broke off after %d bytes: %v", mirror, d.got-before, err)
 				continue

@@ -39,6 +39,7 @@ func run(ctx context.Context, out io.Writer, size int64, idle time.Duration) err
 	healthy := httptest.NewServer(mirror{video: video})
 	defer healthy.Close()
 
+	fmt.Fprintln(out, "Two mirrors have the video. The first breaks every answer off. Three failures open its circuit.")
 	client, err := newClient(idle, 120*time.Second)
 	if err != nil {
 		return err
@@ -65,7 +66,7 @@ func run(ctx context.Context, out io.Writer, size int64, idle time.Duration) err
 	fmt.Fprintf(out, "Got %d bytes. They are the right ones: %t.\n", d.got, whole)
 
 	if _, err := client.Get(broken.URL); err != nil {
-		fmt.Fprintln(out, "The next download sends the first mirror nothing:", err)
+		fmt.Fprintln(out, "The next request to the first mirror is not sent:", err)
 	}
 	return nil
 }

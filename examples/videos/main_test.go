@@ -20,7 +20,7 @@ func TestRun(t *testing.T) {
 	if err := run(context.Background(), &out, 1<<20, 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	for what, want := range map[string]int{"broke off": 3, "is refused": 1, "right ones: true": 1, "sends the first mirror nothing": 1} {
+	for what, want := range map[string]int{"broke off": 3, "is refused": 1, "right ones: true": 1, "the first mirror is not sent": 1} {
 		if got := strings.Count(out.String(), what); got != want {
 			t.Errorf("got %q %d times, want %d:\n%s", what, got, want, out.String())
 		}
