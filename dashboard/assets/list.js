@@ -33,7 +33,7 @@ function drawSoon() {
 function select() {
   stale = false;
   list = selected();
-  text($("none"), circuits.size > 0 ? "No circuit is like that." : "There is no circuit yet: no request has been made.");
+  text($("none"), circuits.size > 0 ? "No circuit matches." : "There is no circuit yet: no request has been made.");
   $("none").hidden = list.length > 0 || reported === undefined;
 }
 

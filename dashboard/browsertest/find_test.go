@@ -100,5 +100,5 @@ func TestFind(t *testing.T) {
 	b.wait(state("http://open.test", "Open"))
 	b.wantShown("open", "half") // as it was
 	b.choose("#search", "nothing has this name")
-	b.wait(says("#none", "No circuit is like that"))
+	b.wait(says("#none", "No circuit matches"))
 }
