@@ -1,10 +1,12 @@
 package breakerhttp
 
 import (
+	"container/list"
 	"context"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -46,9 +48,12 @@ type metrics struct {
 
 	// mu is taken by newcomers, evictions and collections; by no request to a
 	// host that has its circuit.
-	mu  sync.Mutex
-	own map[string]*series // by key
-	all []*series          // in a fixed order, since an SDK may have no room for the last; that of _other first
+	mu        sync.Mutex
+	byAddress map[address]*series // of those that have not ended
+	all       []*series           // in a fixed order, since an SDK may have no room for the last; that of _other first
+	free      list.List           // series without circuits, those that lost them first at the front
+
+	eager atomic.Int32 // series that have announced all steps at once
 }
 
 // newMetrics gives t its metrics, and has them collected.
@@ -60,13 +65,13 @@ func newMetrics(t *Transport, c *config) {
 	m := &metrics{
 		transport: []attribute.KeyValue{nameKey.String(keytext.Encode(c.name))},
 		maxKeys:   c.maxMetricKeys,
-		own:       map[string]*series{},
+		byAddress: map[address]*series{},
 		steps:     steps[:],
 	}
 	if c.dryRun {
 		m.transport = append(m.transport, dryRunKey.Bool(true))
 	}
-	m.all = []*series{m.newSeries(0, m.with(serverAddressKey.String("_other")))}
+	m.all = []*series{{metrics: m, address: otherAddress}}
 	if c.store != nil {
 		m.steps = append(m.steps, [2]State{StateOpen, StateClosed}) // another process has probed
 		meter := provider.Meter(scopeName, metric.WithInstrumentationVersion(scopeVersion))
@@ -83,16 +88,6 @@ func (m *metrics) with(more ...attribute.KeyValue) []attribute.KeyValue {
 	return slices.Concat(m.transport, more)
 }
 
-// address returns the attributes that all telemetry of a circuit has. Their values
-// are valid UTF-8, whatever bytes a key has: one invalid value would stop the whole
-// export.
-func (m *metrics) address(key string) []attribute.KeyValue {
-	if host, port, ok := addressOf(key); ok {
-		return m.with(serverAddressKey.String(host), serverPortKey.Int(port))
-	}
-	return m.with(circuitKeyKey.String(keytext.Encode(key)))
-}
-
 // recordTransition records a transition in metrics, and on the span of the request
 // that caused it.
 func (h *host) recordTransition(ctx context.Context, e circuit.Event) {
@@ -107,12 +102,17 @@ func (h *host) recordTransition(ctx context.Context, e circuit.Event) {
 	if e.Untold || !span.IsRecording() {
 		return
 	}
-	attrs := append(h.t.metrics.address(h.key),
+	attrs := append(h.attributes(),
 		previousStateKey.String(from.String()), stateKey.String(to.String()), reasonKey.String(e.Reason))
 	if to == StateOpen && e.OpenFor > 0 {
 		attrs = append(attrs, openForKey.Float64(e.OpenFor.Seconds()))
 	}
 	span.AddEvent("circuit_breaker.state_change", trace.WithAttributes(attrs...))
+}
+
+// attributes are what all events about a circuit have in common.
+func (h *host) attributes() []attribute.KeyValue {
+	return h.t.metrics.with(newAddress(h.key).attributes()...)
 }
 
 // recordRefusal records a refusal on the request's span.
@@ -121,7 +121,7 @@ func (h *host) recordRefusal(req *http.Request, e *OpenError) {
 	if !span.IsRecording() {
 		return
 	}
-	attrs := append(h.t.metrics.address(h.key), stateKey.String(e.State.String()), errorTypeKey.String(errorTypeOpen))
+	attrs := append(h.attributes(), stateKey.String(e.State.String()), errorTypeKey.String(errorTypeOpen))
 	if e.RetryAfter > 0 {
 		attrs = append(attrs, retryAfterKey.Float64(e.RetryAfter.Seconds()))
 	}

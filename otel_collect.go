@@ -10,7 +10,6 @@ import (
 	"weak"
 
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
@@ -118,14 +117,13 @@ func (c *collector) observe(_ context.Context, o metric.Observer) error {
 }
 
 // statusSums are the states of the circuits of several Transports, by address.
-type statusSums map[attribute.Distinct]*observation
+type statusSums map[address]*observation
 
 func (s statusSums) add(all *observation) {
-	set := attribute.NewSet(all.common...)
-	sum := s[set.Equivalent()]
+	sum := s[all.address]
 	if sum == nil {
 		sum = &observation{series: all.series}
-		s[set.Equivalent()] = sum
+		s[all.address] = sum
 	}
 	for state, n := range all.states {
 		sum.states[state] += n
@@ -134,9 +132,9 @@ func (s statusSums) add(all *observation) {
 
 // An observation is what is recorded of a series at a collection.
 type observation struct {
-	*series
-	totals circuit.Totals
-	states [3]int64
+	*series // nil if there is nothing to record
+	totals  circuit.Totals
+	states  [3]int64
 }
 
 // observe records the metrics of t. If several Transports are summed up, it adds the
@@ -156,6 +154,10 @@ func (t *Transport) observe(o metric.Observer, summed bool, statuses statusSums)
 		sum.states[s.State]++
 	}
 	for i := range all {
+		if all[i].series == nil {
+			continue
+		}
+		all[i].announce()
 		switch {
 		case all[i].states == [3]int64{}: // it has no circuits now
 		case summed:
@@ -177,6 +179,10 @@ func (m *metrics) observations() []observation {
 	m.endSeries()
 	all := make([]observation, len(m.all))
 	for i, s := range m.all {
+		if s.ended || !s.used {
+			continue
+		}
+		s.prepare()
 		all[i] = observation{series: s, totals: s.past}
 		all[i].totals.Failures = slices.Clone(s.past.Failures)
 	}
@@ -185,7 +191,7 @@ func (m *metrics) observations() []observation {
 
 func (sum *observation) recordStatus(o metric.Observer) {
 	for state, n := range sum.states {
-		o.ObserveInt64(sum.metrics.status, n, sum.status[state]...)
+		o.ObserveInt64(sum.metrics.status, n, sum.options.status[state]...)
 	}
 }
 
@@ -194,14 +200,11 @@ const limited = 3
 
 func (sum *observation) recordRequests(o metric.Observer) {
 	m := sum.metrics
-	if sum.ended || sum.announced.Load() == 0 { // as that of all other circuits, while there are none
-		return
-	}
 	for i, n := range []uint64{sum.totals.Success, sum.totals.Ignored, sum.totals.Refused, sum.totals.Limited} {
 		if n == 0 && i == limited {
 			continue // few hosts ever limit, and the SDK has no room for a series of each
 		}
-		o.ObserveInt64(m.requests, int64(n), sum.outcomes[i]...)
+		o.ObserveInt64(m.requests, int64(n), sum.options.outcomes[i]...)
 	}
 	for _, f := range sum.totals.Failures {
 		o.ObserveInt64(m.requests, int64(f.Count), sum.with(outcomeKey.String("failure"), errorTypeKey.String(f.Type)))

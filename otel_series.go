@@ -1,91 +1,132 @@
 package breakerhttp
 
 import (
+	"container/list"
 	"context"
-	"slices"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
+	"github.com/breakerhttp/breakerhttp/internal/keytext"
 )
 
-// A series is the set of attributes that one or more circuits are recorded with.
+// An address is what the circuits of a series have in common: the host and port of an
+// origin, or else the key.
+type address struct {
+	host string
+	port int
+	key  string
+}
+
+// otherAddress is that of all circuits that have no series of their own.
+var otherAddress = address{host: "_other"}
+
+func newAddress(key string) address {
+	if host, port, ok := addressOf(key); ok {
+		return address{host: host, port: port}
+	}
+	return address{key: key}
+}
+
+// attributes are valid UTF-8, whatever bytes a key has: one invalid value would stop the
+// whole export.
+func (a address) attributes() []attribute.KeyValue {
+	switch {
+	case a == otherAddress:
+		return []attribute.KeyValue{serverAddressKey.String(a.host)}
+	case a.key != "":
+		return []attribute.KeyValue{circuitKeyKey.String(keytext.Encode(a.key))}
+	}
+	return []attribute.KeyValue{serverAddressKey.String(a.host), serverPortKey.Int(a.port)}
+}
+
+// A series is what one or more circuits are recorded as.
 type series struct {
 	metrics   *metrics
-	index     int // in metrics.all
-	common    []attribute.KeyValue
-	announced atomic.Int32              // of steps
-	status    [3][]metric.ObserveOption // by State
-	outcomes  [4][]metric.ObserveOption // success, ignored, refused, limited
+	address   address
+	index     int          // in metrics.all
+	takesOver bool         // the index was another's before
+	announced atomic.Int32 // of steps
 
 	// The following is under metrics.mu.
+	options  *seriesOptions // nil before the first collection
 	past     circuit.Totals // of evicted circuits
 	circuits int            // that exist and are recorded with it
+	used     bool           // it has had a circuit
+	free     *list.Element  // in metrics.free; nil if it has circuits
 	ended    bool           // it had no circuit at the latest collection
 }
 
-func (m *metrics) newSeries(index int, common []attribute.KeyValue) *series {
-	s := &series{metrics: m, index: index, common: common}
-	for state := range s.status {
-		s.status[state] = []metric.ObserveOption{s.with(stateKey.String(State(state).String()))}
-	}
-	for i, outcome := range []string{"success", "ignored", "refused", "limited"} {
-		s.outcomes[i] = []metric.ObserveOption{s.with(outcomeKey.String(outcome))}
-	}
-	return s
+// seriesOptions are the attributes of observations, made once.
+type seriesOptions struct {
+	status   [3][]metric.ObserveOption // by State
+	outcomes [4][]metric.ObserveOption // success, ignored, refused, limited
 }
 
-// with returns the common attributes and more.
+// prepare makes what observations need. The caller holds metrics.mu.
+func (s *series) prepare() {
+	if s.options != nil {
+		return
+	}
+	s.options = new(seriesOptions)
+	for state := range s.options.status {
+		s.options.status[state] = []metric.ObserveOption{s.with(stateKey.String(State(state).String()))}
+	}
+	for i, outcome := range []string{"success", "ignored", "refused", "limited"} {
+		s.options.outcomes[i] = []metric.ObserveOption{s.with(outcomeKey.String(outcome))}
+	}
+}
+
+// with returns the attributes of the series and more.
 func (s *series) with(more ...attribute.KeyValue) metric.MeasurementOption {
-	return metric.WithAttributeSet(attribute.NewSet(append(more, s.common...)...))
+	return metric.WithAttributeSet(attribute.NewSet(append(more, s.metrics.with(s.address.attributes()...)...)...))
 }
 
 // seriesOf returns the series of a new circuit.
 func (m *metrics) seriesOf(key string) *series {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := m.place(key)
+	s := m.place(newAddress(key))
+	if s.free != nil {
+		m.free.Remove(s.free)
+		s.free = nil
+	}
 	s.circuits++
+	s.used = true
 	return s
 }
 
-// place finds a series for a key: its own, if there is one or room for one.
-func (m *metrics) place(key string) *series {
-	if s, ok := m.own[key]; ok {
+// place finds the series of an address. Two origins may have the same one: http and
+// https on one port.
+func (m *metrics) place(a address) *series {
+	if s, ok := m.byAddress[a]; ok {
 		return s
 	}
-	common := m.address(key)
-	// Two origins may have one address: http and https on the same port.
-	i := slices.IndexFunc(m.all, func(s *series) bool { return !s.ended && slices.Equal(s.common, common) })
-	if i < 0 {
-		if i = m.room(); i == 0 {
-			return m.all[0]
-		}
-		m.all[i] = m.newSeries(i, common)
+	i := m.room()
+	if i == 0 {
+		return m.all[0]
 	}
-	m.own[key] = m.all[i]
-	return m.all[i]
+	s := &series{metrics: m, address: a, index: i, takesOver: m.all[i] != nil}
+	m.all[i], m.byAddress[a] = s, s
+	return s
 }
 
-// room returns a place for another series: that of one which has ended, a new one,
-// or that of one whose circuits have gone. It returns 0 if there is none.
+// room returns the index for another series: a new one, or that of the series that has
+// been without circuits for longest. It returns 0 if there is none.
 func (m *metrics) room() int {
-	if i := slices.IndexFunc(m.all, func(s *series) bool { return s.ended }); i > 0 {
-		return i
-	}
 	if len(m.all) <= m.maxKeys {
 		m.all = append(m.all, nil)
 		return len(m.all) - 1
 	}
-	for i, s := range m.all[1:] {
-		if s.circuits == 0 {
-			m.end(s)
-			return i + 1
-		}
+	first := m.free.Front()
+	if first == nil {
+		return 0
 	}
-	return 0
+	s := m.free.Remove(first).(*series)
+	m.end(s)
+	return s.index
 }
 
 // steps are the transitions of an ordinary life.
@@ -100,13 +141,24 @@ var steps = [...][2]State{
 // the first until they open: the SDK keeps 2000 sets of attributes an instrument.
 const eagerSeries = 300
 
-// announce adds 0 to the transitions of a new circuit, so that the first is an increase.
-func (s *series) announce() {
-	n := 1
-	if s.index < eagerSeries {
-		n = len(s.metrics.steps)
+// announceFirst announces a new series at once. One that takes over an index is
+// announced at the next collection: a caller that sends each request to a new host must
+// not make that expensive.
+func (s *series) announceFirst() {
+	if !s.takesOver {
+		s.announce()
 	}
-	s.announceSteps(n)
+}
+
+// announce adds 0 to the transitions of a new series, so that the first is an increase.
+func (s *series) announce() {
+	switch {
+	case s.announced.Load() > 0:
+	case s.index == 0 || s.metrics.eager.Add(1) <= eagerSeries:
+		s.announceSteps(len(s.metrics.steps))
+	default:
+		s.announceSteps(1)
+	}
 }
 
 func (s *series) announceSteps(n int) {
@@ -123,9 +175,12 @@ func (s *series) addTransition(ctx context.Context, n int64, from, to State) {
 // leave is called when a circuit has been evicted, with its totals.
 func (s *series) leave(totals circuit.Totals) {
 	s.retire(totals)
-	s.metrics.mu.Lock()
-	defer s.metrics.mu.Unlock()
-	s.circuits--
+	m := s.metrics
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.circuits--; s.circuits == 0 && s.index > 0 {
+		s.free = m.free.PushBack(s)
+	}
 }
 
 // retire keeps the totals of a circuit that is gone.
@@ -157,13 +212,8 @@ func (m *metrics) endSeries() {
 }
 
 func (m *metrics) end(s *series) {
-	if s.ended {
-		return
-	}
 	s.ended = true
-	for key, own := range m.own {
-		if own == s {
-			delete(m.own, key)
-		}
+	if m.byAddress[s.address] == s {
+		delete(m.byAddress, s.address)
 	}
 }

@@ -461,6 +461,21 @@ func TestSuccessCallsNothing(t *testing.T) {
 	}
 }
 
+// TestNewHostsCallNothing: at the bound, a caller that sends each request to a new host costs no
+// instrument a call, and the SDK no memory.
+func TestNewHostsCallNothing(t *testing.T) {
+	_, mp := newMeter()
+	s := &spy{MeterProvider: mp}
+	tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(s),
+		breakerhttp.WithMaxCircuits(10), breakerhttp.WithMaxMetricKeys(20))
+	for i := range 100 {
+		_, _ = get(tr, fmt.Sprintf("http://host%d.test/200", i))
+	}
+	if got := s.calls.Load(); got > 20*4 {
+		t.Errorf("got %d calls for 100 hosts, want those of the first 20 series at most", got)
+	}
+}
+
 // TestCollectionAllocations: the Transport's own part of a collection allocates
 // nothing for a circuit without failures.
 func TestCollectionAllocations(t *testing.T) {
@@ -985,6 +1000,7 @@ type metricsModel struct {
 	slots     []string          // the hosts with series of their own
 	addresses map[string]string // of the hosts met
 	stays     map[string]int    // how often a host got a series
+	gone      []string          // the hosts with series whose circuits have gone, in that order
 	counts    points
 	late      []lateBody
 }
@@ -1001,33 +1017,48 @@ func (m *metricsModel) met(host string) string {
 	address, ok := m.addresses[host]
 	if !ok {
 		address = other
-		if slot := m.slot(); slot >= 0 {
+		places := len(m.slots)
+		slot := m.slot()
+		if slot >= 0 {
 			address = port80(host)
 			m.slots[slot] = host
 		}
+		if slot < 0 || slot == places { // others are announced at the next collection
+			m.counts = transitionsOf(address, 0, 0, 0, 0).and(m.counts)
+		}
 		m.addresses[host] = address
 		m.stays[host]++
-		m.counts = requestsOf(address, 0, 0, 0).and(transitionsOf(address, 0, 0, 0, 0)).and(m.counts)
 	}
 	return address
 }
 
-// slot finds a place: a free one, a new one, or that of a host without a circuit.
+// slot finds a place: a new one, a free one, or that of a host without a circuit.
 func (m *metricsModel) slot() int {
-	if i := slices.Index(m.slots, ""); i >= 0 {
-		return i
-	}
 	if len(m.slots) < m.maxKeys {
 		m.slots = append(m.slots, "")
 		return len(m.slots) - 1
 	}
-	for i, host := range m.slots {
-		if _, ok := m.tr.Snapshot("http://" + host); !ok {
-			m.end(i)
-			return i
+	if i := slices.Index(m.slots, ""); i >= 0 {
+		return i
+	}
+	m.look()
+	if len(m.gone) == 0 {
+		return -1
+	}
+	i := slices.Index(m.slots, m.gone[0])
+	m.end(i)
+	return i
+}
+
+// look notices which circuits have gone.
+func (m *metricsModel) look() {
+	has := func(host string) bool { _, ok := m.tr.Snapshot("http://" + host); return ok }
+	m.gone = slices.DeleteFunc(m.gone, has)
+	for _, host := range m.slots {
+		if host != "" && !has(host) && !slices.Contains(m.gone, host) {
+			m.gone = append(m.gone, host)
 		}
 	}
-	return -1
 }
 
 // end ends the series of a host without a circuit. That of its transitions goes on.
@@ -1037,6 +1068,7 @@ func (m *metricsModel) end(slot int) {
 		delete(m.counts, name)
 	}
 	m.slots[slot] = ""
+	m.gone = slices.DeleteFunc(m.gone, func(h string) bool { return h == host })
 	delete(m.addresses, host)
 }
 
@@ -1061,6 +1093,10 @@ func (m *metricsModel) want() points {
 		}
 		delete(m.addresses, host)
 	}
+	for s := range m.tr.Snapshots() {
+		address := m.met(strings.TrimPrefix(s.Key, "http://"))
+		m.counts = requestsOf(address, 0, 0, 0).and(transitionsOf(address, 0, 0, 0, 0)).and(m.counts)
+	}
 	want := m.counts
 	for s := range m.tr.Snapshots() {
 		address := m.met(strings.TrimPrefix(s.Key, "http://"))
@@ -1081,6 +1117,7 @@ func (m *metricsModel) send(ctx context.Context, host, path string) {
 	m.asks(host)
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/"+path, nil)
 	resp, err := m.tr.RoundTrip(req)
+	m.look()
 	switch _, tracked := m.tr.Snapshot("http://" + host); {
 	case !tracked:
 		m.counts["untracked "]++
