@@ -1,6 +1,5 @@
-// Package sim lets fleets of up to 10,000 processes live through an outage of a
-// host in virtual time: real Transports, and so the real protocol, over a
-// simulated host and a simulated store.
+// Package sim simulates an outage of a host in virtual time, for fleets of up to 10,000 processes.
+// The Transports and the protocol are real. The host and the store are simulated.
 package sim
 
 import (
@@ -34,33 +33,33 @@ type scenario struct {
 
 	before, outage, after time.Duration
 
-	store   func(at time.Duration, write bool, r *rand.Rand) fault // of the store, at after the outage began; nil: none
+	store   func(at time.Duration, write bool, r *rand.Rand) fault // of a call of the store, so long after the outage began; nil: none
 	broken  int                                                    // processes that cannot reach the host
 	dying   int                                                    // processes that die as they probe with the lease
-	stagger time.Duration                                          // within which the processes' clocks start
+	stagger time.Duration                                          // the processes' clocks start at random within it
 	changed int                                                    // processes whose policy changes when half of the outage is over
 }
 
-// A result is what becomes of a fleet.
+// A result is what has happened to a fleet.
 type result struct {
 	hits     []time.Duration // on the dead host, after the outage began
 	probes   int             // of them
 	reads    int
 	writes   int
-	lost     int             // writes that came second
-	sent     int             // requests that processes which can reach the host were asked to send
+	lost     int             // writes that lost to another one
+	sent     int             // requests of the processes that can reach the host
 	refused  int             // of them, while the host was healthy
-	recovery []time.Duration // of each such process, from the end of the outage
+	recovery []time.Duration // of each such process: from the end of the outage to its first answer
 }
 
-// never is the recovery of a process that none of its requests has shown.
+// never is the recovery of a process that got no answer.
 const never = time.Hour
 
 // A world is a scenario while it runs.
 type world struct {
 	scenario
 	records  *store
-	down, up time.Time // the host is down between
+	down, up time.Time // the host is down from down to up
 	end      time.Time
 
 	probes, sent, refused, dead atomic.Int64

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A panel is a part of the picture: hits on the dead host, added up, from the beginning of an
-// outage on.
+// A panel is a part of the picture: hits on the dead host, added up, since the beginning of an
+// outage.
 type panel struct {
 	Title         string
 	X, Y          int // of its lower left corner

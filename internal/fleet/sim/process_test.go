@@ -15,7 +15,7 @@ import (
 
 const (
 	origin = "http://api.example.com"
-	rate   = 2 // requests a second that a process is asked to send
+	rate   = 2 // requests per second that a process sends
 )
 
 // A process sends requests through a Transport, and is the Transport's base.
@@ -41,7 +41,7 @@ func newProcess(w *world, i int) *process {
 	}
 }
 
-// live is a process's life, from the start of its clock on.
+// live starts the clock of a process, and sends its requests until the scenario ends.
 func (p *process) live(t *testing.T) {
 	if p.stagger > 0 {
 		time.Sleep(time.Duration(p.rand.Int64N(int64(p.stagger))))
@@ -83,8 +83,8 @@ func (p *process) policy() breakerhttp.Policy {
 	return breakerhttp.Policy{OpenFor: openFor}
 }
 
-// pause is the time between two requests, which come as those of many users do:
-// independent of each other.
+// pause returns a time between two requests. It is random: the requests are independent of each
+// other, as those of many users are.
 func (p *process) pause() time.Duration {
 	return time.Duration(p.rand.ExpFloat64() * float64(time.Second) / rate)
 }

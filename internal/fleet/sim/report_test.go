@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// A series is scenarios that differ by their seeds only, and what came of them.
+// A series is scenarios that differ only by their seeds, and their results.
 type series struct {
 	title   string
-	limit   *limit // of each run; nil: none
+	limit   *limit // for each run; nil: none
 	runs    []scenario
 	results []result
 }
@@ -64,7 +64,7 @@ func newReport() *report {
 	for _, n := range sizes {
 		seeds := 20
 		if n > 1000 {
-			seeds = 1 // which takes as long as all others
+			seeds = 1 // it takes as long as all others together
 		}
 		r.alone = append(r.alone, newSeries(thousands(n)+" on their own", nil, min(seeds, 3), func(seed uint64) scenario { return outage(n, seed).onItsOwn() }))
 		r.shared = append(r.shared, newSeries(thousands(n), limits[n], seeds, func(seed uint64) scenario { return outage(n, seed) }))
@@ -116,7 +116,7 @@ func TestReport(t *testing.T) {
 	sc, shared := thousand.medianRun()
 	alone := run(t, sc.onItsOwn())
 	if t.Failed() {
-		t.Log("\n" + r.String()) // and leave what is written as it is
+		t.Log("\n" + r.String()) // and do not write it into the docs
 		return
 	}
 	write(t, "../../../docs/fleet.svg", func(string) string { return picture(alone.hits, shared.hits) })
@@ -136,7 +136,7 @@ func write(t *testing.T, name string, edit func(old string) string) {
 	}
 }
 
-// between replaces what stands between the markers.
+// between replaces the text between the markers.
 func between(t *testing.T, s, text string) string {
 	t.Helper()
 	const begin, end = "<!-- sim:begin -->\n", "<!-- sim:end -->"

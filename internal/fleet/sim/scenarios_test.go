@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// An outage is of ten minutes and a random part of an open time, so that it may
-// end at any point of one.
+// An outage takes ten minutes and a random part of an open time, so that it ends at any point of
+// one.
 func outage(processes int, seed uint64) scenario {
 	part := rand.New(rand.NewPCG(seed, math.MaxUint64)).Int64N(int64(openFor))
 	return scenario{
@@ -32,7 +32,7 @@ func (sc scenario) adapting() scenario {
 	return sc
 }
 
-// changing is the same with a policy that so many processes change.
+// changing is the same, and the policies of so many processes change half-way.
 func (sc scenario) changing(processes int) scenario {
 	sc.changed = processes
 	return sc
@@ -42,7 +42,7 @@ func (sc scenario) changing(processes int) scenario {
 type handicap struct {
 	title string
 	put   func(*scenario)
-	most  limit // for ten processes, which do 260 hits and 210 probes on their own
+	most  limit // for ten processes, which cause 260 hits and 210 probes on their own
 }
 
 const (
@@ -121,7 +121,7 @@ func oneBroken(processes int, seed uint64) scenario {
 	return sc
 }
 
-// noOutage is a quarter of an hour of such a fleet while the host is healthy.
+// noOutage is a quarter of an hour in which such a fleet has a healthy host.
 func noOutage(processes, quorum int) scenario {
 	return scenario{processes: processes, quorum: quorum, broken: 1, before: 15 * time.Minute}
 }

@@ -11,19 +11,19 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// A fault is what may become of a call of the store.
+// A fault is how a call of the store ends.
 type fault uint8
 
 const (
 	sound      fault = iota
 	refusing         // an error at once
-	hanging          // no answer, and nothing done
-	unanswered       // done, and no answer
+	hanging          // nothing is done, and no answer comes
+	unanswered       // the call is done, and no answer comes
 )
 
 var errDown = errors.New("the store is down")
 
-// A store answers after 1 to 5 ms, and counts what it is asked.
+// A store answers after 1 to 5 ms, and counts the calls.
 type store struct {
 	world *world
 
@@ -33,7 +33,7 @@ type store struct {
 
 	reads  atomic.Int64 // records
 	writes atomic.Int64 // that won
-	lost   atomic.Int64 // writes that came second
+	lost   atomic.Int64 // writes that lost to another one
 }
 
 type stored struct {
@@ -105,7 +105,7 @@ func (s *store) fault(write bool) fault {
 	return s.world.store(time.Since(s.world.down), write, s.rand)
 }
 
-// travel is the way to the store, or back.
+// travel takes as long as a message to the store, or from it. It fails as f says.
 func (s *store) travel(ctx context.Context, f fault) error {
 	var arrived <-chan time.Time
 	switch f {

@@ -13,8 +13,8 @@ func (r *report) String() string {
 	return strings.Join([]string{r.outages(), r.oneBroken(), r.oneOfMany(), r.month()}, "\n")
 }
 
-// outages compares fleets that share with those that do not, and shows what
-// makes it hard for the former.
+// outages compares fleets that share with those that do not. It also shows adaptive circuits,
+// policies that change, and faults.
 func (r *report) outages() string {
 	var b strings.Builder
 	row := func(cells ...string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
@@ -75,7 +75,7 @@ func (s *series) most(of func(result) int) string {
 	return thousands(all[len(all)-1])
 }
 
-// recovery is that of all processes of all runs.
+// recovery returns the recoveries of all processes of all runs.
 func (s *series) recovery() (all []time.Duration) {
 	for _, r := range s.results {
 		all = append(all, r.recovery...)
@@ -84,10 +84,10 @@ func (s *series) recovery() (all []time.Duration) {
 	return all
 }
 
-// oneBroken says when the last process of a fleet has recovered.
+// oneBroken says when the last process of a fleet has recovered, if one cannot reach the host.
 func (r *report) oneBroken() string {
 	var b strings.Builder
-	b.WriteString("| without a network of its own | last process recovered: median | p90 | worst | within 40 s |\n|---|--:|--:|--:|--:|\n")
+	b.WriteString("| processes that cannot reach the host | last process recovered: median | p90 | worst | within 40 s |\n|---|--:|--:|--:|--:|\n")
 	for _, s := range r.broken {
 		var last []time.Duration
 		inTime := 0
@@ -111,7 +111,7 @@ func (r *report) oneOfMany() string {
 		thousands(one.refused), thousands(one.sent), thousands(two.refused))
 }
 
-// month says what is read while all is healthy.
+// month says how many reads hosts cost that are healthy.
 func (r *report) month() string {
 	const hours = 730
 	var b strings.Builder
@@ -141,7 +141,7 @@ func thousands(n int) string {
 	return s
 }
 
-// millions writes n to two digits.
+// millions writes n with two digits that count.
 func millions(n int) string {
 	m := float64(n) / 1e6
 	last := math.Pow10(int(math.Floor(math.Log10(m))) - 1)

@@ -18,7 +18,7 @@ import (
 	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
 
-// A protocol is what a process of either age does for its circuit.
+// A protocol is the old or the new protocol, as a peer calls it.
 type protocol interface {
 	Due(now time.Duration) bool
 	Refresh(ctx context.Context, now time.Duration, failing bool)
@@ -29,7 +29,7 @@ type protocol interface {
 	Ignored(ctx context.Context)
 }
 
-// A newProtocol is the one of today.
+// A newProtocol is the present one.
 type newProtocol struct{ *fleet.Member }
 
 func (m newProtocol) Elect(ctx context.Context) circuit.Election {
@@ -46,7 +46,7 @@ func (m newProtocol) Probed(ctx context.Context, ok bool, e circuit.Event) {
 
 func (m newProtocol) Ignored(ctx context.Context) { m.ProbeIgnored(ctx) }
 
-// An oldProtocol is the one before.
+// An oldProtocol is the one of package before.
 type oldProtocol struct{ *before.Member }
 
 func (m oldProtocol) Elect(ctx context.Context) circuit.Election {
@@ -60,7 +60,7 @@ func (m oldProtocol) Probed(ctx context.Context, ok bool, e circuit.Event) {
 
 func (m oldProtocol) Ignored(ctx context.Context) { m.Released(ctx) }
 
-// A peer is a process of either age: a real circuit, and one of the protocols.
+// A peer is an old or a new process: a real circuit, and one of the protocols.
 type peer struct {
 	circuit.Circuit
 	start    time.Time
@@ -73,7 +73,7 @@ func (p *peer) Now() time.Duration { return time.Since(p.start) }
 func (p *peer) TimeLeft(context.Context) (time.Duration, bool) { return 0, false }
 func (p *peer) Record(context.Context, circuit.Event)          {}
 
-// newLocal and oldLocal are the circuit as the protocols want it.
+// newLocal and oldLocal adapt the circuit to the two protocols.
 type (
 	newLocal struct{ *peer }
 	oldLocal struct{ *peer }
@@ -171,7 +171,7 @@ func (p *peer) publish(by *circuit.Cause) {
 	}
 }
 
-// A mixedStore can be told to refuse writes, and to lose everything.
+// A mixedStore can be told to refuse writes, or to lose all records.
 type mixedStore struct {
 	readOnly atomic.Bool
 	mu       sync.Mutex
@@ -203,7 +203,7 @@ func (s *mixedStore) CompareAndSwap(ctx context.Context, key string, old uint64,
 	return s.now().CompareAndSwap(ctx, key, old, value, ttl)
 }
 
-// An oldStore is a mixedStore as the protocol before took it.
+// An oldStore adapts a mixedStore to the old protocol.
 type oldStore struct{ *mixedStore }
 
 func (s oldStore) Load(ctx context.Context, keys []string) ([]before.Item, error) {
@@ -220,14 +220,14 @@ func (s oldStore) CompareAndSwap(ctx context.Context, key string, old uint64, va
 	return before.Item{Value: item.Value, Version: item.Version, Age: item.Age}, swapped, err
 }
 
-// A mixture is what becomes of a fleet of which some processes are old.
+// A mixture is what has happened to a fleet in which some processes are old.
 type mixture struct {
 	hits int // on the dead host
 	open int // requests that met a circuit that was not closed, long after the host had recovered
 }
 
-// mix lets ten processes, of which so many are old, live through an outage of five minutes, in
-// which trouble comes to their store.
+// mix simulates an outage of five minutes for ten processes, of which so many are old. During the
+// outage trouble is called with their store.
 func mix(t *testing.T, old int, trouble func(*mixedStore)) (m mixture) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -266,7 +266,8 @@ func mix(t *testing.T, old int, trouble func(*mixedStore)) (m mixture) {
 	return m
 }
 
-// TestRollingUpgrade: a fleet of which half is old does no worse than one that is old altogether.
+// TestRollingUpgrade: a fleet in which half of the processes are old does no worse than one in
+// which all are.
 func TestRollingUpgrade(t *testing.T) {
 	for name, trouble := range map[string]func(*mixedStore){
 		"an outage":      func(*mixedStore) {},
