@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,6 +42,35 @@ func TestFailureReads(t *testing.T) {
 			t.Errorf("after a failure within the second, reads at %v, want one at 3s", at)
 		}
 	})
+}
+
+// TestCost: how often a process reads the record of a healthy host. The figures are in
+// docs/sharing.md.
+func TestCost(t *testing.T) {
+	for name, c := range map[string]struct {
+		failures    float64 // share of the requests
+		least, most int
+	}{
+		"no failures":   {0, 50, 70},
+		"1 % of 100 /s": {0.01, 400, 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				p := newProcess(t, s)
+				for end := p.now() + 10*time.Minute; p.now() < end; time.Sleep(10 * time.Millisecond) {
+					p.request()
+					if rand.Float64() < c.failures {
+						p.fail()
+					}
+				}
+				t.Logf("%d reads in ten minutes", s.loaded())
+				if got := s.loaded(); got < c.least || got > c.most {
+					t.Errorf("got %d reads in ten minutes, want %d to %d", got, c.least, c.most)
+				}
+			})
+		})
+	}
 }
 
 // TestFailureDuringRead: a failure during a read causes another read, because the record that is
