@@ -200,9 +200,10 @@ type refusing struct {
 	why           string        // it may probe then; "" if because the time is over
 }
 
-// retryAfter is 0 if it is unknown.
+// retryAfter is 0 if it is unknown, or if r is nil: a request that asked for the time
+// before the first probe did may be decided after that.
 func (r *refusing) retryAfter(now time.Duration) time.Duration {
-	if r.unknown {
+	if r == nil || r.unknown {
 		return 0
 	}
 	return r.until - now

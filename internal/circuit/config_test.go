@@ -1,0 +1,33 @@
+package circuit_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/breakerhttp/breakerhttp/internal/circuit"
+)
+
+// TestAdaptiveWhileHalfOpen: a policy becomes Adaptive while the probe of another is in flight. A
+// request that asked for the time before that probe did, and is decided now, is refused.
+func TestAdaptiveWhileHalfOpen(t *testing.T) {
+	const openFor = time.Second
+	by := &circuit.Cause{Context: context.Background()}
+	c := newClocked(&circuit.Config{
+		ConsecutiveFailures: 1, OpenFor: openFor, OpenGrowth: 1, MaxOpenFor: openFor,
+		Probes: 1, ProbeSuccesses: 1, ProbeTimeout: time.Second,
+	}, nil, 0)
+	var call circuit.Call
+	c.Enter(0, &call)
+	c.Done(by, 0, &call, circuit.Verdict{Outcome: circuit.Failure})
+	if _, r, d := c.Admit(by, openFor, true); d != circuit.Admitted {
+		t.Fatalf("the probe: %v, %+v", d, r)
+	}
+	c.SetConfig(by, &circuit.Config{Adaptive: true, ConsecutiveFailures: 5, MaxOpenFor: time.Minute})
+	if _, r, d := c.Admit(by, openFor-1, true); d != circuit.Refused || r.RetryAfter != 0 {
+		t.Errorf("before its time: %v, %+v, want refused, for a time unknown", d, r)
+	}
+	if _, r, d := c.Admit(by, openFor, true); d != circuit.Admitted {
+		t.Errorf("in time: %v, %+v, want admitted", d, r)
+	}
+}
