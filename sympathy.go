@@ -14,13 +14,7 @@ import (
 // others are due at once. Each needs a successful probe of its own all the same.
 type sympathy struct {
 	mu    sync.Mutex
-	falls map[*host]fall
-}
-
-// A fall is the latest opening of a circuit by an error of the network.
-type fall struct {
-	at   time.Duration
-	open bool // it has not closed since
+	falls map[*host]time.Duration // when circuits last opened, if by an error of the network
 }
 
 const (
@@ -40,56 +34,43 @@ func (s *sympathy) notice(h *host, e circuit.Event) (others []*host) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.falls == nil {
-			s.falls = map[*host]fall{}
+			s.falls = map[*host]time.Duration{}
 		}
-		s.falls[h] = fall{e.At, true}
-	case e.To == circuit.Closed || e.From == circuit.Closed:
+		s.falls[h] = e.At
+	case e.From == circuit.Closed: // opened by something else
+		s.forget(h)
+	case e.Reason == circuit.ProbeSucceeded:
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if own, ok := s.falls[h]; ok && own.open && e.Reason == circuit.ProbeSucceeded {
-			others = s.with(h, own)
-		}
-		if e.To == circuit.Closed {
-			s.close(h)
-		} else {
-			delete(s.falls, h) // opened by something else
+		if fell, ok := s.falls[h]; ok {
+			others = s.with(h, fell)
 		}
 	}
 	return others
 }
 
-// with returns the open circuits that fell together with h, if enough did.
-func (s *sympathy) with(h *host, own fall) (open []*host) {
-	n := 0
-	for other, f := range s.falls {
-		if apart := f.at - own.at; -fellTogether <= apart && apart <= fellTogether {
-			n++
-			if f.open && other != h {
-				open = append(open, other)
-			}
+// with returns the circuits that opened together with h, if enough did. Some may have
+// recovered already.
+func (s *sympathy) with(h *host, fell time.Duration) (others []*host) {
+	for other, at := range s.falls {
+		if apart := at - fell; other != h && -fellTogether <= apart && apart <= fellTogether {
+			others = append(others, other)
 		}
 	}
-	if n < fewestFalls {
+	if len(others)+1 < fewestFalls {
 		return nil
 	}
-	return open
+	return others
 }
 
-func (s *sympathy) close(h *host) {
-	if f, ok := s.falls[h]; ok {
-		f.open = false
-		s.falls[h] = f
-	}
-}
-
-// forget drops a host that is evicted.
+// forget drops a host that is evicted, or that another reason has opened.
 func (s *sympathy) forget(h *host) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.falls, h)
 }
 
-// hasten lets the circuits of hosts probe now.
+// hasten lets the circuits of hosts probe now, those that are open.
 func (h *host) hasten(others []*host) {
 	for _, other := range others {
 		by := circuit.Cause{Context: context.Background()}

@@ -172,7 +172,7 @@ func (m *model) probeEnded(c *call, now time.Duration, v verdict) {
 	a := h.adaptive
 	switch {
 	case v.outcome == breakerhttp.Success || v.outcome == breakerhttp.Limited:
-		fell := h.fall.by && h.fall.open
+		fell := h.fall.by
 		m.recover(h, now, "probe_succeeded")
 		c.gen.led = h.now()
 		if fell {
@@ -258,7 +258,7 @@ func (m *model) tripAdaptive(h *host, at time.Duration, reason breakerhttp.Reaso
 	}
 	a.alarm, a.silent = false, false
 	m.openAdaptive(h, at, reason, counts, v.retryAfter)
-	h.fall = fall{v.network, at, true}
+	h.fall = fall{v.network, at}
 }
 
 // sinceClose counts the answers of the present generation.

@@ -58,11 +58,10 @@ type host struct {
 	detailUnknown bool
 }
 
-// A fall is the latest opening from closed, if that was by an error of the network.
+// A fall is the latest opening from closed, and whether that was by an error of the network.
 type fall struct {
-	by   bool
-	at   time.Duration
-	open bool // the circuit has not closed since
+	by bool
+	at time.Duration
 }
 
 // A generation is a stay in one state.
@@ -266,7 +265,7 @@ func (m *model) succeed(c *call, now time.Duration, v verdict) {
 	h := c.host
 	if c.gen.state == breakerhttp.StateHalfOpen {
 		if h.counts(now).Requests >= h.policy.ProbeSuccesses {
-			fell := h.fall.by && h.fall.open
+			fell := h.fall.by
 			c.gen.led = m.close(h, now, "probe_succeeded")
 			if fell {
 				m.sympathize(h, now)
@@ -475,7 +474,7 @@ func (m *model) trip(h *host, at time.Duration, reason breakerhttp.Reason, count
 	}
 	m.open(h, at, reason, v.retryAfter)
 	m.events[len(m.events)-1].Counts = counts
-	h.fall = fall{v.network, at, true}
+	h.fall = fall{v.network, at}
 }
 
 func (h *host) grow() {
@@ -515,9 +514,6 @@ func (h *host) stay(g *generation) {
 	if g.state != breakerhttp.StateHalfOpen {
 		h.hastened = false
 	}
-	if g.state == breakerhttp.StateClosed {
-		h.fall.open = false
-	}
 }
 
 // sympathize lets the circuits that fell together with h, which a probe has closed, probe now.
@@ -532,7 +528,7 @@ func (m *model) sympathize(h *host, now time.Duration) {
 		return
 	}
 	for _, other := range together {
-		if other.fall.open && other != h {
+		if other != h {
 			m.hasten(other, now)
 		}
 	}

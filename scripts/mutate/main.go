@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -31,7 +32,7 @@ type mutant struct {
 
 func main() {
 	workers := flag.Int("p", 2, "mutants to try at a time")
-	only := flag.String("run", "", "try only the mutants whose rule or file contains this")
+	only := flag.String("run", "", "try only the mutants whose file and rule match this regular expression")
 	flag.Parse()
 	survivors, err := run(*workers, *only)
 	if err != nil {
@@ -48,7 +49,11 @@ func run(workers int, only string) (survivors int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	mutants = slices.DeleteFunc(mutants, func(m mutant) bool { return !strings.Contains(m.rule+m.file, only) })
+	which, err := regexp.Compile(only)
+	if err != nil {
+		return 0, err
+	}
+	mutants = slices.DeleteFunc(mutants, func(m mutant) bool { return !which.MatchString(m.file + ": " + m.rule) })
 	dir, err := os.MkdirTemp("", "mutate")
 	if err != nil {
 		return 0, err
