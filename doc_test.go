@@ -46,6 +46,7 @@ var snippetPackages = map[string]string{
 
 // What a snippet of statements may use without declaring it.
 const snippetVariables = `
+	admin     *http.ServeMux
 	cfg       aws.Config
 	ctx       context.Context
 	err       error

@@ -688,7 +688,7 @@ func TestOneLoadForAll(t *testing.T) {
 }
 
 // TestFailingHostAsks: who has failed twice in a row asks the others before it
-// sends again, a second later. One failure, and a host that is well again, make
+// sends again, a second later. One failure, and a host that has recovered, make
 // no request wait.
 func TestFailingHostAsks(t *testing.T) {
 	const read, answer = 20 * time.Millisecond, 10 * time.Millisecond

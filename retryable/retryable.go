@@ -37,8 +37,8 @@ import (
 //
 // With rc.PrepareRetry set to the WaitReady of the returned Transport, a retry waits
 // until the circuit would admit it. A first attempt does not wait: call WaitReady
-// before it. WaitReady reserves nothing, so some of several callers that wait may
-// still be refused.
+// before it. WaitReady reserves no slot: if several callers wait, some may still be
+// refused.
 //
 // Guard returns an error, and changes nothing, if rc is nil, if an option is
 // invalid, or if rc.HTTPClient has a breaker as its Transport already. It does not
