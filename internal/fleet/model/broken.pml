@@ -1,6 +1,6 @@
 /*
- * Where the protocol can be broken, on purpose: each flag undoes one rule, and
- * check.sh wants spin to find out.
+ * The rules that can be broken on purpose. Each flag breaks one, and check.sh wants spin to find
+ * that.
  */
 
 #ifdef ONE_VOTE_OPENS
@@ -37,7 +37,7 @@
 #define leaseCounts !over
 #endif
 
-/* One that is not may not. */
+/* A lease that is not over may not be taken over. */
 #define barred(p) (m[p].known.what == SHUT && leaseCounts || hasFailed(p))
 #ifdef TAKEOVER_EARLY
 #define mayAsk(p) true
@@ -45,7 +45,7 @@
 #define mayAsk(p) (!fresh || !barred(p))
 #endif
 
-/* claims: p takes the lease for its own, or may yet. */
+/* claims: p holds the lease, or may find that it does. */
 #define claims(p) (!m[p].dead && (m[p].asking || m[p].lease == DOUBT || m[p].lease == HELD))
 
 /* ticks: p's clock runs from before it asks for the lease. */

@@ -2,9 +2,9 @@
 # Usage: check.sh [NAME...]
 #
 # Checks the model: all of it, or the runs of these names. Each run is an
-# exhaustive search. What holds must hold without an error, and some run must
-# reach each statement of the model; what is broken on purpose must be found out,
-# in the way that is named here. Needs spin, gcc, 2 GB and some minutes.
+# exhaustive search. What holds must hold without an error, and each statement of
+# the model must be reached by some run. What is broken on purpose must be found,
+# by the check that is named here. It needs spin, gcc, 2 GB and some minutes.
 set -eu
 model=$(cd "$(dirname "$0")" && pwd)
 build=$model/../../../build/model
@@ -120,9 +120,9 @@ replay() {
 	grep -qE 'assertion violated|START OF CYCLE' replay.txt || die "the trail leads nowhere"
 }
 
-# unreached prints the statements of the model that no run has reached. One of an
-# inline is there as often as that is used, and has to be reached once: whoever
-# uses it, by whatever number.
+# unreached prints the statements of the model that no run has reached. A statement
+# of an inline is there once for each use of the inline, and has to be reached in
+# one of them.
 unreached() {
 	runs | awk -F '|' '$2 !~ /^[!(]/ { print $1 }' | while read -r name; do
 		cd "$build/$name"

@@ -1,8 +1,7 @@
 /*
- * What a process makes of a record when it knows better, or when nobody cares for the record any
- * more: a store that refuses writes, or loses everything; a Reset; a probe without a lease; a dead
- * record. Two processes, whose calls of the store are one step each: fleet.pml has what can happen
- * between a call and its answer.
+ * Processes that are deaf to a record, and records that are dead. The store refuses writes or loses
+ * all records, processes are reset, and probe without a lease. There are two processes, and each of
+ * their calls of the store is one step: fleet.pml has what can happen between a call and its answer.
  */
 
 mtype = { CLOSED, OPEN, PROBING }                      /* a circuit */
@@ -17,7 +16,7 @@ byte owner, votes, failed
 
 bool down     /* the host is */
 bool refusing /* the store refuses writes */
-bool calm     /* from now on only the store may misbehave, as it does by then */
+bool calm     /* from now on nothing changes any more, whether the store refuses writes or not */
 
 typedef Process {
 	mtype circuit = CLOSED
@@ -25,7 +24,7 @@ typedef Process {
 	bool  old    /* the record was there when it went deaf */
 	bool  lease
 	bool  closed /* the fleet has closed the record since the circuit opened */
-	bool  found  /* some process has found the host healthy since then */
+	bool  found  /* a process has found the host healthy since the circuit opened */
 }
 Process p[2]
 
@@ -62,7 +61,7 @@ Process p[2]
 #define kept live
 #endif
 
-/* mute: the process writes nothing over what it does not hear. */
+/* mute: the process writes nothing over a record that it is deaf to. */
 #ifdef DUMB
 #define mute(i) (p[i].deaf && p[i].old)
 #else

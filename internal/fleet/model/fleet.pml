@@ -1,9 +1,9 @@
 /*
- * The protocol of package fleet, for three processes and one host. README.md
- * says what is modelled, what is left out, and how to read a trail.
+ * The protocol of package fleet, for three processes and one host. README.md says what is modelled,
+ * what is left out, and how to read a trail.
  *
- * Time has no figures: that an open time or a lease is over is an event, which
- * may come at any moment at which it could.
+ * There are no figures for times: that an open time or a lease is over is an event, which may come
+ * at any moment at which it is possible.
  */
 
 #define BROKEN 0 /* has a broken network, always or now and then; may crash */
@@ -135,11 +135,11 @@ kept:	false
 	} unless { m[me].dead }
 }
 
-/* awaited: another asks before those whose probe has failed may ask again. */
+/* awaited: another process asks before those whose probe has failed may ask again. */
 #define waits(p) (!m[p].dead && !(failed & bit(p)))
 #define awaited  (state == OPEN && (waits(0) || waits(1) || waits(2)))
 
-/* World is what else happens: time, crashes, what comes late, background reads. */
+/* World is everything else that happens: time, crashes, late writes, background reads. */
 active proctype World() {
 	atomic {
 		run Process(0); run Process(1); run Process(2)
@@ -197,14 +197,14 @@ end:
 /* (c) An open record is always followed by a closed one. */
 ltl closes { [] ((calm && shut) -> <> (state == CLOSED)) }
 
-/* (d) No process waits for ever: what it has begun comes to an end, */
+/* (d) No process waits for ever: what it has begun ends, */
 #define ready(p, pid) (m[p].dead || Process[pid]@end_ready)
 ltl returns { [] (calm -> ([]<> ready(0, 1) && []<> ready(1, 2) && []<> ready(2, 3))) }
 
 /* and where it refuses, it comes to probe or to be closed. */
 ltl admits { [] (calm -> ([]<> !refuses(0) && []<> !refuses(1) && []<> !refuses(2))) }
 
-/* In the end BROKEN keeps nobody else out. */
+/* In the end BROKEN keeps no other process out. */
 ltl settles { (<> calm) -> <>[] (m[LIVES].circuit == CLOSED && !shut) }
 
 /* While the host is down, the fleet never stops asking it. */

@@ -1,6 +1,6 @@
 /*
- * What a process makes of what it is told: the methods of Member that hold its
- * lock, and the circuit that follows.
+ * What a process does with an answer of the store: the methods of Member that hold its lock, and the
+ * circuit that follows.
  */
 
 inline giveUp(p) {
@@ -48,7 +48,7 @@ inline learn(p, item) {
 	}
 }
 
-/* heed learns from the answer to a call. */
+/* heed learns the answer to a call. */
 inline heed(p) {
 	learn(p, m[p].got)
 	fresh = (m[p].known.behind == 0)

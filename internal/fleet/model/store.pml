@@ -1,6 +1,6 @@
 /*
- * The store: one record, and what a process is told of it. A version is never a
- * number. What a process knows carries how many versions it is behind the store.
+ * The store: one record, and what the processes know of it. There are no version numbers. Instead,
+ * what a process knows says how many versions it is behind the store.
  */
 
 mtype = { CLOSED, SUSPECT, OPEN, HALF }            /* a record; a circuit is CLOSED, OPEN or */
@@ -33,8 +33,8 @@ typedef Member {
 	mtype call = NOTHING
 	Item  got            /* the answer to call; while it ASKS, what that is about */
 	mtype late = NOTHING /* a write that was given up and may still come through */
-	bool  reads          /* in the background */
-	Item  news           /* the answer to that */
+	bool  reads          /* a read in the background is under way */
+	Item  news           /* the answer to it */
 	bool  dead
 }
 Member m[3]
@@ -81,7 +81,7 @@ inline outdate(p) {
 	tidy(p)
 }
 
-/* look is what the store answers p. */
+/* look is what the store answers to p. */
 inline look(p, item) {
 	if
 	:: mine(p) -> item.what = MINE
@@ -93,7 +93,7 @@ inline look(p, item) {
 
 /* put stores what p has written. */
 inline put(p, kind) {
-	if /* each of these must come about, or what is shown here shows nothing */
+	if /* check.sh wants each of these to happen: otherwise the proof would prove nothing */
 	:: kind == LEASE && state == HALF && owner != p -> seen = 1 /* another's lease is taken over */
 	:: kind == SUCCESS && over -> seen = 2  /* a verdict comes late, but before anybody has taken over */
 	:: kind == FAILURE && failed -> seen = 3 /* a round ends */
@@ -140,8 +140,8 @@ inline load(p) {
 	fi
 }
 
-/* swap writes over the version that is fresh, or not: it is done, or lost, or
-   nobody knows. */
+/* swap writes if no version is newer than the known one. It is done, or it has lost, or the process
+   does not know. */
 inline swap(p, kind) {
 	if
 	:: swaps(kind) -> put(p, kind); m[p].call = WON; look(p, m[p].got)
