@@ -30,7 +30,8 @@ install_quietly() {
 
 can_install() { has apt-get && [ "$(id -u)" = 0 ]; }
 if can_install; then
-	echo "as root: installs what is missing of redis-server, valkey-server, chromium and a Java runtime" >&2
+	browser=$([ "${BROWSER:-}" = 0 ] || echo ", chromium")
+	echo "as root: installs what is missing of redis-server, valkey-server$browser and a Java runtime" >&2
 fi
 install_package() { apt-get update && apt-get install -y --no-install-recommends "$1"; }
 
