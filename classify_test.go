@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,5 +194,104 @@ func TestDefaultClassifier(t *testing.T) {
 		if tt.got != tt.want {
 			t.Errorf("%s: got outcome %d, want %d", tt.name, tt.got, tt.want)
 		}
+	}
+}
+
+// A meteredAPI answers ten requests a minute, and 429 with Retry-After to all others.
+type meteredAPI struct {
+	mu       sync.Mutex
+	began    time.Time
+	inFlight int
+	most     int         // in flight at once
+	answered map[int]int // by minute
+	over     map[int]int // over quota, by minute
+}
+
+func newMeteredAPI() *meteredAPI {
+	return &meteredAPI{began: time.Now(), answered: map[int]int{}, over: map[int]int{}}
+}
+
+func (a *meteredAPI) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp := a.begin()
+	time.Sleep(20 * time.Millisecond)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inFlight--
+	resp.Request = req
+	return resp, nil
+}
+
+func (a *meteredAPI) begin() *http.Response {
+	const quota = 10
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inFlight++
+	a.most = max(a.most, a.inFlight)
+	since := time.Since(a.began)
+	minute := int(since / time.Minute)
+	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody}
+	if a.answered[minute] < quota {
+		a.answered[minute]++
+		return resp
+	}
+	a.over[minute]++
+	left := time.Duration(minute+1)*time.Minute - since
+	resp.StatusCode = http.StatusTooManyRequests
+	resp.Header.Set("Retry-After", fmt.Sprint(int(math.Ceil(left.Seconds()))))
+	return resp
+}
+
+// TestQuota: of a hundred callers, those over quota are in each minute at most as many
+// as were in flight at once. All of the quota is used, and nothing is a failure.
+func TestQuota(t *testing.T) {
+	const callers, minutes = 100, 10
+	for _, tt := range []struct {
+		name   string
+		policy breakerhttp.Policy
+		apart  time.Duration // between the callers
+		most   int           // in flight at once
+	}{
+		{"all at once", breakerhttp.Policy{}, 0, callers},
+		{"one after the other", breakerhttp.Policy{}, 10 * time.Millisecond, 10},
+		{"all at once, Adaptive", breakerhttp.Policy{Adaptive: true}, 0, callers},
+		{"one after the other, Adaptive", breakerhttp.Policy{Adaptive: true}, 10 * time.Millisecond, 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := newMeteredAPI()
+				reasons := map[breakerhttp.Reason]int{}
+				tr := newTransport(t, api, breakerhttp.WithPolicy(tt.policy),
+					breakerhttp.WithClassifier(breakerhttp.LimitedStatus(http.StatusTooManyRequests)),
+					breakerhttp.WithTransitionHook(func(_ context.Context, tr breakerhttp.Transition) { reasons[tr.Reason]++ }))
+				var wg sync.WaitGroup
+				for i := range callers {
+					wg.Go(func() {
+						time.Sleep(time.Duration(i) * tt.apart)
+						for time.Since(api.began) < minutes*time.Minute {
+							_, _ = get(tr, "http://metered.test")
+							time.Sleep(time.Second)
+						}
+					})
+				}
+				wg.Wait()
+				if api.most > tt.most {
+					t.Errorf("%d requests were in flight at once, want at most %d", api.most, tt.most)
+				}
+				over := uint64(0)
+				for minute := range minutes {
+					if api.answered[minute] != 10 || api.over[minute] > api.most {
+						t.Errorf("minute %d: %d answered and %d over quota, want 10 and at most %d", minute, api.answered[minute], api.over[minute], api.most)
+					}
+					over += uint64(api.over[minute])
+				}
+				if got := snapshot(t, tr, "http://metered.test").Totals; got.Failure != 0 || got.Limited < over {
+					t.Errorf("got totals %+v, want no failure and %d limited", got, over)
+				}
+				want := map[breakerhttp.Reason]int{breakerhttp.ReasonLimited: minutes, breakerhttp.ReasonOpenElapsed: minutes}
+				if diff := cmp.Diff(want, reasons); diff != "" {
+					t.Errorf("transitions (-want +got):\n%s", diff)
+				}
+			})
+		})
 	}
 }

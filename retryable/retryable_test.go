@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -240,5 +242,60 @@ func TestCheckRetry(t *testing.T) {
 	calls = nil
 	if retry, err := check(ctx, nil, &breakerhttp.OpenError{}); retry || err != nil || calls != nil {
 		t.Errorf("CheckRetry(refusal): got %v, %v, next asked %d times; want false, nil, 0", retry, err, len(calls))
+	}
+}
+
+// TestLimitedCallersComeBack: twenty callers that a host has asked to wait all get
+// through when that is over. Their wait and that of the circuit do not add up.
+func TestLimitedCallersComeBack(t *testing.T) {
+	const callers, wait = 20, 7 * time.Second
+	for _, tt := range []struct {
+		name   string
+		policy breakerhttp.Policy
+		apart  time.Duration // between the callers
+	}{
+		{"all at once", breakerhttp.Policy{}, 0},
+		{"one after the other", breakerhttp.Policy{}, time.Millisecond},
+		{"all at once, with a bound", breakerhttp.Policy{MaxInFlight: callers}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var hits atomic.Int64
+				srv := pipetest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					first := hits.Add(1) <= callers
+					time.Sleep(2 * callers * time.Millisecond)
+					if first {
+						w.Header().Set("Retry-After", "7")
+						w.WriteHeader(http.StatusTooManyRequests)
+					}
+				}))
+				rc := retryablehttp.NewClient()
+				rc.Logger = nil
+				rc.HTTPClient.Transport = srv.Transport
+				tr := guard(t, rc, breakerhttp.WithPolicy(tt.policy),
+					breakerhttp.WithClassifier(breakerhttp.LimitedStatus(http.StatusTooManyRequests)))
+				var wg sync.WaitGroup
+				for i := range callers {
+					wg.Go(func() {
+						time.Sleep(time.Duration(i) * tt.apart)
+						began := time.Now()
+						resp, err := rc.Get(srv.URL)
+						if err != nil {
+							t.Errorf("caller %d: %v", i, err)
+							return
+						}
+						resp.Body.Close()
+						if took := time.Since(began); resp.StatusCode != http.StatusOK || took < wait || took > wait+time.Second {
+							t.Errorf("caller %d: got %s after %v, want 200 OK after %v or a little more", i, resp.Status, took, wait)
+						}
+					})
+				}
+				wg.Wait()
+				if n := hits.Load(); n != 2*callers {
+					t.Errorf("the host got %d requests, want two of each caller", n)
+				}
+				wantTotals(t, tr, srv.URL, breakerhttp.Totals{Success: callers, Limited: callers})
+			})
+		})
 	}
 }
