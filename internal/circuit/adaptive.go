@@ -134,7 +134,7 @@ func (a *adaptive) patienceOf(ctx context.Context) time.Duration {
 
 func (a *adaptive) ended(ctx context.Context, now time.Duration, e ending) {
 	timedOut := e.Outcome == Failure && e.ErrorType == errorTypeTimeout
-	if e.Outcome == Limited || e.Outcome == Failure && !timedOut {
+	if !e.late && (e.Outcome == Limited || e.Outcome == Failure && !timedOut) {
 		a.otherwise++
 	}
 	switch {
@@ -176,11 +176,11 @@ func (a *adaptive) widen(now time.Duration, in int) {
 // if it has lasted a while. An isolated burst must not close a host off.
 func (a *adaptive) runGrew(ctx context.Context, now time.Duration, e ending) {
 	run := a.Run()
-	if run == 1 && a.gen.Load().runAt == now { // it grew
+	if run == 1 && a.gen.Load().runAt == now || a.trouble == nil { // it grew, or began under another policy
 		a.startTrouble(now)
 	}
 	n := a.cfg.ConsecutiveFailures
-	if run >= max(quickTrip, n) || run >= n && a.trouble != nil && now-a.trouble.since >= tripAfter {
+	if run >= max(quickTrip, n) || run >= n && now-a.trouble.since >= tripAfter {
 		a.trip(ctx, a.event(Open, now, ConsecutiveFailures, count(run, "failure")+" in a row"), e.Verdict)
 		return
 	}

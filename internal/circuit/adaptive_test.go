@@ -335,3 +335,23 @@ func TestLimitedProbe(t *testing.T) {
 	r.wantState(now, circuit.HalfOpen)
 	r.begin(now)
 }
+
+// TestSilenceBesideBodies: the failure of a body is no answer of a host that has fallen silent.
+func TestSilenceBesideBodies(t *testing.T) {
+	by := &circuit.Cause{Context: context.Background()}
+	c := newClocked(&circuit.Config{Adaptive: true, ConsecutiveFailures: 100, MaxOpenFor: time.Minute, Silence: 100 * ms}, nil, 0)
+	var answered [20]circuit.Call
+	for i := range answered {
+		c.Enter(0, &answered[i])
+		c.Succeed(0, &answered[i], false)
+	}
+	for range 40 { // these hang
+		c.Admit(by, 0, true)
+	}
+	for i := range answered {
+		c.Late(by, 50*ms, answered[i].Receipt, circuit.Verdict{Outcome: circuit.Failure})
+	}
+	if _, r, d := c.Admit(by, 100*ms, true); d != circuit.Refused {
+		t.Errorf("the circuit of a silent host: %v, %+v, want refused", d, r)
+	}
+}

@@ -138,6 +138,7 @@ type memory struct {
 	usedAt   time.Duration // the latest use by a request while it was not closed, its time up
 	detail   string        // of the latest opening
 	window   *window       // nil unless the rules need one
+	expired  int64         // the highest number of a bucket of earlier windows
 	waiting  queue         // probes in flight; or requests that are not slow yet
 	changed  chan struct{} // closed when a refused request might be admitted; nil if nobody waits
 	asks     []ask         // questions for TripWhen, to be asked once the lock is free

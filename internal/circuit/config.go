@@ -34,13 +34,17 @@ func (c *Circuit) SetConfig(by *Cause, cfg *Config) {
 }
 
 // resize gives the circuit a window if the policy needs one, a new one if it is
-// to be longer or shorter.
+// to be longer or shorter. What an earlier window has counted is in none of its buckets.
 func (c *Circuit) resize(old *Config, now time.Duration) {
-	switch {
-	case !c.cfg.windowed():
+	if c.window != nil {
+		if c.cfg.windowed() && c.cfg.Window == old.Window {
+			return
+		}
+		c.expired = c.window.newest
 		c.window = nil
-	case c.window == nil || c.cfg.Window != old.Window:
-		c.window = c.window.resized(c.cfg.Window, now)
+	}
+	if c.cfg.windowed() {
+		c.window = newWindowAfter(c.expired, c.cfg.Window, now)
 	}
 }
 

@@ -31,3 +31,20 @@ func TestAdaptiveWhileHalfOpen(t *testing.T) {
 		t.Errorf("in time: %v, %+v, want admitted", d, r)
 	}
 }
+
+// TestNewWindow: what an earlier window counted is not in a new one, also where there was a policy
+// without a window between the two.
+func TestNewWindow(t *testing.T) {
+	by := &circuit.Cause{Context: context.Background()}
+	ratio := &circuit.Config{FailureRatio: 0.5, MinRequests: 1, Window: 10 * time.Second, OpenFor: time.Second, MaxOpenFor: time.Second}
+	c := newClocked(ratio, nil, 0)
+	var call circuit.Call
+	c.Enter(0, &call)
+	c.Succeed(0, &call, false)
+	c.SetConfig(by, &circuit.Config{ConsecutiveFailures: 5})
+	c.SetConfig(by, ratio)
+	c.Late(by, 0, call.Receipt, circuit.Verdict{Outcome: circuit.Failure})
+	if got, want := c.Snapshot(by, 0).Counts, (circuit.Counts{ConsecutiveFailures: 1}); got != want {
+		t.Errorf("counts %+v, want %+v", got, want)
+	}
+}

@@ -50,4 +50,5 @@ type ending struct {
 	took  time.Duration // of a probe
 	in    int           // requests in flight before it ended, of its generation
 	stale bool          // it belongs to an earlier generation
+	late  bool          // in the body of a response that has been taken in as a success
 }

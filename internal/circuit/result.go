@@ -170,7 +170,7 @@ func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
 			c.failed++ // the success of a probe is not among the counts of the closed state
 		}
 		c.fail(now, number, v)
-		c.judge.ended(by.Context, now, ending{Verdict: v})
+		c.judge.ended(by.Context, now, ending{Verdict: v, late: true})
 	}
 	c.unlock(by)
 	return true

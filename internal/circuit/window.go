@@ -28,16 +28,14 @@ func newWindow(period time.Duration) *window {
 	return &window{width: max(period/buckets, 1)}
 }
 
-// resized returns an empty window over another period. What w has counted is in
-// none of its buckets. w may be nil.
-func (w *window) resized(period, now time.Duration) *window {
-	next := newWindow(period)
-	if w != nil {
-		next.oldest = w.newest + buckets
-		next.shift = next.oldest - next.number(now)
-		next.newest = next.oldest
-	}
-	return next
+// newWindowAfter returns an empty window over period. Its buckets have higher numbers
+// than last, which is that of an earlier window's newest.
+func newWindowAfter(last int64, period, now time.Duration) *window {
+	w := newWindow(period)
+	w.oldest = last + 1
+	w.newest = w.oldest
+	w.shift = w.oldest - w.number(now)
+	return w
 }
 
 func (w *window) number(now time.Duration) int64 { return int64(now/w.width) + 1 + w.shift }

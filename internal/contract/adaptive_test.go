@@ -15,7 +15,8 @@ type adaptive struct {
 	alert   float64 // requests in flight from which on silence is looked for
 	mark    mark    // from which silence is counted
 
-	since     time.Duration // the trouble began
+	since     time.Duration // the trouble began, if known
+	known     bool
 	opened    time.Duration // since, as it was at the latest opening
 	everOpen  bool          // there was one
 	due       span          // when the next probe may go
@@ -117,7 +118,7 @@ func (m *model) admissibleAdaptive(h *host, now time.Duration, mayProbe bool, le
 	if s := silence(h.policy, left); s < 0 || asked < 16 || now-a.mark.at < s {
 		return nil, false
 	}
-	a.since, a.waiting, a.late, a.alarm, a.silent = a.mark.at, in, 0, true, true
+	a.since, a.known, a.waiting, a.late, a.alarm, a.silent = a.mark.at, true, in, 0, true, true
 	m.openAdaptive(h, now, "silence", h.counts(now), 0)
 	h.fall = fall{}
 	return h.refusal(breakerhttp.StateOpen), false
@@ -232,8 +233,8 @@ func (a *adaptive) widen(now time.Duration, c *call) {
 // runGrew asks the rule about failures in a row.
 func (m *model) runGrew(h *host, now time.Duration, grew bool, v verdict) (trips bool) {
 	a, run, n := h.adaptive, h.now().run, h.policy.ConsecutiveFailures
-	if grew && run == 1 {
-		a.since = now
+	if grew && run == 1 || !a.known {
+		a.since, a.known = now, true
 	}
 	if h.forced || run < max(12, n) && (run < n || now-a.since < 150*time.Millisecond) {
 		return false
@@ -244,8 +245,8 @@ func (m *model) runGrew(h *host, now time.Duration, grew bool, v verdict) (trips
 
 func (m *model) tripAdaptive(h *host, at time.Duration, reason breakerhttp.Reason, counts breakerhttp.Counts, v verdict) {
 	a := h.adaptive
-	if h.now().run == 0 {
-		a.since = at
+	if h.now().run == 0 || !a.known {
+		a.since, a.known = at, true
 	}
 	if _, in := h.requests(h.now()); a.limit > 0 {
 		a.ssthresh = min(a.limit, float64(in)) / 2

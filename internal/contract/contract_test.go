@@ -1,6 +1,13 @@
 // Package contract plays a model of the whole Transport against the real one, through the exported
 // API alone. The model follows the documentation, and is as simple as it can be: where the two
 // differ, one of them is wrong.
+//
+//   - The model is in model_test.go, and for Adaptive policies in adaptive_test.go.
+//   - A machine (machine_test.go) does the same to the Transport and to the model. What it can do is
+//     in requests_test.go, bodies_test.go and people_test.go, and what it compares afterwards in
+//     compare_test.go. All that is left to chance is drawn in draw_test.go.
+//   - The host of a request does what script_test.go says, and says what the verdict must be. The
+//     functions that users write are in user_test.go.
 package contract
 
 import (
@@ -20,7 +27,7 @@ const checks = "200"
 
 // TestContract does whatever can be done to a few hosts, and compares what the
 // Transport says and does with the model: a number of sequences, the same in
-// each run; or, for as long as BREAKERHTTP_MODEL says, ever new ones.
+// each run; or, for as long as BREAKERHTTP_MODEL says, others in each run.
 func TestContract(t *testing.T) {
 	for name, value := range map[string]string{"rapid.checks": checks, "rapid.steps": "60", "rapid.seed": "1"} {
 		f := flag.Lookup(name)

@@ -582,7 +582,7 @@ func (m *model) reset(h *host, now time.Duration) {
 	h.forced, h.level, h.lastOpen, h.failures, h.asks = false, 0, 0, nil, nil
 }
 
-// setPolicy is a change of the policy, which is as Adaptive as before.
+// setPolicy is a change of the policy. One that is not as Adaptive as before knows nothing yet.
 func (m *model) setPolicy(h *host, now time.Duration, given breakerhttp.Policy) {
 	m.notice(h, now)
 	old, wasWindowed, g := h.policy, h.windowed(), h.now()
@@ -597,6 +597,13 @@ func (m *model) setPolicy(h *host, now time.Duration, given breakerhttp.Policy) 
 	}
 	if h.policy.TripWhen == nil {
 		h.asks = nil
+	}
+	if given.Adaptive != old.Adaptive {
+		h.adaptive, h.level, h.lastOpen = nil, 0, 0
+		if given.Adaptive {
+			h.adaptive = newAdaptive(now)
+			h.adaptive.answers = int(h.totals.Success)
+		}
 	}
 	switch {
 	case g.state == breakerhttp.StateClosed && now < g.until:
