@@ -56,6 +56,16 @@ func TestLayout(t *testing.T) {
 	}
 }
 
+// TestEmpty: the page of a Transport without circuits says so, and draws no line of an empty table.
+func TestEmpty(t *testing.T) {
+	b := open(t, newCircuits(t).serve().url, look{width: 390, height: 800})
+	b.wait(says("#none", "There is no circuit yet: no request has been made."))
+	if rows := b.box("#rows"); rows.Bottom > rows.Top {
+		t.Errorf("the table without rows is %.0f high, want 0", rows.Bottom-rows.Top)
+	}
+	b.checkLayout()
+}
+
 // TestColoursOfTransitions: a transition has the colour of the state that it led to, not of the
 // state that the circuit is in now.
 func TestColoursOfTransitions(t *testing.T) {
