@@ -36,7 +36,9 @@ type Election struct {
 // Elect asks whether this process, whose open time is over, may probe. It takes at most ReadTimeout
 // and WriteTimeout.
 func (m *Member) Elect(ctx context.Context) Election {
-	alone := Election{MayProbe: true, Until: m.now() + m.leaseTime()}
+	m.mu.Lock()
+	alone := m.alone()
+	m.mu.Unlock()
 	switch err := m.load(ctx, ordinary); {
 	case errors.Is(err, errFull):
 		return m.lookAgain()
@@ -45,7 +47,9 @@ func (m *Member) Elect(ctx context.Context) Election {
 	}
 	m.mu.Lock()
 	r, wait := m.role()
-	w := write{old: m.known.version, next: m.leaseRecord()}
+	// The time of the lease begins before the swap, so the lease ends here before it ends in the
+	// store.
+	w := write{old: m.known.version, next: m.leaseRecord(), leaseEnd: m.now() + m.leaseTime()}
 	m.electing = r == candidate
 	m.mu.Unlock()
 	switch r {
@@ -56,9 +60,6 @@ func (m *Member) Elect(ctx context.Context) Election {
 	}
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
-	// The time of the lease begins before the swap, so the lease ends here before it ends in the
-	// store.
-	w.leaseEnd = m.now() + m.leaseTime()
 	switch winner, o := m.swap(ctx, w); o {
 	case won:
 		return Election{MayProbe: true, Until: w.leaseEnd}
@@ -68,6 +69,11 @@ func (m *Member) Elect(ctx context.Context) Election {
 		return m.lookAgain()
 	}
 	return alone
+}
+
+// alone lets this process probe for itself. The caller holds mu.
+func (m *Member) alone() Election {
+	return Election{MayProbe: true, Until: m.now() + m.leaseTime()}
 }
 
 // lookAgain makes this process an onlooker.
@@ -81,7 +87,7 @@ func (m *Member) lookAgain() Election {
 func (m *Member) lostElection(old uint64, winner store.Item) Election {
 	m.mu.Lock()
 	r, wait := m.role()
-	alone := Election{MayProbe: true, Until: m.now() + m.leaseTime()}
+	alone := m.alone()
 	m.mu.Unlock()
 	switch {
 	case r == loner:

@@ -141,7 +141,7 @@ func (f *Fleet) Member(key string, p Policy, l Local) *Member {
 	}
 }
 
-// SetPolicy changes the policy. A lease that this process holds ends as it began.
+// SetPolicy changes the policy. A lease that this process holds, or has asked for, ends as it began.
 func (m *Member) SetPolicy(p Policy) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -157,7 +157,7 @@ func (m *Member) now() time.Duration { return m.fleet.cfg.Now() }
 // setLease changes the lease, and applies a policy that has waited for its end. The caller holds
 // mu.
 func (m *Member) setLease(l lease) {
-	if m.lease = l; l == (lease{}) && m.newPolicy != nil {
+	if m.lease = l; l == (lease{}) && !m.electing && m.newPolicy != nil {
 		m.policy, m.newPolicy = *m.newPolicy, nil
 	}
 }

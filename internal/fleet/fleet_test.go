@@ -35,4 +35,31 @@ func TestSetPolicy(t *testing.T) {
 			p.wantRecord(`{"s":1,"st":"open","d":10000,"o":"me","g":3}`)
 		})
 	})
+	t.Run("while the lease is asked for", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newFakeStore()
+			s.put(`{"s":1,"st":"open","d":0,"o":"a","g":1}`)
+			s.latency = 40 * time.Millisecond
+			p := newProcess(t, s, one)
+			elected := make(chan Election)
+			go func() { elected <- p.Elect(t.Context()) }() // reads until 40 ms, and writes until 80 ms
+			time.Sleep(30 * time.Millisecond)
+			go p.hint() // is answered at 70 ms
+			time.Sleep(20 * time.Millisecond)
+			p.SetPolicy(shorter)
+			if e := <-elected; !e.MayProbe {
+				t.Errorf("got %+v, want the lease", e)
+			}
+			p.probed(false)
+			p.wantRecord(`{"s":1,"st":"open","d":60000,"o":"me","g":2}`)
+		})
+	})
+	t.Run("in another goroutine", func(t *testing.T) { // for the race detector
+		synctest.Test(t, func(t *testing.T) {
+			p := newProcess(t, newFakeStore())
+			go p.SetPolicy(shorter)
+			time.Sleep(time.Second)
+			p.wantRole(loner, 32*time.Second)
+		})
+	})
 }
