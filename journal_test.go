@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/breakerhttp/breakerhttp"
 )
@@ -83,4 +84,30 @@ func TestTransitionsKeeps256(t *testing.T) {
 	if first, last := got[0].Key, got[255].Key; first != "http://72.test" || last != "http://199.test" {
 		t.Errorf("got %s to %s, want http://72.test to http://199.test", first, last)
 	}
+}
+
+// TestHookAndEviction: while the hook is called for a circuit, that is not evicted: the hook would
+// hear of its successor meanwhile.
+func TestHookAndEviction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leave := make(chan struct{})
+		tr := newTransport(t, respond(200), breakerhttp.WithMaxCircuits(1), breakerhttp.WithTransitionHook(func(_ context.Context, tn breakerhttp.Transition) {
+			if tn.Reason == breakerhttp.ReasonReset {
+				<-leave
+			}
+		}))
+		tr.ForceOpen(host)
+		go tr.Reset(host)
+		synctest.Wait()
+		for _, evicted := range []bool{false, true} {
+			_, _ = get(tr, "http://newcomer.test")
+			if _, ok := tr.Snapshot(host); ok == evicted {
+				t.Errorf("the circuit has been evicted: %t, want %t", !ok, evicted)
+			}
+			if !evicted {
+				close(leave)
+				synctest.Wait()
+			}
+		}
+	})
 }

@@ -212,3 +212,22 @@ func TestSetPoliciesUnderLoad(t *testing.T) {
 		t.Errorf("%d requests in the totals, %d in flight, want %d and 0", got, s.InFlight, callers*each)
 	}
 }
+
+// TestSetPoliciesWhileWaiting: who waits for a circuit waits no longer than the new policy says.
+func TestSetPoliciesWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTransport(t, respond(500), breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: time.Minute}))
+		for range 5 {
+			_, _ = get(tr, host)
+		}
+		began, ready := time.Now(), make(chan error)
+		go func() { ready <- tr.WaitReady(newRequest(t, t.Context(), host)) }()
+		synctest.Wait()
+		if err := tr.SetPolicies(breakerhttp.Policy{OpenFor: time.Second, MaxOpenFor: 5 * time.Second}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ready; err != nil || time.Since(began) != 5*time.Second {
+			t.Errorf("WaitReady returned %v after %v, want nil after 5s", err, time.Since(began))
+		}
+	})
+}

@@ -99,3 +99,14 @@ func TestPolicyJSONErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestPolicyJSONNull: null leaves a policy as it is, as for every type of encoding/json.
+func TestPolicyJSONNull(t *testing.T) {
+	p := breakerhttp.Policy{ConsecutiveFailures: 3}
+	if err := json.Unmarshal([]byte("null"), &p); err != nil || p.ConsecutiveFailures != 3 {
+		t.Errorf("got %+v, %v, want it unchanged", p, err)
+	}
+	if err := p.UnmarshalJSON([]byte(" null\n")); err != nil || p.ConsecutiveFailures != 3 {
+		t.Errorf("by its method: got %+v, %v, want it unchanged", p, err)
+	}
+}

@@ -2122,3 +2122,44 @@ func TestOpenedBy(t *testing.T) {
 		})
 	}
 }
+
+// TestHookPanicAndFleet: the hook is the user's code, and comes last: what it breaks off has been
+// published.
+func TestHookPanicAndFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2, breakerhttp.WithTransitionHook(func(context.Context, breakerhttp.Transition) { panic("hook") }))
+		f.status.Store(http.StatusServiceUnavailable)
+		for _, p := range f.processes {
+			func() {
+				defer func() { _ = recover() }()
+				for range 5 {
+					_, _ = get(p, host)
+				}
+			}()
+		}
+		if got := f.record(); got.State != "open" {
+			t.Errorf("the record is %+v, want open", got)
+		}
+	})
+}
+
+// TestSetPoliciesOfAFleet: the records are written by the new policy.
+func TestSetPoliciesOfAFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2)
+		f.run(time.Second)
+		for _, p := range f.processes {
+			if err := p.SetPolicies(breakerhttp.Policy{OpenFor: 20 * time.Second, OpenGrowth: 2, ConsecutiveFailures: 3}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.open()
+		time.Sleep(21 * time.Second)
+		for range 2 {
+			f.run(2 * time.Second) // the probes fail
+		}
+		if got := f.record(); got.Millis != 40_000 {
+			t.Errorf("after failed probes the record is %+v, want it open for 40 s", got)
+		}
+	})
+}

@@ -29,7 +29,6 @@ var networkErrors = []string{errorTypeConnect, errorTypeConnection, errorTypeDNS
 // hosts that fell together with it.
 func (s *sympathy) notice(h *host, e circuit.Event) (others []*host) {
 	switch {
-	case e.Uncounted:
 	case e.From == circuit.Closed && e.To == circuit.Open && slices.Contains(networkErrors, e.ErrorType):
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -1,9 +1,11 @@
 package breakerhttp_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,4 +82,118 @@ func TestSympathy(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSympathySpares: of the circuits that fell together some have reasons of their own by the time
+// that one recovers.
+func TestSympathySpares(t *testing.T) {
+	const a, b, c = "http://a.test", "http://b.test", "http://c.test"
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
+	for _, tt := range []struct {
+		name  string
+		b     func(tr *breakerhttp.Transport, answer map[string]http.RoundTripper)
+		spare bool // b is left alone
+	}{
+		{"none", func(tr *breakerhttp.Transport, _ map[string]http.RoundTripper) { _, _ = get(tr, b) }, false},
+		{"has been asked for less", func(tr *breakerhttp.Transport, answer map[string]http.RoundTripper) {
+			answer["b.test"] = roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				resp, err := respond(429)(req)
+				resp.Header = http.Header{"Retry-After": {"100"}}
+				return resp, err
+			})
+			_, _ = get(tr, b)
+		}, true},
+		{"has recovered, and fails in a way of its own", func(tr *breakerhttp.Transport, answer map[string]http.RoundTripper) {
+			answer["b.test"] = respond(200)
+			_, _ = get(tr, b)
+			answer["b.test"] = respond(503)
+			for range 5 {
+				_, _ = get(tr, b)
+			}
+		}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				answer := map[string]http.RoundTripper{}
+				tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+					if rt := answer[req.URL.Host]; rt != nil {
+						return rt.RoundTrip(req)
+					}
+					return nil, refused
+				}), breakerhttp.WithPolicy(breakerhttp.Policy{OpenGrowth: 2}), breakerhttp.WithClassifier(breakerhttp.LimitedStatus(429)))
+				for _, host := range []string{a, b, c} {
+					for range 5 {
+						_, _ = get(tr, host)
+					}
+				}
+				time.Sleep(time.Minute)
+				_, _ = get(tr, c) // its probe fails
+				tt.b(tr, answer)
+				waiting := make(chan error)
+				go func() {
+					req, _ := http.NewRequest(http.MethodGet, c, nil)
+					waiting <- tr.WaitReady(req)
+				}()
+				synctest.Wait()
+				for _, host := range []string{"a.test", "b.test", "c.test"} {
+					answer[host] = respond(200)
+				}
+				if _, err := get(tr, a); err != nil {
+					t.Fatal(err)
+				}
+				recovered := time.Now()
+				if err := <-waiting; err != nil || time.Since(recovered) != 0 {
+					t.Errorf("WaitReady of another returned %v after %v, want nil at once", err, time.Since(recovered))
+				}
+				if _, err := get(tr, b); errors.Is(err, breakerhttp.ErrOpen) != tt.spare {
+					t.Errorf("a request after the others have recovered: %v; is to be refused: %t", err, tt.spare)
+				}
+				if _, err := get(tr, c); err != nil {
+					t.Errorf("a request to another: %v", err)
+				}
+				i := slices.IndexFunc(tr.Transitions(), func(tn breakerhttp.Transition) bool {
+					return tn.Key == c && strings.HasPrefix(tn.Detail, "recovered with http://")
+				})
+				if i < 0 {
+					t.Errorf("no transition of %s says with which it has recovered: %+v", c, tr.Transitions())
+				}
+			})
+		})
+	}
+}
+
+// TestSympathyAfterEviction: a circuit that was evicted does not count among those that fell together.
+func TestSympathyAfterEviction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if down {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
+			}
+			return respond(200)(req)
+		}), breakerhttp.WithPolicy(breakerhttp.Policy{OpenGrowth: 2}), breakerhttp.WithMaxCircuits(3))
+		hosts := []string{"http://a.test", "http://b.test", "http://left-alone.test"}
+		for _, host := range hosts {
+			for range 5 {
+				_, _ = get(tr, host)
+			}
+		}
+		for _, minutes := range []time.Duration{1, 2, 4, 5} { // the open times of the others grow
+			time.Sleep(minutes * time.Minute)
+			_, _ = get(tr, hosts[1])
+			if minutes < 5 {
+				_, _ = get(tr, hosts[0])
+			}
+		}
+		down = false
+		_, _ = get(tr, "http://newcomer.test")
+		if _, ok := tr.Snapshot(hosts[2]); ok {
+			t.Fatal("the circuit that was left alone has not been evicted")
+		}
+		if _, err := get(tr, hosts[0]); err != nil {
+			t.Fatal(err)
+		}
+		_, err := get(tr, hosts[1])
+		wantRefused(t, err)
+	})
 }

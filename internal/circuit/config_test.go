@@ -48,3 +48,43 @@ func TestNewWindow(t *testing.T) {
 		t.Errorf("counts %+v, want %+v", got, want)
 	}
 }
+
+// TestShorterRamp: a ramp lasts no longer than a new policy says.
+func TestShorterRamp(t *testing.T) {
+	by := &circuit.Cause{Context: context.Background()}
+	ramping := func(ramp time.Duration) *circuit.Config {
+		return &circuit.Config{
+			ConsecutiveFailures: 1, OpenFor: time.Second, OpenGrowth: 1, MaxOpenFor: time.Second, Probes: 1, ProbeSuccesses: 1,
+			ProbeTimeout: time.Second, Ramp: ramp, Rand: func() float64 { return 0.999 },
+		}
+	}
+	c := newClocked(ramping(time.Hour), nil, 0)
+	var call circuit.Call
+	c.Enter(0, &call)
+	c.Done(by, 0, &call, circuit.Verdict{Outcome: circuit.Failure})
+	probe, _, _ := c.Admit(by, time.Second, true)
+	c.Done(by, time.Second, &probe, circuit.Verdict{Outcome: circuit.Success, Whole: true})
+	c.SetConfig(by, ramping(time.Minute))
+	if _, r, d := c.Admit(by, 51*time.Second, true); d != circuit.Refused {
+		t.Errorf("towards the end of the ramp: %v, %+v, want refused", d, r)
+	}
+	if _, r, d := c.Admit(by, 61*time.Second, true); d != circuit.Admitted {
+		t.Errorf("after the ramp: %v, %+v, want admitted", d, r)
+	}
+}
+
+// TestNoTripWhenAnyMore: what a TripWhen was to be asked goes with it.
+func TestNoTripWhenAnyMore(t *testing.T) {
+	by := &circuit.Cause{Context: context.Background()}
+	asked := false
+	c := newClocked(&circuit.Config{
+		TripWhen: func(circuit.Counts) bool { asked = true; return true }, SlowAfter: time.Second, Window: 10 * time.Second,
+	}, nil, 0)
+	var call circuit.Call
+	c.Enter(0, &call)
+	c.Snapshot(by, time.Second) // it has become slow, and a read asks nothing
+	c.SetConfig(by, &circuit.Config{ConsecutiveFailures: 5})
+	if _, r, d := c.Admit(by, time.Second, true); d != circuit.Admitted || asked {
+		t.Errorf("a request: %v, %+v; TripWhen was asked: %t", d, r, asked)
+	}
+}

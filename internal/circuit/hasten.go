@@ -8,7 +8,7 @@ func (c *Circuit) Hasten(by *Cause, detail string) {
 	c.mu.Lock()
 	defer c.leave(by)
 	c.settle(by.Context, now)
-	if c.evicted || c.State() != Open || c.forced || c.limited || c.probing > 0 || now >= c.until {
+	if c.evicted || c.State() != Open || c.limited || c.probing > 0 || now >= c.until {
 		return
 	}
 	c.hastened = true
