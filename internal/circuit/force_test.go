@@ -1,6 +1,7 @@
 package circuit_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -141,5 +142,19 @@ func TestReady(t *testing.T) {
 	r.ForceOpen(&r.by, until)
 	if _, wake, changed, ok := r.Ready(&r.by, until, true); ok || wake != 0 || changed == nil {
 		t.Errorf("forced open: got %v, %v, %v, want false, 0 and a channel", ok, wake, changed)
+	}
+}
+
+// TestForcedWhileLimited: a circuit that is forced open stays so when the time is over that its host
+// had asked for.
+func TestForcedWhileLimited(t *testing.T) {
+	by := &circuit.Cause{Context: context.Background()}
+	c := newClocked(&circuit.Config{ConsecutiveFailures: 5, MaxRetryAfter: time.Minute}, nil, 0)
+	var call circuit.Call
+	c.Enter(0, &call)
+	c.Done(by, 0, &call, circuit.Verdict{Outcome: circuit.Limited, RetryAfter: 10 * time.Second})
+	c.ForceOpen(by, time.Second)
+	if _, r, d := c.Admit(by, 11*time.Second, true); d != circuit.Refused || r.State != circuit.Open {
+		t.Errorf("a request: %v, %+v, want refused by an open circuit", d, r)
 	}
 }
