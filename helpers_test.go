@@ -110,8 +110,8 @@ func answering(status int) address {
 	}
 }
 
-// overTLS is a server with TLS, and a client that would trust it, but for what
-// the functions change.
+// overTLS is a server with TLS, and a client that trusts it, as the functions
+// have changed them.
 func overTLS(server, client func(*tls.Config)) fault {
 	return func(t testing.TB) (http.RoundTripper, string) {
 		srv := httptest.NewUnstartedServer(newUpstream(http.StatusOK))

@@ -920,7 +920,7 @@ func neverFalls(t rapid.TB, last, now points) {
 	}
 }
 
-// TestErrorTypes: an upstream that answers with ever new status codes makes few
+// TestErrorTypes: an upstream that keeps inventing status codes makes few
 // series, and none of them falls when circuits come and go.
 func TestErrorTypes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -1242,7 +1242,7 @@ func TestConcurrentCollection(t *testing.T) {
 			}
 			untracked := last["untracked "]
 			if want := 4*1500 + late.Load(); sum < want-2*untracked || sum > want-untracked {
-				t.Errorf("got %d requests in all, want %d but for %d untracked", sum, want, untracked)
+				t.Errorf("got %d requests in all, want %d except for %d untracked", sum, want, untracked)
 			}
 		})
 	}

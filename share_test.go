@@ -174,7 +174,7 @@ func (s *faultyStore) CompareAndSwap(ctx context.Context, key string, old uint64
 // flush loses all records.
 func (s *faultyStore) flush() { s.flushes.Add(1) }
 
-// place is where the Memory has a record: each flush begins anew.
+// place is where the Memory has a record: each flush begins another one.
 func (s *faultyStore) place(key string) string {
 	return strings.Repeat("flushed ", int(s.flushes.Load())) + key
 }
@@ -658,7 +658,7 @@ func (s *loadingStore) taken() [][]string {
 	return loads
 }
 
-// TestOneLoadForAll: one read is for all circuits that are due, but for those that
+// TestOneLoadForAll: one read is for all circuits that are due, except those that
 // have been evicted.
 func TestOneLoadForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -992,7 +992,7 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// TestSharedEviction: a circuit that was evicted reads its record anew, and what
+// TestSharedEviction: a circuit that was evicted reads its record again, and what
 // was read for it meanwhile does no harm.
 func TestSharedEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -178,7 +178,7 @@ func (mc *machine) check(t *rapid.T) {
 	mc.checkWaiting(t)
 }
 
-// checkWaiting makes sure that no one waits in vain: what time alone does not
+// checkWaiting makes sure that nobody waits forever: what time alone does not
 // change must be told.
 func (mc *machine) checkWaiting(t *rapid.T) {
 	if mc.changed == nil {

@@ -253,7 +253,7 @@ func TestARuleOpensARampingCircuit(t *testing.T) {
 	r, now := opened(t, func(c *circuit.Config) { c.Ramp, c.Rand = 10*second, func() float64 { return 0 } })
 	r.send(now, ok, bad, bad, bad, bad, bad)
 	r.wantState(now, circuit.Open)
-	r.send(r.read(now).Until, ok) // ramps anew
+	r.send(r.read(now).Until, ok) // ramps again
 	r.Reset(&r.by, now+time.Hour)
 	if !r.Enter(now, new(circuit.Call)) {
 		t.Error("a circuit ramps after Reset")

@@ -98,8 +98,7 @@ func TestFullStore(t *testing.T) {
 	})
 }
 
-// TestSlotOfHungCall: a call keeps its slot until it returns, but for no longer than ten times its
-// timeout.
+// TestSlotOfHungCall: a call keeps its slot until it returns, and at most for ten times its timeout.
 func TestSlotOfHungCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeStore()
