@@ -27,7 +27,6 @@ func (c *Circuit) Evict(seen uint64, lastResort bool) (t Totals, used uint64, ok
 		return Totals{}, used, false
 	}
 	c.evicted = true
-	g.refusing.Store(nil)
 	g.refused.close()
 	return c.totals(), used, true
 }

@@ -188,11 +188,24 @@ func TestTotalsAdd(t *testing.T) {
 }
 
 func TestASnapshotIsACopy(t *testing.T) {
-	r := newRig(t, defaults())
+	r := newRig(t, with(func(*circuit.Config) {}))
 	r.send(0, bad)
 	before := r.read(0)
 	r.send(0, bad)
 	if got := before.Totals.Failure(); got != 1 {
 		t.Errorf("an earlier snapshot has %d failures by now, want 1", got)
+	}
+}
+
+// TestEvictedRefusesNobody: a request that asked for the time long ago finds the circuit gone, though
+// it was open then.
+func TestEvictedRefusesNobody(t *testing.T) {
+	r := newRig(t, with(func(*circuit.Config) {}))
+	r.send(0, bad, bad, bad, bad, bad)
+	if _, ok := r.evict(6 * time.Minute); !ok {
+		t.Fatal("the circuit has not been evicted")
+	}
+	if _, refusal, d := r.Admit(&r.by, second, true); d != circuit.Gone {
+		t.Errorf("a request: %v, %+v, want gone", d, refusal)
 	}
 }

@@ -167,6 +167,14 @@ func TestTheLastResort(t *testing.T) {
 	s.want("c", "d")
 }
 
+func TestTheLastResortComesAfterASecondChance(t *testing.T) {
+	s := newShelf(t, 2)
+	s.add("a").last.Store(true)
+	s.add("b").uses.Add(1)
+	s.add("c") // b has been used since the hand saw it, and goes all the same
+	s.want("a", "c")
+}
+
 func TestNoneCanGo(t *testing.T) {
 	const bound = 640
 	s := newShelf(t, bound)
@@ -236,6 +244,29 @@ func TestPinned(t *testing.T) {
 	}
 	if got := len(s.All()); got != 2 {
 		t.Errorf("there are %d values, want 2", got)
+	}
+}
+
+// TestUnpinned: a value that counts towards the bound again is not what has to go for that; and room is
+// looked for though there was none for a newcomer a moment ago.
+func TestUnpinned(t *testing.T) {
+	const bound = 128
+	s := newShelf(t, bound)
+	p := s.AddPinned(name("p"), s.make(name("p")))
+	p.kept.Store(true)
+	s.Pin()
+	for i := range bound {
+		s.add(fmt.Sprint(i)).kept.Store(true)
+	}
+	if _, ok := s.Add(name("newcomer"), s.make(name("newcomer"))); ok {
+		t.Fatal("there is room for a newcomer")
+	}
+	free, _ := s.Get(name("77"))
+	free.kept.Store(false)
+	p.kept.Store(false)
+	s.Unpin(p)
+	if p.gone.Load() || !free.gone.Load() {
+		t.Errorf("evicted are what was unpinned: %t, another value that could go: %t", p.gone.Load(), free.gone.Load())
 	}
 }
 
