@@ -51,7 +51,7 @@ func startCluster(t *testing.T, servers int) cluster {
 	for i := range servers {
 		_, bus, _ := net.SplitHostPort(servertest.FreeAddr(t))
 		s := servertest.Redis(t, "--cluster-enabled", "yes", "--cluster-port", bus,
-			"--cluster-require-full-coverage", "no", "--cluster-node-timeout", "2000")
+			"--cluster-require-full-coverage", "no", "--cluster-node-timeout", "5000") // for busy machines
 		node := connect(t, &redis.Options{Addr: s.Addr})
 		const slots = 16384
 		if err := node.ClusterAddSlotsRange(t.Context(), i*slots/servers, (i+1)*slots/servers-1).Err(); err != nil {
