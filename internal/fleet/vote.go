@@ -38,9 +38,6 @@ func (m *Member) startVote(ctx context.Context, openFor time.Duration) {
 // tryVote casts the vote of this process. A vote that cannot be cast now is kept for the next Load,
 // or forgotten.
 func (m *Member) tryVote(ctx context.Context) {
-	if m.fleet.cfg.DryRun {
-		return
-	}
 	if err := m.resolveDoubt(ctx); err != nil {
 		m.keepVote(errors.Is(err, errFull) || errors.Is(err, errDelayed))
 		return

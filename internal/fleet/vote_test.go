@@ -193,3 +193,81 @@ func TestCancelledRequest(t *testing.T) {
 		p.wantRecord(`{"s":1,"st":"open","d":0,"o":"me","g":1}`)
 	})
 }
+
+// TestKeptVote: a vote that could not be cast, because of this process, is cast when the record is read
+// next; but not if the circuit was reset meanwhile.
+func TestKeptVote(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		reset bool
+		want  State
+	}{
+		{"in the end", false, Suspect},
+		{"reset", true, Closed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newFakeStore()
+				s.put(`{"s":1,"st":"closed","d":0,"g":1}`)
+				p := newProcess(t, s)
+				p.request()
+				for range maxCalls {
+					p.fleet.slots.take(0, false)
+				}
+				time.AfterFunc(40*time.Millisecond, func() { // it has to wait, and then the store is too slow
+					s.misbehave(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+					p.fleet.slots.free()
+				})
+				p.trip(time.Minute)
+				if tt.reset {
+					p.Reset(t.Context())
+				}
+				s.misbehave(nil)
+				for range maxCalls - 1 {
+					p.fleet.slots.free()
+				}
+				p.readTimes(20 * time.Second)
+				synctest.Wait()
+				if got := p.known.rec.State; got != tt.want {
+					t.Errorf("the record is %q, want %q", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestNoVoteReplacesALiveRecord: not even that of a process which does not listen to the record.
+func TestNoVoteReplacesALiveRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		s.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+		p := newProcess(t, s)
+		p.request()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.vote = &ownVote{at: p.now(), openFor: time.Minute}
+		p.deafen()
+		if next, ok := p.voteRecord(); ok {
+			t.Errorf("the vote makes %+v of it, want nothing", next)
+		}
+	})
+}
+
+// TestDryRunInAFleet: a process that refuses nothing neither votes nor takes a lease.
+func TestDryRunInAFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s, func(cfg *Config, _ *Policy) { cfg.DryRun, cfg.Quorum = true, 1 })
+		p.request()
+		p.trip(time.Minute)
+		if v := s.value(); v != "" {
+			t.Errorf("a vote: the record is %s, want none", v)
+		}
+		s.put(`{"s":1,"st":"open","d":0,"g":1}`)
+		p.hint()
+		if e := p.Elect(t.Context()); !e.MayProbe {
+			t.Errorf("got %+v, want that it may probe", e)
+		}
+		p.wantRecord(`{"s":1,"st":"open","d":0,"o":"","g":1}`)
+	})
+}
