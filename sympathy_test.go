@@ -3,10 +3,12 @@ package breakerhttp_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -196,4 +198,145 @@ func TestSympathyAfterEviction(t *testing.T) {
 		_, err := get(tr, hosts[1])
 		wantRefused(t, err)
 	})
+}
+
+// An ownNetwork is away for the first ten seconds. Some of the hosts stay down.
+type ownNetwork struct {
+	began   time.Time
+	latency time.Duration
+	down    map[string]bool
+	hits    map[string]int // only without latency
+}
+
+func (n *ownNetwork) RoundTrip(req *http.Request) (*http.Response, error) {
+	away := time.Since(n.began) < 10*time.Second || n.down[req.URL.Host]
+	if n.latency > 0 {
+		time.Sleep(n.latency)
+	} else {
+		n.hits[req.URL.Host]++
+	}
+	if away {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
+	}
+	return respond(200)(req)
+}
+
+// atRandom asks hosts for so long, 500 times a second, each as often as the others.
+// Every caller of it has the same requests for a seed.
+func atRandom(seed uint64, length time.Duration, ask func(host int)) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	for began, at := time.Now(), time.Duration(0); at < length; at += time.Duration(r.ExpFloat64() * float64(time.Second) / 500) {
+		time.Sleep(at - time.Since(began))
+		ask(r.IntN(100))
+	}
+}
+
+func hostOf(n int) string { return fmt.Sprintf("host%d.test", n) }
+
+// TestOwnNetworkComesBack: of a hundred hosts that are healthy all the time, hardly a
+// request is refused in the 70 s after. Alone, each would double its open time, and
+// refuse 9 %.
+func TestOwnNetworkComesBack(t *testing.T) {
+	const seeds = 5
+	synctest.Test(t, func(t *testing.T) {
+		refused, asked := 0, 0
+		for seed := range uint64(seeds) {
+			network := &ownNetwork{began: time.Now(), hits: map[string]int{}}
+			tr := newTransport(t, network, breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: time.Second, OpenGrowth: 2}))
+			atRandom(seed, 80*time.Second, func(host int) {
+				_, err := get(tr, "http://"+hostOf(host))
+				if time.Since(network.began) >= 10*time.Second {
+					asked++
+					if err != nil {
+						refused++
+					}
+				}
+			})
+		}
+		if share := float64(refused) / float64(asked); share > 0.02 {
+			t.Errorf("%.1f %% were refused, want at most 2 %%", 100*share)
+		}
+	})
+}
+
+// TestRecoverTogether: all that fell within eight seconds are closed within a second in
+// which each host is asked, after the first that recovers.
+func TestRecoverTogether(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		policy breakerhttp.Policy
+	}{
+		{"zero Policy", breakerhttp.Policy{}},
+		{"1 s doubling", breakerhttp.Policy{OpenFor: time.Second, OpenGrowth: 2}},
+		{"Adaptive", breakerhttp.Policy{Adaptive: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := &ownNetwork{began: time.Now(), latency: 20 * time.Millisecond}
+				tr := newTransport(t, network, breakerhttp.WithPolicy(tt.policy))
+				var wg sync.WaitGroup
+				for n := 0; time.Since(network.began) < 90*time.Second; n++ {
+					if host := n % 100; time.Since(network.began) >= time.Duration(host)*80*time.Millisecond {
+						wg.Go(func() { _, _ = get(tr, "http://"+hostOf(host)) })
+					}
+					time.Sleep(2 * time.Millisecond)
+				}
+				wg.Wait()
+				var closed []time.Time
+				for _, tn := range tr.Transitions() {
+					if tn.To == breakerhttp.StateClosed {
+						closed = append(closed, tn.At)
+					}
+				}
+				if len(closed) != 100 {
+					t.Fatalf("%d circuits have closed, want 100", len(closed))
+				}
+				if took := closed[99].Sub(closed[0]); took > time.Second {
+					t.Errorf("all have closed within %v, want a second", took)
+				}
+			})
+		})
+	}
+}
+
+// TestDownAllTheSame: those hosts that are really down get at most one probe more than
+// if each had a Transport of its own.
+func TestDownAllTheSame(t *testing.T) {
+	const down = 10
+	for _, tt := range []struct {
+		name   string
+		policy breakerhttp.Policy
+	}{
+		{"zero Policy", breakerhttp.Policy{}},
+		{"1 s doubling", breakerhttp.Policy{OpenFor: time.Second, OpenGrowth: 2}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := func() *ownNetwork {
+					n := &ownNetwork{began: time.Now(), hits: map[string]int{}, down: map[string]bool{}}
+					for host := range down {
+						n.down[hostOf(host)] = true
+					}
+					return n
+				}
+				together, alone := network(), network()
+				tr := newTransport(t, together, breakerhttp.WithPolicy(tt.policy))
+				var each []*breakerhttp.Transport
+				for range down {
+					each = append(each, newTransport(t, alone, breakerhttp.WithPolicy(tt.policy)))
+				}
+				atRandom(1, 5*time.Minute, func(host int) {
+					_, _ = get(tr, "http://"+hostOf(host))
+					if host < down {
+						_, _ = get(each[host], "http://"+hostOf(host))
+					}
+				})
+				for host := range down {
+					if got, own := together.hits[hostOf(host)], alone.hits[hostOf(host)]; got > own+1 {
+						t.Errorf("host %d got %d requests, want at most one more than the %d that it gets alone", host, got, own)
+					}
+				}
+			})
+		})
+	}
 }

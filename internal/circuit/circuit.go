@@ -155,6 +155,7 @@ type memory struct {
 	limited  bool          // it is open because the host asked for less
 	untold   bool          // it is open, and nobody has been told yet
 	electing bool          // a request asks whether this process may probe
+	spared   time.Duration // until then no recovery of others hastens it
 	elected  time.Duration // this process may probe until then, in this generation
 }
 

@@ -26,3 +26,41 @@ func TestHastenWhileProbing(t *testing.T) {
 		t.Errorf("a second probe: %v, %+v, want refused", d, r)
 	}
 }
+
+func (r *rig) hasten(now time.Duration) (until time.Duration) {
+	r.at(now)
+	r.Hasten(&r.by, "others have recovered")
+	return r.read(now).Until
+}
+
+// TestHastenOnce: the recovery of many others brings one extra probe.
+func TestHastenOnce(t *testing.T) {
+	r := newRig(t, defaults())
+	r.send(0, bad, bad, bad, bad, bad)
+	if got := r.hasten(10 * second); got != 0 {
+		t.Errorf("hastened, it is open until %v, want it due", got)
+	}
+	r.send(10*second, bad)
+	if got := r.hasten(12 * second); got != 70*second {
+		t.Errorf("hastened twice in a recovery, it is open until %v, want 70s", got)
+	}
+	if got := r.hasten(20 * second); got != 0 {
+		t.Errorf("hastened in the next recovery, it is open until %v, want it due", got)
+	}
+	r.send(20*second, ok)
+	r.send(21*second, bad, bad, bad, bad, bad)
+	if got := r.hasten(22 * second); got != 0 {
+		t.Errorf("hastened after another fall, it is open until %v, want it due", got)
+	}
+}
+
+// TestHastenDue: a circuit that was due already has its probe, and gets no other.
+func TestHastenDue(t *testing.T) {
+	r := newRig(t, defaults())
+	r.send(0, bad, bad, bad, bad, bad)
+	r.hasten(61 * second)
+	r.send(62*second, bad)
+	if got := r.hasten(63 * second); got != 122*second {
+		t.Errorf("it is open until %v, want 122s", got)
+	}
+}

@@ -94,6 +94,9 @@ func (c *Circuit) renew(s State, at time.Duration) {
 	if s != HalfOpen {
 		c.hastened, c.elected = false, 0
 	}
+	if s == Closed {
+		c.spared = 0
+	}
 	if c.window != nil {
 		c.window.Reset()
 	}

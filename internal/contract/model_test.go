@@ -48,8 +48,9 @@ type host struct {
 	used        time.Duration   // when the latest request came that was not refused before its time, or the latest probe ended
 	asks        []ask           // what TripWhen is still to be asked
 	forced      bool
-	limited     bool // it is open because the host asked for less
-	hastened    bool // it may probe because others have recovered
+	limited     bool          // it is open because the host asked for less
+	hastened    bool          // it may probe because others have recovered
+	spared      time.Duration // from more of that, until then
 	fall        fall
 	gone        bool // evicted
 
@@ -514,6 +515,9 @@ func (h *host) stay(g *generation) {
 	if g.state != breakerhttp.StateHalfOpen {
 		h.hastened = false
 	}
+	if g.state == breakerhttp.StateClosed {
+		h.spared = 0
+	}
 }
 
 // sympathize lets the circuits that fell together with h, which a probe has closed, probe now.
@@ -537,13 +541,14 @@ func (m *model) sympathize(h *host, now time.Duration) {
 func (m *model) hasten(h *host, now time.Duration) {
 	m.notice(h, now)
 	g, a := h.now(), h.adaptive
-	if g.state != breakerhttp.StateOpen || h.forced || h.limited {
+	if g.state != breakerhttp.StateOpen || h.forced || h.limited || a != nil && a.probing || now < h.spared {
 		return
 	}
+	h.spared = now + 10*time.Second
 	switch {
 	case a == nil && now < g.until:
 		g.until, h.hastened = now, true
-	case a != nil && !a.probing && now < a.due.to:
+	case a != nil && now < a.due.to:
 		a.due = span{min(a.due.from, now), now}
 		h.hastened = true
 	}
