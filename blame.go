@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// blame finds out whose fault an error is: by the context and the clock first,
-// because a cancelled request fails in many ways, then by type.
+// blame judges an error of base, and returns the error.type if it is a failure. It looks at the
+// context and the clock first, because a cancelled request fails in many ways.
 func blame(a *Attempt) (Outcome, string) {
 	err := readable(a.Err)
 	switch {
@@ -41,8 +41,8 @@ func blame(a *Attempt) (Outcome, string) {
 	return Failure, errorTypeConnection
 }
 
-// judgeEnd judges how the body of a response ended. A deadline that ends it is the
-// host's fault only if the host owed bytes: an event stream never does.
+// judgeEnd judges how the body of a response ended. If a deadline ended it, that is the host's
+// fault only if the host still owed bytes. An event stream never owes any.
 func judgeEnd(a *Attempt) (Outcome, string) {
 	err, late := readable(a.Err), timedOut(a.Request)
 	switch {
@@ -61,21 +61,21 @@ func judgeEnd(a *Attempt) (Outcome, string) {
 	return Failure, errorTypeBody
 }
 
-// isOver reports whether a context has ended, or its deadline has passed: its
-// timer may be late.
-func isOver(ctx context.Context) bool {
-	if ctx.Err() != nil {
-		return true
-	}
+// isOver reports whether a context has ended, or should have.
+func isOver(ctx context.Context) bool { return ctx.Err() != nil || isPastDeadline(ctx) }
+
+// isPastDeadline reports whether the deadline of ctx has passed. The context may not have ended
+// yet, because its timer may be late.
+func isPastDeadline(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ok && time.Until(deadline) <= 0
 }
 
-// timedOut reports whether the request's deadline has passed. A context that was
-// cancelled before its deadline says so, however late base returns, and whatever
-// the cause is: errgroup passes the timeout of one request on as the cause of all
-// others. A context that has not ended may be past its deadline: its timer is
-// late, and http.Client.Timeout has closed req.Cancel first.
+// timedOut reports whether the request's deadline has passed. A context that was cancelled before
+// its deadline has the error Canceled, even if base returns after the deadline. The cause of the
+// context does not count: errgroup makes the timeout of one request the cause of all others. A
+// context that has not ended may be past its deadline, because http.Client.Timeout can close
+// req.Cancel before the context's timer fires.
 func timedOut(req *http.Request) bool {
 	if req == nil {
 		return false
@@ -84,8 +84,7 @@ func timedOut(req *http.Request) bool {
 	if err := ctx.Err(); err != nil {
 		return errors.Is(err, context.DeadlineExceeded)
 	}
-	deadline, ok := ctx.Deadline()
-	return ok && !time.Now().Before(deadline)
+	return isPastDeadline(ctx)
 }
 
 // cancelled reports whether the caller has given the request up.
@@ -104,8 +103,8 @@ func cancelled(req *http.Request) bool {
 	}
 }
 
-// shortage reports whether this machine has run out of something. Of an error
-// within a look-up, net keeps only the text.
+// shortage reports whether err says that this machine has run out of something. For an error
+// within a look-up, package net keeps only the text.
 func shortage(err error) bool {
 	dns, ok := errors.AsType[*net.DNSError](err)
 	return slices.ContainsFunc(shortages, func(short error) bool {
@@ -142,10 +141,13 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// wraps reports whether err, or any error that it wraps, is as asked.
+// wraps reports whether asked returns true for err or for any error that it wraps.
 func wraps(err error, asked func(error) bool) bool {
-	if err == nil || asked(err) {
-		return err != nil
+	switch {
+	case err == nil:
+		return false
+	case asked(err):
+		return true
 	}
 	switch err := err.(type) { //nolint:errorlint // one of a chain
 	case interface{ Unwrap() error }:
@@ -158,8 +160,8 @@ func wraps(err error, asked func(error) bool) bool {
 
 var errUnreadable = errors.New("an error whose methods panic")
 
-// readable returns err, or errUnreadable in place of one whose methods panic, as
-// those of a nil *net.OpError do.
+// readable returns err, or errUnreadable if a method of err panics, as those of a nil *net.OpError
+// do.
 func readable(err error) (safe error) {
 	defer func() {
 		if recover() != nil {

@@ -2,6 +2,7 @@ package breakerhttp
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
@@ -65,9 +66,8 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 	}
 }
 
-// emit records the transitions that a request has caused, publishes them to the
-// fleet, and delivers them to the hook: in that order, for the hook is the user's
-// code.
+// emit records the transitions that a request has caused, publishes them to the fleet, and delivers
+// them to the hook. The hook comes last because it is the user's code, which may block or panic.
 func (h *host) emit(by *circuit.Cause) {
 	if events := h.recordEvents(by); len(events) > 0 {
 		h.publish(by.Context, events)
@@ -85,7 +85,8 @@ func (h *host) emitRead(by *circuit.Cause) {
 	}
 }
 
-// recordEvents records the events that by has caused, and takes them out of by.
+// recordEvents records the events in by, and takes them out of it. A recovery may let other hosts
+// probe early.
 func (h *host) recordEvents(by *circuit.Cause) []circuit.Event {
 	events := by.Events
 	by.Events = nil
@@ -96,15 +97,18 @@ func (h *host) recordEvents(by *circuit.Cause) []circuit.Event {
 	return events
 }
 
+// Transitions returns the latest 256 transitions, the oldest first.
+func (t *Transport) Transitions() []Transition { return t.journal.latest() }
+
 func (j *journal) latest() []Transition {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return append(append([]Transition(nil), j.recent[j.next:]...), j.recent[:j.next]...)
+	return slices.Concat(j.recent[j.next:], j.recent[:j.next])
 }
 
-// deliver calls the hook for the transitions that wait. If another goroutine is doing
-// so for the same circuit, or the hook itself has caused the transition, that call
-// delivers them.
+// deliver calls the hook for the transitions that wait. If another goroutine is doing so for the
+// same circuit, it leaves them to that goroutine. The same goes for a transition that the hook
+// itself has caused.
 func (j *journal) deliver(q *hookQueue) {
 	for {
 		call, ok := j.take(q)

@@ -130,30 +130,21 @@ func (p Policy) validate(name string) error {
 	return errors.Join(errs...)
 }
 
-// withDefaults returns p without zero fields that mean something else.
+// withDefaults returns p with its defaults filled in.
 func (p Policy) withDefaults() Policy {
-	if p.Adaptive {
-		return p.withAdaptiveDefaults()
-	}
 	setDefault(&p.ConsecutiveFailures, 5)
 	setDefault(&p.MinRequests, 20)
 	setDefault(&p.Window, 10*time.Second)
+	if p.Adaptive {
+		setDefault(&p.MaxOpenFor, 60*time.Second)
+		return p // an adaptive circuit does not use the fields below
+	}
 	setDefault(&p.OpenFor, 60*time.Second)
 	setDefault(&p.OpenGrowth, 1)
 	setDefault(&p.MaxOpenFor, max(5*time.Minute, p.OpenFor))
 	setDefault(&p.Probes, 1)
 	setDefault(&p.ProbeSuccesses, 1)
 	setDefault(&p.ProbeTimeout, 30*time.Second)
-	return p
-}
-
-// withAdaptiveDefaults leaves the fields that Adaptive takes the place of as they
-// are.
-func (p Policy) withAdaptiveDefaults() Policy {
-	setDefault(&p.ConsecutiveFailures, 5)
-	setDefault(&p.MinRequests, 20)
-	setDefault(&p.Window, 10*time.Second)
-	setDefault(&p.MaxOpenFor, 60*time.Second)
 	return p
 }
 
@@ -164,12 +155,12 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// config is the policy as circuits take it. They elect one process to probe if
-// they are shared.
+// config returns the policy as circuits take it. Circuits that processes share elect one process
+// to probe.
 func (p Policy) config(shared bool) *circuit.Config {
 	maxRetryAfter := p.MaxOpenFor
 	p = p.withDefaults()
-	if maxRetryAfter == 0 {
+	if maxRetryAfter == 0 { // 5 minutes for an adaptive circuit too, although it opens for 1 at most
 		maxRetryAfter = max(5*time.Minute, p.MaxOpenFor)
 	}
 	c := &circuit.Config{

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -16,7 +18,7 @@ type policyField struct {
 	value any // *int, *float64, *bool or *time.Duration
 }
 
-// fields are those of p that can be written down, in the order of the type.
+// fields returns the fields of p that JSON can express, in the order of the type.
 func (p *Policy) fields() []policyField {
 	return []policyField{
 		{"consecutive_failures", &p.ConsecutiveFailures},
@@ -40,31 +42,17 @@ func (p *Policy) fields() []policyField {
 }
 
 // MarshalJSON writes the fields that are not zero, by their names in snake_case,
-// durations as "1m30s". TripWhen cannot be written down, and is left out.
+// durations as "1m30s". It leaves out TripWhen, which JSON cannot express.
 func (p Policy) MarshalJSON() ([]byte, error) {
 	b := []byte{'{'}
 	for _, f := range p.fields() {
-		var value any
-		switch v := f.value.(type) {
-		case *int:
-			if *v != 0 {
-				value = *v
-			}
-		case *float64:
-			if *v != 0 {
-				value = *v
-			}
-		case *bool:
-			if *v {
-				value = true
-			}
-		case *time.Duration:
-			if *v != 0 {
-				value = v.String()
-			}
-		}
-		if value == nil {
+		field := reflect.ValueOf(f.value).Elem()
+		if field.IsZero() {
 			continue
+		}
+		value := field.Interface()
+		if d, ok := value.(time.Duration); ok {
+			value = d.String()
 		}
 		text, err := json.Marshal(value)
 		if err != nil {
@@ -81,7 +69,7 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads what MarshalJSON writes. Fields that are missing are zero,
 // and mean their defaults. The error names every unknown field, every value of a
-// wrong type and every one out of range; then p is as it was.
+// wrong type and every value out of range. After an error, p is as it was.
 func (p *Policy) UnmarshalJSON(b []byte) error {
 	if bytes.Equal(bytes.TrimSpace(b), []byte("null")) {
 		return nil
@@ -102,13 +90,13 @@ func (p *Policy) UnmarshalJSON(b []byte) error {
 			errs = append(errs, err)
 		}
 	}
-	unknown := make([]string, 0, len(raw))
-	for name := range raw {
-		unknown = append(unknown, name)
-	}
-	slices.Sort(unknown)
-	if len(unknown) > 0 {
-		errs = append(errs, fmt.Errorf("breakerhttp: Policy has no field %s", strings.Join(quoted(unknown), ", ")))
+	if len(raw) > 0 {
+		var unknown []string
+		for name := range raw {
+			unknown = append(unknown, strconv.Quote(name))
+		}
+		slices.Sort(unknown)
+		errs = append(errs, fmt.Errorf("breakerhttp: Policy has no field %s", strings.Join(unknown, ", ")))
 	}
 	if err := errors.Join(append(errs, next.Validate())...); err != nil {
 		return err
@@ -117,6 +105,7 @@ func (p *Policy) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// read sets the field to a value in JSON.
 func (f policyField) read(text []byte) error {
 	wrong := func(want string) error {
 		return fmt.Errorf("breakerhttp: Policy.%s is %s, want %s", f.name, text, want)
@@ -124,14 +113,13 @@ func (f policyField) read(text []byte) error {
 	switch v := f.value.(type) {
 	case *time.Duration:
 		var s string
-		if err := json.Unmarshal(text, &s); err != nil {
-			return wrong(`a duration such as "1m30s"`)
+		err := json.Unmarshal(text, &s)
+		if err == nil {
+			*v, err = time.ParseDuration(s)
 		}
-		d, err := time.ParseDuration(s)
 		if err != nil {
 			return wrong(`a duration such as "1m30s"`)
 		}
-		*v = d
 	case *int:
 		if json.Unmarshal(text, v) != nil {
 			return wrong("a whole number")
@@ -146,12 +134,4 @@ func (f policyField) read(text []byte) error {
 		}
 	}
 	return nil
-}
-
-func quoted(names []string) []string {
-	out := make([]string, len(names))
-	for i, name := range names {
-		out[i] = fmt.Sprintf("%q", name)
-	}
-	return out
 }

@@ -47,23 +47,6 @@ func (s *State) UnmarshalText(text []byte) error {
 	return fmt.Errorf("breakerhttp: State is %q, want closed, open or half_open", text)
 }
 
-// MarshalJSON writes a key of any bytes as valid UTF-8, so that two keys stay two.
-func (s Snapshot) MarshalJSON() ([]byte, error) {
-	type fields Snapshot
-	s.Key = keytext.Encode(s.Key)
-	return json.Marshal(fields(s))
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (s *Snapshot) UnmarshalJSON(b []byte) error {
-	type fields Snapshot
-	if err := json.Unmarshal(b, (*fields)(s)); err != nil {
-		return err
-	}
-	s.Key = keytext.Decode(s.Key)
-	return nil
-}
-
 // A Snapshot describes a circuit at a moment.
 type Snapshot struct {
 	Key      string    `json:"key"`
@@ -80,8 +63,26 @@ type Snapshot struct {
 	Policy   Policy    `json:"policy"`         // the one in force, defaults filled in
 }
 
-// Totals never go down. A response whose body fails was a success at first; that
-// failure is counted on top.
+// MarshalJSON writes a key of any bytes as valid UTF-8. Two keys never have the same text.
+func (s Snapshot) MarshalJSON() ([]byte, error) {
+	type fields Snapshot
+	s.Key = keytext.Encode(s.Key)
+	return json.Marshal(fields(s))
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *Snapshot) UnmarshalJSON(b []byte) error {
+	type fields Snapshot
+	if err := json.Unmarshal(b, (*fields)(s)); err != nil {
+		return err
+	}
+	s.Key = keytext.Decode(s.Key)
+	return nil
+}
+
+// Totals count the requests of a circuit by what became of them. They never go down. A response
+// whose body fails has counted as a success at first, so it counts twice: as a success and as a
+// failure.
 type Totals struct {
 	Success uint64 `json:"success"`
 	Failure uint64 `json:"failure"`
@@ -136,6 +137,3 @@ func (h *host) snapshot() Snapshot {
 	}
 	return snap
 }
-
-// Transitions returns the latest 256 transitions, the oldest first.
-func (t *Transport) Transitions() []Transition { return t.journal.latest() }
