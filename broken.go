@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// isBroken reports whether an error of the host's says that the connection broke,
-// or was closed by the peer. Such errors come together: one restart of a host breaks
-// all connections to it, and all requests that share one. A malformed response
-// breaks its connection too, but is a failure of its own.
+// isBroken reports whether err says that the connection broke, or that the peer closed it. Such
+// errors come together: one restart of a host breaks all connections to it, and all requests that
+// share a connection. A malformed response breaks its connection too, but is a failure of its own.
 func isBroken(err error) bool {
 	err = readable(err)
 	switch {

@@ -12,7 +12,7 @@ import (
 )
 
 // A KeyFunc names the circuit that guards a request. Requests with the same key
-// share a circuit; one with the key "" goes unguarded. It is called
+// share a circuit. A request with the key "" is sent without one. A KeyFunc is called
 // concurrently, and must neither change the request nor read its body.
 type KeyFunc func(*http.Request) string
 
@@ -107,17 +107,16 @@ func canonicalName(name string) (string, bool) {
 		return "", false
 	}
 	name = lower(strings.TrimSuffix(name, "."))
-	// Without its dot, "example.com.." would fall to the circuit of another name.
+	// Without its last dot, "example.com.." would share the circuit of another name.
 	if name == "" || name[0] == '.' || name[len(name)-1] == '.' || strings.Contains(name, "..") {
 		return "", false
 	}
 	return name, true
 }
 
-// lower returns a name in lower case. Letters outside ASCII change only where IDNA,
-// and so net/http, is sure to change them alike. Of a name that IDNA refuses,
-// net/http looks up what is written: "Ⴀ.example" must not fall to the circuit of
-// "ⴀ.example".
+// lower returns a name in lower case. It changes letters outside ASCII only in names in which IDNA,
+// and so net/http, changes them in the same way. If IDNA refuses a name, net/http looks it up as it
+// is written, so "Ⴀ.example" must not share the circuit of "ⴀ.example".
 func lower(name string) string {
 	if isPlain(name) {
 		return strings.ToLower(name)
@@ -148,14 +147,13 @@ func isPlain(name string) bool {
 	return last != '-'
 }
 
-// uneven are the letters of these scripts that IDNA refuses, or takes for others
-// than the small ones.
+// uneven are the letters of these scripts that IDNA refuses, or does not map to their small
+// letters.
 const uneven = "İẞͺӀℲↃ"
 
-// canonicalIPv6 returns an IPv6 address in brackets as RFC 5952 writes it, or the
-// IPv4 address that it stands for. Of a link-local address the zone stays, as it is.
-// To others a zone means nothing (RFC 4007, section 6), and callers could make up
-// any number of them for one host.
+// canonicalIPv6 returns an IPv6 address in brackets as RFC 5952 writes it, or the IPv4 address that
+// it stands for. A link-local address keeps its zone. For other addresses a zone means nothing (RFC
+// 4007, section 6), and callers could make up any number of zones for one host.
 func canonicalIPv6(s string) (string, bool) {
 	inner, closed := strings.CutSuffix(s[1:], "]")
 	addr, err := netip.ParseAddr(inner)
@@ -178,8 +176,8 @@ func canonicalIPv6(s string) (string, bool) {
 	return string(b), true
 }
 
-// without reports whether s is UTF-8 without control characters and without any of
-// those given, as url.Parse demands of a host.
+// without reports whether s is valid UTF-8 that has no control characters and none of chars, as
+// url.Parse demands of a host.
 func without(s, chars string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] == 0x7f || strings.IndexByte(chars, s[i]) >= 0 {
@@ -189,8 +187,8 @@ func without(s, chars string) bool {
 	return utf8.ValidString(s)
 }
 
-// splitOrigin splits a key as [HostKey] returns it, as splitHost does but with
-// the scheme's own port if it names none. It refuses any other key.
+// splitOrigin splits a key that HostKey has returned into its host and its port, which is the
+// scheme's own if the key has none. ok is false for any other key.
 func splitOrigin(key string) (host string, port int, ok bool) {
 	scheme, rest, _ := strings.Cut(key, "://")
 	if key == "" || origin(&url.URL{Scheme: scheme, Host: rest}) != key {
@@ -209,9 +207,9 @@ func addressOf(key string) (host string, port int, ok bool) {
 	return strings.Trim(host, "[]"), port, ok
 }
 
-// normalKey returns the origin of what a person typed for a key: any URL that
-// the circuit guards, or its host and port alone. Then the port 80 stands for
-// http, none and any other for https. What has no origin is returned as it is.
+// normalKey returns the origin of what a person typed for a key: any URL that the circuit guards,
+// or its host alone, with or without a port. A host alone means http if the port is 80, and https
+// otherwise. What has no origin is returned as it is.
 func normalKey(typed string) string {
 	if _, _, ok := splitOrigin(typed); ok {
 		return typed // as in a Snapshot, where the zone of an address is not escaped
@@ -233,9 +231,8 @@ func normalKey(typed string) string {
 	return typed
 }
 
-// isLocal reports whether a key names this machine, or a host on its link: for each
-// process that may be another one. A key that is no origin may be a host, or a host
-// and a port.
+// isLocal reports whether a key names this machine or a host on its link. Such a key can name
+// another host in each process. A key that is no origin may be a host, or a host and a port.
 func isLocal(key string) bool {
 	_, host, ok := strings.Cut(key, "://")
 	if !ok {

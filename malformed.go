@@ -60,8 +60,8 @@ func isRefusal(err error) bool {
 	return slices.ContainsFunc(refusals, func(start string) bool { return strings.HasPrefix(text, start) })
 }
 
-// hasBadPort reports whether req has a port that package net refuses to dial. Its
-// error is one that it has for other addresses and look-ups too.
+// hasBadPort reports whether req has a port that package net refuses to dial. The error alone does
+// not say so: other addresses and look-ups fail with errors of the same types.
 func hasBadPort(req *http.Request) bool {
 	if req == nil || req.URL == nil || req.URL.Port() == "" {
 		return false

@@ -17,7 +17,7 @@ type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
 
-// config is what the options have said.
+// config holds what the options have set.
 type config struct {
 	name          string
 	policy        Policy
@@ -42,7 +42,7 @@ func (c *config) fail(format string, args ...any) {
 	c.errs = append(c.errs, fmt.Errorf("breakerhttp: "+format, args...))
 }
 
-// option is an Option whose argument must not be nil.
+// option returns an Option whose argument must not be nil.
 func option(name string, missing bool, set func(*config)) Option {
 	return optionFunc(func(c *config) {
 		if missing {
@@ -74,7 +74,7 @@ func WithPolicy(p Policy) Option {
 // key of [WithKey]. The most specific match counts: an exact key, then host and
 // port, then host, then the longest wildcard. With [WithKey], all but the exact
 // key match only keys that are an origin, a host, or a host and port. It may be
-// given many times, but once for a pattern.
+// given many times, but only once for each pattern.
 func WithHostPolicy(pattern string, p Policy) Option {
 	return optionFunc(func(c *config) { c.hostPolicies = append(c.hostPolicies, hostPolicy{pattern, p}) })
 }
@@ -93,43 +93,46 @@ func WithClassifier(f Classifier) Option {
 }
 
 // WithFallback sets what answers refused requests, in place of an [OpenError].
-// The default is none.
+// The default is none: the caller gets the error.
 func WithFallback(f Fallback) Option {
 	return option("WithFallback", f == nil, func(c *config) { c.fallback = f })
 }
 
-// WithProbeFilter sets which requests may be sent as probes: those whose failure
-// costs little. All others are refused until a probe has closed the circuit. The
-// default is all requests.
+// WithProbeFilter sets which requests may be sent as probes: those for which f returns true, which
+// should be those whose failure costs little. All others are refused until a probe has closed the
+// circuit. The default is all requests. f is called concurrently, and no lock is held.
 func WithProbeFilter(f func(*http.Request) bool) Option {
 	return option("WithProbeFilter", f == nil, func(c *config) { c.probeFilter = f })
 }
 
-// WithTransitionHook sets a function to call at each transition, with the
-// context of the request that caused it. Calls for one circuit come one at a
-// time and in order; calls for different circuits may run concurrently. No lock
-// is held, and the hook may use the Transport. The request that caused a
-// transition, or another one of the same circuit, waits for the hook. A read that
-// notices a hung probe or a slow request calls it too, with a background context;
-// so may a collection of metrics, from which the hook must neither flush metrics
-// nor make instruments. So does a read of a circuit shared by [WithStore], in a
-// goroutine of its own: a panic of the hook is an error of the store there.
+// WithTransitionHook sets a function to call at each transition. The default is none.
+//
+// Calls for one circuit come one at a time and in order. Calls for different circuits may run
+// concurrently. No lock is held, so the hook may use the Transport.
+//
+// The hook is called
+//   - by the request that caused the transition, with that request's context. The request waits for
+//     the hook, or another request of the same circuit does.
+//   - by any other method of the Transport that causes a transition or finds that one is due:
+//     [Transport.WaitReady] with the context of its request, all others with a background context.
+//   - by a collection of metrics that finds that a transition is due, with a background context. The
+//     hook must then neither flush metrics nor make instruments.
+//   - with [WithStore], by a goroutine of the Transport that has read what other processes found,
+//     with a background context. If the hook panics there, Sharing.OnError gets the error.
 func WithTransitionHook(f func(context.Context, Transition)) Option {
 	return option("WithTransitionHook", f == nil, func(c *config) { c.hook = f })
 }
 
-// WithMaxCircuits bounds the number of circuits kept at once, not counting
-// forced ones. The default is 10,000. To make room for a new one, a circuit is
-// dropped that is closed, idle and without recent failures, or whose host has not
-// been called for MaxOpenFor after its open time was over. If all are in use,
-// requests to new hosts bypass the breaker.
+// WithMaxCircuits bounds the number of circuits kept at once, not counting forced ones. The default
+// is 10,000; n must be 1 or more. To make room for a new circuit, the Transport drops one that is
+// closed, idle and without recent failures, or one whose host has not been called for MaxOpenFor
+// after its open time was over. If all are in use, requests to new hosts bypass the breaker.
 func WithMaxCircuits(n int) Option {
 	return optionFunc(func(c *config) { c.maxCircuits = n })
 }
 
-// WithDryRun makes the Transport judge and report, but refuse nothing. A request
-// that would have been refused is counted as refused, and its result changes
-// nothing.
+// WithDryRun makes the Transport judge and report, but refuse nothing. A request that it would have
+// refused is sent and counted as refused, and its result changes nothing.
 func WithDryRun() Option {
 	return optionFunc(func(c *config) { c.dryRun = true })
 }
@@ -139,9 +142,9 @@ func WithMeterProvider(mp metric.MeterProvider) Option {
 	return option("WithMeterProvider", mp == nil, func(c *config) { c.meterProvider = mp })
 }
 
-// WithMaxMetricKeys bounds the number of circuits with series of their own in
-// metrics. The default is 500. All others are added up under the address
-// "_other".
+// WithMaxMetricKeys bounds the number of circuits with series of their own in metrics. The default
+// is 500; with 0 no circuit has its own. The metrics of all other circuits are added up under the
+// server.address "_other".
 func WithMaxMetricKeys(n int) Option {
 	return optionFunc(func(c *config) { c.maxMetricKeys = n })
 }

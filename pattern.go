@@ -7,9 +7,9 @@ import (
 )
 
 // normalPattern returns the pattern of a host policy as matchPolicy looks for it:
-// "https://host:port", without the port if it is the scheme's own, "host:port",
-// "host" or "*.domain". A custom KeyFunc may return anything, so with one all but
-// the last stay as they are. The error lacks the package's prefix.
+// "https://host:port", without the port if it is the scheme's own, "host:port", "host" or
+// "*.domain". A custom KeyFunc may return anything, so with one a pattern other than "*.domain"
+// stays as it is. The error lacks the package's prefix.
 func normalPattern(pattern string, customKey bool) (string, error) {
 	normal := ""
 	switch domain, wildcard := strings.CutPrefix(pattern, "*."); {
@@ -63,8 +63,8 @@ func matchPolicy[V any](patterns map[string]V, key string) (v V, ok bool) {
 			return v, true
 		}
 	}
-	// Each wildcard overwrites the byte before its dot, which no later one needs:
-	// a name of a thousand labels costs one copy, not a thousand.
+	// Each wildcard overwrites the byte before its dot, which no later one needs. So even a name
+	// with many labels is copied only once.
 	for i, c := range []byte(host) {
 		if c == '.' {
 			b[i-1] = '*'

@@ -10,9 +10,9 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
-// policies are those of a Transport: one for every circuit, and others for some.
+// policies are the policies of a Transport, as circuits take them.
 type policies struct {
-	all   *circuit.Config
+	all   *circuit.Config            // for circuits that no pattern matches
 	hosts map[string]*circuit.Config // by normal pattern
 }
 
@@ -27,7 +27,7 @@ type hostPolicy struct {
 	policy  Policy
 }
 
-// newPolicies returns the policies, and all that is wrong with them.
+// newPolicies returns the policies, and an error for each thing that is wrong with them.
 func newPolicies(all Policy, hosts []hostPolicy, customKey, shared bool) (*policies, []error) {
 	var errs []error
 	if err := all.Validate(); err != nil {
@@ -59,15 +59,14 @@ func (p *policies) of(key string) *circuit.Config {
 	return p.all
 }
 
-// SetPolicies replaces what [WithPolicy] and every [WithHostPolicy] have said, for
-// circuits that exist and for those to come. The keys of hosts are patterns as
-// WithHostPolicy takes them. If a policy or a pattern is invalid, the error names
-// all that is, and nothing changes.
+// SetPolicies replaces the policies that [WithPolicy] and [WithHostPolicy] have set, for circuits
+// that exist and for those to come. The keys of hosts are patterns as WithHostPolicy takes them. If
+// anything is invalid, nothing changes, and the error names every invalid policy and pattern.
 //
-// Circuits keep their states, their runs of failures, their totals, their probes
-// in flight and their windows, if they are as long as before. An open circuit
-// opens no later than it would have, and no later than the new MaxOpenFor allows.
-// A rule that is new starts with what is known. A change is no transition.
+// A circuit keeps its state, its run of failures, its totals, its probes in flight, and its window
+// if the new policy has one of the same length. Otherwise a rule that needs a window starts with an
+// empty one. An open circuit admits its first probe when it would have, or earlier if it would stay
+// open for longer than the new MaxOpenFor. A new policy is not a transition.
 func (t *Transport) SetPolicies(all Policy, hosts map[string]Policy) error {
 	t.mustBeMade()
 	list := make([]hostPolicy, 0, len(hosts))
@@ -81,7 +80,8 @@ func (t *Transport) SetPolicies(all Policy, hosts map[string]Policy) error {
 	t.policies.setting.Lock()
 	defer t.policies.setting.Unlock()
 	var present []*host
-	t.hosts.Locked(func(hosts []*host) { // a circuit made before this is in hosts; one made after it has the new policy
+	// A circuit made before this is in hosts. One made after it has the new policy.
+	t.hosts.Locked(func(hosts []*host) {
 		t.policies.Store(next)
 		present = hosts
 	})
@@ -100,8 +100,8 @@ func (h *host) setPolicy(cfg *circuit.Config) {
 	h.emit(&by)
 }
 
-// local returns the policy as the circuit of a key gets it: without elections if that
-// circuit is not shared.
+// local returns cfg as the circuit of a key takes it: without elections if the circuit is not
+// shared.
 func (t *Transport) local(key string, cfg *circuit.Config) *circuit.Config {
 	if !cfg.Elect || t.shares(key) {
 		return cfg

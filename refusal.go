@@ -17,8 +17,8 @@ var ErrOpen = errors.New("breakerhttp: circuit open")
 // An OpenError is the error of a request that was refused: it was not sent.
 type OpenError struct {
 	Key        string
-	State      State         // StateOpen; StateHalfOpen when every probe is taken; StateClosed while ramping
-	RetryAfter time.Duration // until the circuit may admit a request; 0 if unknown: half-open, ramping, forced
+	State      State         // StateOpen; StateHalfOpen when every probe is taken; StateClosed while ramping, recovering or full
+	RetryAfter time.Duration // until the circuit may admit a request; 0 if unknown: half-open, ramping, recovering, full, forced
 	Reason     string        // what opened it, for people: "5 failures in a row, last: 503 Service Unavailable"
 }
 
@@ -50,16 +50,17 @@ func (e *OpenError) RetryableError() bool { return false }
 // NonRetriable does nothing: azcore retries no error that has it.
 func (e *OpenError) NonRetriable() {}
 
-// A Fallback answers a request that was refused. It returns a response or an
-// error. The request's body is closed already.
+// A Fallback answers a request that was refused. It returns either a response or an error, as
+// [http.RoundTripper] does; otherwise the caller gets an error that says so. The request's body is
+// closed already. A Fallback is called concurrently, and no lock is held.
 type Fallback func(*http.Request, *OpenError) (*http.Response, error)
 
 // errNoFallback is returned for a Fallback that breaks its contract.
 var errNoFallback = errors.New("breakerhttp: Fallback must return either a response or an error")
 
-// ServiceUnavailable is a [Fallback] that answers 503 Service Unavailable, with
-// the Retry-After (RFC 9110, section 10.2.3) in seconds, rounded up, if it is
-// known.
+// ServiceUnavailable is a [Fallback] that answers 503 Service Unavailable. If it is known when the
+// circuit may admit a request, the response has a Retry-After (RFC 9110, section 10.2.3) in
+// seconds, rounded up.
 func ServiceUnavailable(req *http.Request, err *OpenError) (*http.Response, error) {
 	const body = "circuit open\n"
 	resp := &http.Response{
@@ -83,7 +84,7 @@ func ServiceUnavailable(req *http.Request, err *OpenError) (*http.Response, erro
 	return resp, nil
 }
 
-// ceilSeconds writes d in seconds, rounded up. They need not fit into an int.
+// ceilSeconds returns d in seconds, rounded up. They may not fit into an int.
 func ceilSeconds(d time.Duration) string {
 	s := d / time.Second
 	if d%time.Second > 0 {

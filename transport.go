@@ -12,10 +12,9 @@ import (
 // A Transport is an [http.RoundTripper] with a circuit breaker for every host.
 // Set it as http.Client.Transport. It must be made by [New].
 //
-// Its methods may be called concurrently. It needs no Close: it owns no
-// goroutine, timer or connection that outlives a request, except calls of a
-// [Store]: those end after ReadTimeout or WriteTimeout, if the Store respects its
-// context.
+// Its methods may be called concurrently. It needs no Close: it owns no goroutine, timer or
+// connection that outlives a request. Calls of a [Store] are an exception: they end after
+// ReadTimeout or WriteTimeout, if the Store respects its context.
 type Transport struct {
 	name        string
 	base        http.RoundTripper
@@ -87,7 +86,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return x.resp, x.err
 }
 
-// Name returns what [WithName] has set.
+// Name returns the name that [WithName] has set, or "default".
 func (t *Transport) Name() string { return t.name }
 
 var errUnmade = errors.New("breakerhttp: a Transport must be made by New")
@@ -118,7 +117,7 @@ func (t *Transport) CloseIdleConnections() {
 // this method.
 func (t *Transport) WrappedRoundTripper() http.RoundTripper { return t.base }
 
-// now is the time as circuits take it.
+// now returns the time as circuits take it.
 func (t *Transport) now() time.Duration { return time.Since(t.epoch) }
 
 // A clock converts the times of circuits to wall-clock times.
@@ -132,6 +131,6 @@ func (t *Transport) clock() clock {
 	return clock{at, at.Sub(t.epoch)}
 }
 
-// wall counts from the clock's own moment, not from the epoch: since then the
-// machine may have slept, or its clock may have been set.
+// wall returns the wall-clock time of a circuit's time. It counts from the clock's own moment and
+// not from the epoch, because since then the machine may have slept, or its clock may have been set.
 func (c clock) wall(d time.Duration) time.Time { return c.at.Add(d - c.now) }
