@@ -8,9 +8,9 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
-// canFailLate reports whether a response has a body that can still fail. That of
-// 101 Switching Protocols is a connection, whose methods a wrapper would hide.
-// An empty body over HTTP/2 is not http.NoBody: only its length shows it.
+// canFailLate reports whether a response has a body that can still fail. The body of 101 Switching
+// Protocols is a connection, whose methods a wrapper would hide. An empty body over HTTP/2 is not
+// http.NoBody, and only its length shows that it is empty.
 func canFailLate(req *http.Request, resp *http.Response) bool {
 	if resp == nil || resp.Body == nil || resp.Body == http.NoBody || resp.ContentLength == 0 ||
 		req != nil && req.Method == http.MethodHead {
@@ -23,9 +23,9 @@ func canFailLate(req *http.Request, resp *http.Response) bool {
 	return true
 }
 
-// A responseBody tells the circuit how the body of a successful response ended.
-// The caller may Close it while it is being read. It is made for each response,
-// so it has no more fields than it needs.
+// A responseBody gives the circuit the verdict on the end of a successful response's body. The
+// caller may Close it while it is being read. One is made for each response, so it has no more
+// fields than it needs.
 type responseBody struct {
 	io.ReadCloser
 	host    *host
@@ -36,13 +36,13 @@ type responseBody struct {
 	ended   atomic.Bool
 }
 
-// An askedBody is one whose end a Classifier of the user's judges.
+// An askedBody is a responseBody whose end a user's Classifier judges.
 type askedBody struct {
 	responseBody
-	attempt Attempt // what is the same as at the headers
+	attempt Attempt // Request and Duration, as they were when the headers came
 }
 
-// watch returns a body in place of that of a response that was judged a success.
+// watch returns what replaces the body of a response that was judged a success.
 func (x *exchange) watch() io.ReadCloser {
 	if x.t.classifier == nil {
 		b := &responseBody{}
@@ -63,8 +63,7 @@ func (b *responseBody) Read(p []byte) (int, error) { return b.read(p, nil) }
 
 func (b *askedBody) Read(p []byte) (int, error) { return b.read(p, &b.attempt) }
 
-// read reads, and judges the end of the body: by default, or where there is a
-// Classifier, by asking that about the attempt.
+// read reads, and judges the end of the body. If asked is not nil, the user's Classifier judges it.
 func (b *responseBody) read(p []byte, asked *Attempt) (int, error) {
 	waited := b.owed == 0 || !isOver(b.out.Context())
 	n, err := b.ReadCloser.Read(p)
@@ -77,8 +76,8 @@ func (b *responseBody) read(p []byte, asked *Attempt) (int, error) {
 	return n, err
 }
 
-// Close marks the end first: from then on the caller has caused whatever a Read
-// returns.
+// Close marks the end before it closes the body: whatever a Read returns after that, the caller has
+// caused it.
 func (b *responseBody) Close() error {
 	if !b.ended.Swap(true) {
 		b.host.circuit.Ended(b.receipt)
@@ -86,8 +85,8 @@ func (b *responseBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// end takes the verdict on a body that has ended by err. The Read that returned
-// err waited for the host if the context was not over before it.
+// end judges a body that has ended with err. waited says that the Read that returned err waited for
+// the host, because the context had not ended before it.
 func (b *responseBody) end(err error, waited bool, asked *Attempt) {
 	eof := err == io.EOF //nolint:errorlint // the io.Reader contract: EOF itself
 	if eof && asked == nil && !b.mayHaveGRPCStatus() {
@@ -126,10 +125,12 @@ func (b *responseBody) end(err error, waited bool, asked *Attempt) {
 	}
 }
 
-// mayHaveGRPCStatus reports whether the response has trailers, or had an empty body
-// of unknown length: then the gRPC status may be in the header.
+// mayHaveGRPCStatus reports whether the response has trailers, or had an empty body of unknown
+// length, in which case its gRPC status may be in the header.
 func (b *responseBody) mayHaveGRPCStatus() bool { return len(b.resp.Trailer) != 0 || b.owed < 0 }
 
+// failLate gives the verdict on a response that failed after it had counted as a success. If the
+// circuit has been evicted meanwhile, only the metrics count the failure.
 func (h *host) failLate(req *http.Request, r circuit.Receipt, v circuit.Verdict) {
 	by := circuit.Cause{Context: req.Context()}
 	if !h.circuit.Late(&by, r, v) {

@@ -15,12 +15,12 @@ type exchange struct {
 	req   *http.Request
 	host  *host // nil for an unguarded request
 	call  circuit.Call
-	by    circuit.Cause // gathers the transitions that this request causes
+	by    circuit.Cause // collects the transitions that this request causes
 	stage stage
 	resp  *http.Response
 	err   error
 
-	began   time.Duration // base was called; set only for a user's classifier
+	began   time.Duration // when base was called; set only for a user's classifier
 	took    time.Duration // until base returned; likewise
 	out     *http.Request // as base gets it
 	body    *requestBody  // nil unless it is watched
@@ -37,8 +37,8 @@ const (
 	over                  // nothing is left to release
 )
 
-// admit finds the host and asks its circuit. It returns a refusal, or nil for a
-// request that is to be sent.
+// admit finds the host and asks its circuit. It returns a refusal, or nil if the request is to be
+// sent. An evicted circuit makes it look for the host again.
 func (x *exchange) admit() *OpenError {
 	for {
 		x.host = x.t.find(x.req)
@@ -64,13 +64,13 @@ func (x *exchange) admit() *OpenError {
 	}
 }
 
-// mayProbe asks the user's filter. It is asked even where no probe is wanted,
-// because it must not be called under the circuit's lock.
+// mayProbe asks the user's filter. It does so even if no probe is due, because only the circuit
+// knows that, and the filter must not be called under the circuit's lock.
 func (t *Transport) mayProbe(req *http.Request) bool {
 	return t.probeFilter == nil || t.probeFilter(req)
 }
 
-// refuse answers in place of the host; in a dry run it only reports.
+// refuse answers in place of the host. In a dry run it only records the refusal.
 func (x *exchange) refuse(refusal *OpenError) (*http.Response, error) {
 	x.host.recordRefusal(x.req, refusal)
 	x.stage = over
@@ -108,8 +108,8 @@ func (x *exchange) send() {
 	}
 }
 
-// finish reports the result to the circuit. If a success has a body, that is
-// watched to its end: it may still fail.
+// finish gives the result to the circuit. If a success has a body, the body is watched to its end,
+// because it may still fail.
 func (x *exchange) finish() {
 	watched := canFailLate(x.req, x.resp)
 	if !x.good(watched) || !x.host.circuit.Succeed(&x.call, !watched) {
@@ -120,8 +120,8 @@ func (x *exchange) finish() {
 	}
 }
 
-// good reports a success that needs no further judgement. A response without a
-// body may have its gRPC status in the header.
+// good reports whether the result is a success that needs no further judgement. A response without
+// a body may have its gRPC status in the header.
 func (x *exchange) good(watched bool) bool {
 	return x.t.classifier == nil && x.err == nil && x.resp != nil && x.resp.StatusCode < 500 &&
 		(watched || len(x.resp.Header[grpcStatusHeader]) == 0)
@@ -173,8 +173,7 @@ func (x *exchange) verdict() circuit.Verdict {
 	return v
 }
 
-// otherErrorType is the error.type of what only the user's classifier counts as a
-// failure.
+// otherErrorType returns the error.type of a failure that only the user's classifier counts as one.
 func otherErrorType(a *Attempt) string {
 	if a.Response != nil {
 		return strconv.Itoa(a.Response.StatusCode)
@@ -182,9 +181,8 @@ func otherErrorType(a *Attempt) string {
 	return errorTypeOther
 }
 
-// abandon cleans up where RoundTrip does not return: base or a function of the
-// user's has panicked, or called runtime.Goexit. It frees the slot, closes the
-// bodies, and lets the panic go on.
+// abandon cleans up if base or a function of the user's has panicked, or has called
+// runtime.Goexit. It frees the slot, closes the bodies, and lets the panic go on.
 func (x *exchange) abandon() {
 	if x.stage == over {
 		return

@@ -14,17 +14,17 @@ import (
 // Without [WithKey] the key may be any URL of the host, or the host alone: that
 // names the circuit with that host and port, if there is only one. Otherwise it
 // means https, unless the port is 80. With [WithKey] the key is taken as it is.
-// The key "" guards nothing, and is not forced.
+// With the key "" it does nothing, because no circuit has that key.
 func (t *Transport) ForceOpen(key string) { t.force(key, (*circuit.Circuit).ForceOpen) }
 
-// ForceClosed makes the circuit of a key admit every request until
-// [Transport.Reset]; it still counts. It makes the circuit if there is none. The
-// key is read, and this process alone is acted on, as by [Transport.ForceOpen].
+// ForceClosed makes the circuit of a key admit every request until [Transport.Reset]. The circuit
+// still counts. ForceClosed makes the circuit if there is none, reads the key as
+// [Transport.ForceOpen] does, and acts on this process only.
 func (t *Transport) ForceClosed(key string) { t.force(key, (*circuit.Circuit).ForceClosed) }
 
 func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause) (first, ok bool)) {
 	if key == "" {
-		return // guards nothing
+		return
 	}
 	by := circuit.Cause{Context: context.Background()}
 	for {
@@ -44,10 +44,10 @@ func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause) 
 	}
 }
 
-// Reset closes the circuit of a key, empties its counts, and ends forcing it. It
-// does nothing if there is none. The key is read as by [Transport.ForceOpen].
-// With [WithStore], this process ignores the circuit's present record until there
-// is a newer one; the other processes do not.
+// Reset closes the circuit of a key, empties its counts, and ends ForceOpen and ForceClosed. It does
+// nothing if there is no such circuit. It reads the key as [Transport.ForceOpen] does. With
+// [WithStore], this process ignores the circuit's shared record until there is a newer one. The
+// other processes do not.
 func (t *Transport) Reset(key string) {
 	h, ok := t.named(key)
 	if !ok {
@@ -63,14 +63,13 @@ func (t *Transport) Reset(key string) {
 	}
 }
 
-// ResetFleet is [Transport.Reset] for all processes that share the circuit. It
-// also closes the shared record, which each process hears when it reads that
-// next. A circuit that is forced in another process stays so there.
+// ResetFleet is [Transport.Reset] for all processes that share the circuit. It also closes the
+// shared record, and each other process closes its circuit when it reads the record next. A circuit
+// that is forced in another process stays forced there.
 //
-// It calls the store even if that has failed before, up to four times, and
-// returns the error if the record could not be closed; or the error of ctx, if
-// that is done earlier. Without a store, or if the circuit is not shared, it
-// resets the circuit here and returns nil.
+// It tries up to four times to close the record, even if the store has failed before. It returns the
+// store's error if the record could not be closed, or the error of ctx if ctx is done earlier.
+// Without a store, or if the circuit is not shared, it resets the circuit here and returns nil.
 func (t *Transport) ResetFleet(ctx context.Context, key string) error {
 	t.Reset(key)
 	if h, ok := t.named(key); ok {

@@ -22,8 +22,8 @@ type host struct {
 	hooks   *hookQueue    // nil before the first transition for a hook
 }
 
-// The name spaces of hosts. With the default key func the name is the part of
-// the key after the scheme: req.URL.Host as it is, in a canonical request.
+// The spaces of the map of hosts. With HostKey, the name in a space is the part of the key after
+// the scheme. If the URL of a request is spelt as its key is, that is URL.Host.
 const (
 	customSpace = iota
 	httpsSpace
@@ -35,8 +35,8 @@ const (
 	httpPrefix  = "http://"
 )
 
-// find returns the host of a request, made if need be; or nil if the request is
-// not guarded.
+// find returns the host of a request, and makes it if there is none. It returns nil if the request
+// is not guarded.
 func (t *Transport) find(req *http.Request) *host {
 	if req == nil || req.URL == nil {
 		return nil // base refuses it
@@ -62,10 +62,9 @@ func (t *Transport) find(req *http.Request) *host {
 	return h
 }
 
-// canonical returns the place of a URL that is spelt as its key is, without
-// building a string. For other spellings it returns a place that is always empty:
-// the map keeps only canonical hosts, because callers could otherwise multiply its
-// entries by changing case.
+// canonical returns the place of a URL that is spelt as its key is, without building a string. For
+// other spellings it returns a place that is always empty. The map keeps hosts by their keys only,
+// because otherwise callers could multiply its entries by changing case.
 func canonical(u *url.URL) keyed.Key {
 	switch u.Scheme {
 	case "https":
@@ -83,7 +82,7 @@ func (t *Transport) keyOf(req *http.Request) string {
 	return HostKey(req)
 }
 
-// place is where the map holds a key.
+// place returns where the map holds a key.
 func (t *Transport) place(key string) keyed.Key {
 	if t.key == nil {
 		if name, ok := strings.CutPrefix(key, httpsPrefix); ok {
@@ -96,7 +95,7 @@ func (t *Transport) place(key string) keyed.Key {
 	return keyed.Key{Space: customSpace, Name: key}
 }
 
-// add returns the host of a key, made if there is room for it.
+// add returns the host of a key, and makes it if there is room.
 func (t *Transport) add(key string) (*host, bool) {
 	key = strings.Clone(key) // it may be part of something large
 	h, ok := t.hosts.Add(t.place(key), func(h *host) { h.init(t, key) })
@@ -115,13 +114,13 @@ func (h *host) init(t *Transport, key string) {
 	}
 }
 
-// named returns the host that a person has named, if there is one.
+// named returns the host of the key that a person has typed, if there is one.
 func (t *Transport) named(key string) (*host, bool) {
 	t.mustBeMade()
 	return t.hosts.Get(t.place(t.normal(key)))
 }
 
-// forced returns the host that a person has named, made if there is none.
+// forced returns the host of the key that a person has typed, and makes it if there is none.
 func (t *Transport) forced(key string) *host {
 	t.mustBeMade()
 	key = strings.Clone(t.normal(key))
@@ -130,9 +129,8 @@ func (t *Transport) forced(key string) *host {
 	return h
 }
 
-// normal returns the key that a person has typed as it would be if a request had
-// made it. Without a scheme the person means the circuit that exists, if there is
-// only one with that host and port.
+// normal returns the key that a person has typed as a request would have it. If the person typed no
+// scheme, and only one circuit with that host and port exists, it returns the key of that circuit.
 func (t *Transport) normal(typed string) string {
 	if t.key != nil {
 		return typed

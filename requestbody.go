@@ -14,21 +14,21 @@ import (
 	"sync/atomic"
 )
 
-// A requestBody watches the body of a request. It tells whether the body failed,
-// and whether base was waiting for it when the request's context ended.
+// A requestBody watches the body of a request. It knows whether the body failed, and whether base
+// was waiting for the body when the request's context ended.
 type requestBody struct {
 	io.ReadCloser
 	ctx     context.Context
-	length  int64 // promised; 0 or less if none is
+	length  int64 // ContentLength; 0 or less if it is unknown
 	read    int64 // only Read and WriteTo use it
 	closed  atomic.Bool
 	fault   atomic.Bool
-	waiting atomic.Bool                 // for a Read: now, or when the context ended
+	waiting atomic.Bool                 // base waits for a Read now, or did when the context ended
 	again   atomic.Pointer[requestBody] // the latest that GetBody has returned
 }
 
-// watchRequestBody returns the request to send, and its body if that must be
-// watched.
+// watchRequestBody returns the request to send, and what watches its body, or nil if the body need
+// not be watched.
 func watchRequestBody(req *http.Request) (*http.Request, *requestBody) {
 	body, watched := newRequestBody(req, req.Body)
 	if body == nil {
@@ -42,8 +42,7 @@ func watchRequestBody(req *http.Request) (*http.Request, *requestBody) {
 	return &out, body
 }
 
-// watchedBody returns what watches the body of a request that watchRequestBody has
-// returned, or nil.
+// watchedBody returns what watches the body of a request that watchRequestBody has returned, or nil.
 func watchedBody(out *http.Request) *requestBody {
 	switch body := out.Body.(type) {
 	case *requestBody:
@@ -54,9 +53,8 @@ func watchedBody(out *http.Request) *requestBody {
 	return nil
 }
 
-// newRequestBody returns what watches a body, and the body that base gets. A body in
-// memory and a file go to base as they are, unwatched, because net/http looks at
-// their types.
+// newRequestBody returns what watches a body, and the body that base gets. Base gets bodies in
+// memory and files as they are, and nothing watches them, because net/http looks at their types.
 func newRequestBody(req *http.Request, body io.ReadCloser) (*requestBody, io.ReadCloser) {
 	if body == nil || body == http.NoBody || isInMemory(body, req.ContentLength) || isFile(body, req.ContentLength) {
 		return nil, body
@@ -68,7 +66,7 @@ func newRequestBody(req *http.Request, body io.ReadCloser) (*requestBody, io.Rea
 	return b, b
 }
 
-// getAgain is GetBody of the request to send.
+// getAgain is the GetBody of the request to send.
 func (b *requestBody) getAgain(req *http.Request) (io.ReadCloser, error) {
 	body, err := req.GetBody()
 	if err != nil {
@@ -92,16 +90,16 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// wait notes that a Read begins or ends. Once the context has ended, or base has
-// closed the body because of that, the note stays as it is.
+// wait notes that a Read begins or ends. It changes nothing once the context has ended, or base has
+// closed the body because of that.
 func (b *requestBody) wait(begins bool) {
 	if !b.closed.Load() && b.ctx.Err() == nil {
 		b.waiting.Store(begins)
 	}
 }
 
-// end judges the end of the body. One that base has closed has not failed: base
-// does so when the host has.
+// end judges the end of the body. A body that base has closed has not failed: base closes it when
+// the host has failed.
 func (b *requestBody) end(err error) {
 	whole := err == io.EOF && (b.length <= 0 || b.read == b.length) //nolint:errorlint // the io.Reader contract: EOF itself
 	if !whole && !b.closed.Load() {
@@ -141,8 +139,7 @@ func (b requestBodyWriterTo) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-// An uploadWriter notes, for each Write, that the host is waited for and not the
-// body.
+// An uploadWriter notes that during each Write, base waits for the host and not for the body.
 type uploadWriter struct {
 	w    io.Writer
 	body *requestBody
@@ -157,9 +154,8 @@ func (u *uploadWriter) Write(p []byte) (n int, err error) {
 	return n, u.err
 }
 
-// isInMemory reports whether a body has a type that net/http knows to be in memory,
-// and therefore sends in fewer writes. Such a body can only be too short or too
-// long.
+// isInMemory reports whether a body has a type that net/http knows to be in memory, and as many
+// bytes as promised. net/http sends such a body in fewer writes, and it cannot fail.
 func isInMemory(body io.Reader, length int64) bool {
 	for {
 		if t := reflect.TypeOf(body); t != nopCloser && t != nopCloserWriterTo {
@@ -185,10 +181,9 @@ var (
 	nopCloserWriterTo = reflect.TypeOf(io.NopCloser(new(bytes.Reader)))
 )
 
-// isFile reports whether a body is a regular file, which package net sends by
-// sendfile. The errors of a file tell that they are its own. It must have as many
-// bytes left as promised: over HTTP/2, only the host would notice that some are
-// missing.
+// isFile reports whether a body is a regular file, which package net sends by sendfile, and has as
+// many bytes left as promised. Over HTTP/2, only the host would notice that some are missing. The
+// errors of a file can be recognized: see ofFile.
 func isFile(body io.Reader, length int64) bool {
 	f, ok := body.(*os.File)
 	if !ok {

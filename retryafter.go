@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// retryAfter returns how long a response asks to be left alone, by its own clock
-// if it has a Date, else by now. It is never negative, at most the longest
+// retryAfter returns how long a response asks callers to wait. A date counts from the response's
+// Date if it has one, and from now otherwise. The result is never negative, at most the longest
 // Duration, and 0 if Retry-After is absent, repeated or malformed.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	field, ok := single(h, "Retry-After")
@@ -31,6 +31,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return max(0, at.Sub(ref)) // Sub saturates
 }
 
+// single returns the value of a header field that occurs once.
 func single(h http.Header, name string) (field string, ok bool) {
 	fields := h[name]
 	if len(fields) != 1 {
@@ -57,8 +58,8 @@ func delaySeconds(field string) (d time.Duration, ok bool) {
 	return n * time.Second, true
 }
 
-// httpDate reads any of the three forms of an HTTP-date: RFC 9110, section 5.6.7.
-// Unlike http.ParseTime it takes no time zone but GMT.
+// httpDate reads any of the three forms of an HTTP-date: RFC 9110, section 5.6.7. Unlike
+// http.ParseTime it accepts no time zone other than GMT.
 func httpDate(field string, ref time.Time) (t time.Time, ok bool) {
 	for _, layout := range [...]string{http.TimeFormat, time.ANSIC} {
 		if t, err := time.Parse(layout, field); err == nil {
@@ -69,7 +70,7 @@ func httpDate(field string, ref time.Time) (t time.Time, ok bool) {
 	if err != nil {
 		return t, false
 	}
-	// Two digits stand for the last such year that is not more than 50 years off.
+	// A year of two digits is the latest such year that is at most 50 years after ref.
 	limit := ref.UTC().AddDate(50, 0, 0)
 	centuries := (limit.Year() - t.Year()) / 100 * 100
 	if t.AddDate(centuries, 0, 0).After(limit) {

@@ -8,12 +8,13 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
-// WaitReady blocks until the circuit of req would admit it, and returns nil. It
-// returns the [OpenError] at once if the request's deadline falls earlier than
-// the circuit's next probe, and the context's error if that ends first. A
-// circuit that is ramping up counts as ready, and so does every circuit in a dry
-// run; one that is forced open is waited for until it is reset. It reserves
-// nothing: another request may take the only probe.
+// WaitReady blocks until the circuit of req would admit it, and returns nil. It returns an
+// [OpenError] at once if the request's deadline is earlier than the circuit's next probe, and the
+// error of the request's context if that ends first.
+//
+// A circuit that is ramping up counts as ready, and so does every circuit in a dry run. If a circuit
+// is forced open, WaitReady waits until it is reset. It reserves nothing: another request may take
+// the only probe.
 func (t *Transport) WaitReady(req *http.Request) error {
 	t.mustBeMade()
 	if req == nil || req.URL == nil || t.dryRun {
@@ -43,8 +44,8 @@ func (t *Transport) WaitReady(req *http.Request) error {
 	}
 }
 
-// wake returns after what time to look again: d, or less if the store may have news
-// sooner.
+// wake returns how long to wait before the circuit is asked again: d, or less if the shared record
+// is to be read sooner. 0 means without end.
 func (h *host) wake(d time.Duration) time.Duration {
 	if h.member == nil {
 		return d
@@ -56,8 +57,8 @@ func (h *host) wake(d time.Duration) time.Duration {
 	return next
 }
 
-// sleep waits for d (without end if that is 0), or until changed is closed. It
-// returns the error of ctx if that ends first.
+// sleep waits until d is over or changed is closed. If d is 0, it waits for changed alone. It
+// returns the error of ctx if ctx ends first.
 func sleep(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
 	var elapsed <-chan time.Time
 	if d > 0 {
