@@ -36,27 +36,27 @@ const (
 	dryRunKey        = attribute.Key("circuit_breaker.dry_run")
 )
 
-// metrics are the instruments of a Transport, and the series of its circuits. A
-// request calls an instrument only if it changes a state: circuits count their
-// requests themselves, and a collection reads the counts.
+// metrics are the instruments of a Transport, and the series of its circuits. A request calls an
+// instrument only if it changes a circuit's state. Circuits count their requests themselves, and a
+// collection reads the counts.
 type metrics struct {
 	*collector
-	transport []attribute.KeyValue // what all series and events of the Transport have
+	transport []attribute.KeyValue // attributes of all series and events of the Transport
 	maxKeys   int
 	store     *storeMetrics // nil without a store
-	steps     [][2]State    // that are announced
+	steps     [][2]State    // transitions, from and to, that new series announce
 
-	// mu is taken by newcomers, evictions and collections; by no request to a
-	// host that has its circuit.
+	// New circuits, evictions and collections take mu. A request to a host that has a circuit does
+	// not.
 	mu        sync.Mutex
-	byAddress map[address]*series // of those that have not ended
-	all       []*series           // in a fixed order, since an SDK may have no room for the last; that of _other first
-	free      list.List           // series without circuits, those that lost them first at the front
+	byAddress map[address]*series // series that have not ended
+	all       []*series           // in a fixed order, because an SDK drops the last ones; that of _other first
+	free      list.List           // series without circuits; in front the one that lost its circuit first
 
 	eager atomic.Int32 // series that have announced all steps at once
 }
 
-// newMetrics gives t its metrics, and has them collected.
+// newMetrics sets t.metrics, and has them collected.
 func newMetrics(t *Transport, c *config) {
 	provider := c.meterProvider
 	if provider == nil {
@@ -83,7 +83,7 @@ func newMetrics(t *Transport, c *config) {
 	collect(t, m, collectorKey{provider, c.name, c.dryRun})
 }
 
-// with returns the attributes of the Transport and more.
+// with returns the attributes of the Transport, and more.
 func (m *metrics) with(more ...attribute.KeyValue) []attribute.KeyValue {
 	return slices.Concat(m.transport, more)
 }
@@ -110,7 +110,7 @@ func (h *host) recordTransition(ctx context.Context, e circuit.Event) {
 	span.AddEvent("circuit_breaker.state_change", trace.WithAttributes(attrs...))
 }
 
-// attributes are what all events about a circuit have in common.
+// attributes returns the attributes of all span events about a circuit.
 func (h *host) attributes() []attribute.KeyValue {
 	return h.t.metrics.with(newAddress(h.key).attributes()...)
 }

@@ -15,10 +15,10 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
-// A collector has the instruments of all Transports with one name on one provider,
-// and one callback for them: if two callbacks observed one gauge, only the last
-// would be seen. It holds the Transports weakly, so that one that is no longer used
-// is collected as garbage, and is not counted.
+// A collector has the instruments of all Transports with one name on one provider, and one callback
+// for them: if two callbacks observed one gauge, the SDK would keep only the last value. It holds
+// the Transports weakly, so that one that is no longer used is collected as garbage, and is not
+// counted.
 type collector struct {
 	status      metric.Int64ObservableGauge
 	transitions metric.Int64Counter
@@ -82,8 +82,7 @@ func newCollector(provider metric.MeterProvider) *collector {
 	return c
 }
 
-// sweep drops the Transports that are garbage. With the last of them it drops the
-// collector.
+// sweep drops the Transports that are garbage. If none is left, it drops the collector too.
 func (c *collector) sweep(key collectorKey, shared bool) {
 	collectors.Lock()
 	defer collectors.Unlock()
@@ -130,11 +129,11 @@ func (s statusSums) add(all *observation) {
 	}
 }
 
-// An observation is what is recorded of a series at a collection.
+// An observation is what a collection records about a series.
 type observation struct {
 	*series // nil if there is nothing to record
 	totals  circuit.Totals
-	states  [3]int64
+	states  [3]int64 // number of circuits, by State
 }
 
 // observe records the metrics of t. If several Transports are summed up, it adds the
@@ -142,8 +141,8 @@ type observation struct {
 func (t *Transport) observe(o metric.Observer, summed bool, statuses statusSums) {
 	var hosts []*host
 	var all []observation
-	// A circuit is either among the hosts or in the past of its series, else
-	// a counter would fall.
+	// A circuit must be either among the hosts or in the past of its series. Otherwise a counter
+	// could go down.
 	t.hosts.Locked(func(live []*host) { hosts, all = live, t.metrics.observations() })
 	for _, h := range hosts {
 		by := circuit.Cause{Context: context.Background()}
@@ -172,7 +171,7 @@ func (t *Transport) observe(o metric.Observer, summed bool, statuses statusSums)
 	o.ObserveInt64(t.metrics.unguarded, int64(t.unguarded.Load()), transport)
 }
 
-// observations begins with the totals of evicted circuits.
+// observations returns an observation for each series, with the totals of its evicted circuits.
 func (m *metrics) observations() []observation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -195,14 +194,11 @@ func (sum *observation) recordStatus(o metric.Observer) {
 	}
 }
 
-// limited is the outcome that is recorded only where there is one.
-const limited = 3
-
 func (sum *observation) recordRequests(o metric.Observer) {
 	m := sum.metrics
 	for i, n := range []uint64{sum.totals.Success, sum.totals.Ignored, sum.totals.Refused, sum.totals.Limited} {
-		if n == 0 && i == limited {
-			continue // few hosts ever limit, and the SDK has no room for a series of each
+		if n == 0 && outcomes[i] == "limited" {
+			continue // few hosts ever limit, and the SDK has no room for such a series of each host
 		}
 		o.ObserveInt64(m.requests, int64(n), sum.options.outcomes[i]...)
 	}

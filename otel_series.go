@@ -12,15 +12,15 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/keytext"
 )
 
-// An address is what the circuits of a series have in common: the host and port of an
-// origin, or else the key.
+// An address is what the circuits of a series have in common: the host and port of their keys, or
+// the key itself if it is no origin.
 type address struct {
 	host string
 	port int
 	key  string
 }
 
-// otherAddress is that of all circuits that have no series of their own.
+// otherAddress is the address of all circuits that have no series of their own.
 var otherAddress = address{host: "_other"}
 
 func newAddress(key string) address {
@@ -30,8 +30,8 @@ func newAddress(key string) address {
 	return address{key: key}
 }
 
-// attributes are valid UTF-8, whatever bytes a key has: one invalid value would stop the
-// whole export.
+// attributes returns valid UTF-8 for a key of any bytes: one invalid value would stop the whole
+// export.
 func (a address) attributes() []attribute.KeyValue {
 	switch {
 	case a == otherAddress:
@@ -42,28 +42,31 @@ func (a address) attributes() []attribute.KeyValue {
 	return []attribute.KeyValue{serverAddressKey.String(a.host), serverPortKey.Int(a.port)}
 }
 
-// A series is what one or more circuits are recorded as.
+// A series sums up the circuits of one address.
 type series struct {
 	metrics   *metrics
 	address   address
 	index     int          // in metrics.all
-	takesOver bool         // the index was another's before
-	announced atomic.Int32 // of steps
+	takesOver bool         // another series had the index before
+	announced atomic.Int32 // number of steps
 
-	// The following is under metrics.mu.
+	// metrics.mu guards the following.
 	options  *seriesOptions // nil before the first collection
 	past     circuit.Totals // of evicted circuits
-	circuits int            // that exist and are recorded with it
+	circuits int            // number of present circuits
 	used     bool           // it has had a circuit
 	free     *list.Element  // in metrics.free; nil if it has circuits
-	ended    bool           // it had no circuit at the latest collection
+	ended    bool           // it had no circuit at the latest collection, or has lost its index
 }
 
 // seriesOptions are the attributes of observations, made once.
 type seriesOptions struct {
 	status   [3][]metric.ObserveOption // by State
-	outcomes [4][]metric.ObserveOption // success, ignored, refused, limited
+	outcomes [4][]metric.ObserveOption // as outcomes
 }
+
+// outcomes are the outcomes of requests that have no error type.
+var outcomes = [...]string{"success", "ignored", "refused", "limited"}
 
 // prepare makes what observations need. The caller holds metrics.mu.
 func (s *series) prepare() {
@@ -74,12 +77,12 @@ func (s *series) prepare() {
 	for state := range s.options.status {
 		s.options.status[state] = []metric.ObserveOption{s.with(stateKey.String(State(state).String()))}
 	}
-	for i, outcome := range []string{"success", "ignored", "refused", "limited"} {
+	for i, outcome := range outcomes {
 		s.options.outcomes[i] = []metric.ObserveOption{s.with(outcomeKey.String(outcome))}
 	}
 }
 
-// with returns the attributes of the series and more.
+// with returns the attributes of the series, and more.
 func (s *series) with(more ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(append(more, s.metrics.with(s.address.attributes()...)...)...))
 }
@@ -98,8 +101,8 @@ func (m *metrics) seriesOf(key string) *series {
 	return s
 }
 
-// place finds the series of an address. Two origins may have the same one: http and
-// https on one port.
+// place returns the series of an address, and makes it if there is none and there is room. Two
+// origins have the same address if they are http and https on one port.
 func (m *metrics) place(a address) *series {
 	if s, ok := m.byAddress[a]; ok {
 		return s
@@ -113,8 +116,8 @@ func (m *metrics) place(a address) *series {
 	return s
 }
 
-// room returns the index for another series: a new one, or that of the series that has
-// been without circuits for longest. It returns 0 if there is none.
+// room returns the index of another series: a new index, or that of the series that has been without
+// circuits for longest. It returns 0 if there is no room.
 func (m *metrics) room() int {
 	if len(m.all) <= m.maxKeys {
 		m.all = append(m.all, nil)
@@ -129,7 +132,7 @@ func (m *metrics) room() int {
 	return s.index
 }
 
-// steps are the transitions of an ordinary life.
+// steps are the usual transitions of a circuit. The first opens it.
 var steps = [...][2]State{
 	{StateClosed, StateOpen},
 	{StateOpen, StateHalfOpen},
@@ -137,20 +140,21 @@ var steps = [...][2]State{
 	{StateHalfOpen, StateOpen},
 }
 
-// eagerSeries is how many series announce all steps at once. Later ones announce only
-// the first until they open: the SDK keeps 2000 sets of attributes an instrument.
+// eagerSeries is how many series announce all steps at once. Later ones announce only the first
+// until they open: the SDK keeps 2000 sets of attributes per instrument.
 const eagerSeries = 300
 
-// announceFirst announces a new series at once. One that takes over an index is
-// announced at the next collection: a caller that sends each request to a new host must
-// not make that expensive.
+// announceFirst announces a new series at once. A series that takes over an index is announced at
+// the next collection, because otherwise a caller that sends each request to a new host could make
+// requests expensive.
 func (s *series) announceFirst() {
 	if !s.takesOver {
 		s.announce()
 	}
 }
 
-// announce adds 0 to the transitions of a new series, so that the first is an increase.
+// announce adds 0 to the transitions of a new series, so that monitoring sees the first transition
+// as an increase.
 func (s *series) announce() {
 	switch {
 	case s.announced.Load() > 0:
@@ -172,7 +176,7 @@ func (s *series) addTransition(ctx context.Context, n int64, from, to State) {
 	s.metrics.transitions.Add(ctx, n, s.with(previousStateKey.String(from.String()), stateKey.String(to.String())))
 }
 
-// leave is called when a circuit has been evicted, with its totals.
+// leave removes an evicted circuit, whose totals it takes over.
 func (s *series) leave(totals circuit.Totals) {
 	s.retire(totals)
 	m := s.metrics
@@ -183,12 +187,11 @@ func (s *series) leave(totals circuit.Totals) {
 	}
 }
 
-// retire keeps the totals of a circuit that is gone.
+// retire adds totals of an evicted circuit to the past.
 func (s *series) retire(totals circuit.Totals) { s.add(&s.past, totals) }
 
-// add adds the totals of a circuit to a sum that began as the past. Whether an error
-// type has a count of its own, or counts as _OTHER, is decided once: otherwise a
-// counter could go down.
+// add adds the totals of a circuit to a sum that began as the past. It decides only once whether an
+// error type has a count of its own or counts as _OTHER. Otherwise a counter could go down.
 func (s *series) add(sum *circuit.Totals, totals circuit.Totals) {
 	s.metrics.mu.Lock()
 	defer s.metrics.mu.Unlock()

@@ -24,8 +24,8 @@ type storeMetrics struct {
 // A storeResult is how a call of the store has ended.
 type storeResult struct{ operation, result string }
 
-// newStoreMetrics makes the instruments. All series of the counters are there from the start, so
-// that the first error is seen as an increase.
+// newStoreMetrics makes the instruments. All series of the counters exist from the start, so that
+// monitoring sees the first error as an increase.
 func newStoreMetrics(t *Transport, meter metric.Meter, common ...attribute.KeyValue) (*storeMetrics, error) {
 	m := &storeMetrics{common: common, results: map[storeResult]metric.MeasurementOption{}}
 	var errs [4]error
@@ -49,7 +49,7 @@ func newStoreMetrics(t *Transport, meter metric.Meter, common ...attribute.KeyVa
 	registration, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		if t := transport.Value(); t != nil {
 			n := int64(0)
-			if t.sharing.fleet.LeftAlone() {
+			if t.sharing.fleet.Paused() {
 				n = 1
 			}
 			o.ObserveInt64(m.paused, n, m.with())

@@ -39,18 +39,18 @@ type Sharing struct {
 	ReadTimeout  time.Duration
 	WriteTimeout time.Duration
 
-	// OnError is called with failures of the store, at most once a second, and should return soon.
-	// nil means the OpenTelemetry error handler.
+	// OnError is called with failures of the store, at most once a second. It may be called
+	// concurrently, and should return soon. nil means the OpenTelemetry error handler.
 	OnError func(error)
 
 	// Instance names the process that votes: processes with the same Instance count once. The name
-	// of the pod is a good one, for a process that restarts is then no second voter. "" means a
-	// random one for the whole process.
+	// of the pod is a good one, because a process that restarts is then not a second voter. ""
+	// means a random name for the whole process.
 	Instance string
 
-	// Skip names circuits that are not shared, by their keys. Those of localhost, loopback and
-	// link-local addresses never are: they are another host in each process. nil means no others.
-	// It may be called concurrently.
+	// Skip reports whether the circuit of a key is not shared. Circuits of localhost, loopback and
+	// link-local addresses are never shared, because each process means another host by them. nil
+	// means that all others are shared. Skip may be called concurrently.
 	Skip func(key string) bool
 }
 
@@ -61,13 +61,15 @@ const maxQuorum = 20
 // with the same namespace: when Quorum of them have tripped, all open, and one
 // probes for all.
 //
-// A request to a healthy host waits for the store once: at its first use in a
-// process and after ten times Refresh without a request, for at most ReadTimeout,
-// and for no more than half of the time that the request has. While a host's last
-// two requests have failed, at most one request a second to it waits like that, to
-// hear what others know. A probe waits for a read and a write.
-// The request that opens a circuit or ends a probe publishes that before it
-// returns, within WriteTimeout. No failure of the store reaches a caller.
+// Requests seldom wait for the store, and no failure of the store reaches their callers:
+//   - The first request of a process to a host waits for a read, and so does the first one after ten
+//     times Refresh without a request. It waits for at most ReadTimeout, and for at most half of the
+//     time that it has.
+//   - While the last two requests to a host have failed, at most one request per second to that host
+//     waits in the same way.
+//   - A probe waits for a read and a write.
+//   - The request that opens a circuit or ends a probe publishes that before it returns, within
+//     WriteTimeout.
 func WithStore(s Store, sh Sharing) Option {
 	return optionFunc(func(c *config) {
 		switch {
@@ -108,7 +110,7 @@ func (sh Sharing) withDefaults() Sharing {
 	return sh
 }
 
-// sharing is the part of a Transport that other processes share.
+// sharing is the part of a Transport that shares circuits with other processes.
 type sharing struct {
 	store   Store
 	skip    func(key string) bool
@@ -162,11 +164,8 @@ func atMostOneASecond(now func() time.Duration, report func(error)) func(error) 
 
 // shares reports whether the circuit of a key is shared.
 func (t *Transport) shares(key string) bool {
-	switch {
-	case t.sharing == nil, isLocal(key):
-		return false
-	}
-	return t.sharing.skip == nil || !t.sharing.skip(key)
+	s := t.sharing
+	return s != nil && !isLocal(key) && (s.skip == nil || !s.skip(key))
 }
 
 // join makes the host's circuit a member of the fleet.
@@ -174,9 +173,9 @@ func (h *host) join(policy *circuit.Config) {
 	h.member = h.t.sharing.fleet.Member(h.key, h.t.sharing.policy(policy), h)
 }
 
-// policy is the part of a circuit's policy that the fleet needs. The open time of
-// an adaptive circuit is not known beforehand: for the record it counts as one
-// second, growing by a quarter.
+// policy returns the part of a circuit's policy that the fleet needs. The open time of an adaptive
+// circuit is not known beforehand. For the record it begins with one second, and grows by a quarter
+// each time.
 func (s *sharing) policy(cfg *circuit.Config) fleet.Policy {
 	if cfg.Adaptive {
 		return fleet.Policy{
@@ -217,11 +216,11 @@ func (h *host) emitter(by circuit.Cause) func() {
 	return func() { h.emit(&by) }
 }
 
-// failing is the number of failures in a row after which a host is not called
-// healthy any more. One may happen to any.
+// failing is the number of failures in a row that a host must have to count as failing: one failure
+// may happen to any host.
 const failing = 2
 
-// refresh asks what others know, if it is time to.
+// refresh reads the circuit's record if that is due.
 func (h *host) refresh(ctx context.Context) {
 	if h.member == nil {
 		return
@@ -231,9 +230,9 @@ func (h *host) refresh(ctx context.Context) {
 	}
 }
 
-// elect asks the other processes whether this one may probe. The circuit waits for the answer,
-// whatever happens here. A probe that timed out is published before; the hook hears of it once the
-// election is over.
+// elect asks the other processes whether this one may probe. The circuit gets an answer even if the
+// user's code panics. A probe that timed out is published before the election, and delivered to the
+// hook after it.
 func (x *exchange) elect() (r circuit.Refusal, d circuit.Decision) {
 	h, ctx := x.host, x.req.Context()
 	events := h.recordEvents(&x.by)
@@ -244,7 +243,7 @@ func (x *exchange) elect() (r circuit.Refusal, d circuit.Decision) {
 	defer func() {
 		r, d = h.circuit.Elected(&x.by, &x.call, circuit.Election(election))
 		if election.MayProbe && (d != circuit.Admitted || h.circuit.State() == circuit.Closed) {
-			h.member.Release(ctx) // the circuit has changed meanwhile
+			h.member.Release(ctx) // the circuit has changed meanwhile, and needs no probe
 		}
 	}()
 	h.publish(ctx, events)
@@ -272,7 +271,7 @@ func (h *host) publish(ctx context.Context, events []circuit.Event) {
 	}
 }
 
-// publishResult publishes how a request has ended, so far as the fleet needs to know.
+// publishResult publishes how a request has ended, if the fleet needs to know.
 func (h *host) publishResult(by *circuit.Cause, failed bool) {
 	switch {
 	case h.member == nil:
@@ -283,10 +282,10 @@ func (h *host) publishResult(by *circuit.Cause, failed bool) {
 	}
 }
 
-// Watch applies the hints of a Store that is a [Watcher] until ctx is done or the
-// store fails, and returns the error: the fleet learns in milliseconds what Refresh
-// would find in seconds. The caller runs it in a goroutine of its own, and again
-// after a failure of the store; nothing depends on it. It returns
+// Watch reads the records of which a Store that is a [Watcher] says that they have changed, until
+// ctx is done or the store fails, and returns the error. With it, this process learns in
+// milliseconds what it would otherwise learn after Refresh. Run it in a goroutine of its own, and
+// again after a failure of the store. Sharing works without it. Watch returns
 // [errors.ErrUnsupported] if there is no such Store.
 func (t *Transport) Watch(ctx context.Context) error {
 	if t.sharing == nil {

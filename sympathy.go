@@ -9,24 +9,24 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
-// Sympathy is for the time when our own network was away: many circuits open
-// together, for hosts that are all healthy. When a probe closes one of them, the
-// others are due at once. Each needs a successful probe of its own all the same.
+// Sympathy is for failures of our own network: they open many circuits at the same time, although
+// the hosts are healthy. When a probe closes one of these circuits, the others may probe at once.
+// Each of them still needs a successful probe of its own to close.
 type sympathy struct {
 	mu    sync.Mutex
-	falls map[*host]time.Duration // when circuits last opened, if by an error of the network
+	falls map[*host]time.Duration // when each circuit last opened, if an error of the network opened it
 }
 
 const (
-	fellTogether = 10 * time.Second // apart at most
-	fewestFalls  = 3                // fewer may be a coincidence
+	fellTogether = 10 * time.Second // the longest time between two circuits that opened together
+	fewestFalls  = 3                // fewer circuits that open together may be a coincidence
 )
 
-// networkErrors are the failures that our own network may cause.
+// networkErrors are the error types of failures that our own network may cause.
 var networkErrors = []string{errorTypeConnect, errorTypeConnection, errorTypeDNS, errorTypeTLS, errorTypeProxy, errorTypeTimeout}
 
-// notice is told of each transition of h. If h has just recovered, it returns the
-// hosts that fell together with it.
+// notice takes in a transition of h. If a probe has just closed the circuit, it returns the hosts
+// whose circuits opened together with that of h.
 func (s *sympathy) notice(h *host, e circuit.Event) (others []*host) {
 	switch {
 	case e.From == circuit.Closed && e.To == circuit.Open && slices.Contains(networkErrors, e.ErrorType):
@@ -48,8 +48,8 @@ func (s *sympathy) notice(h *host, e circuit.Event) (others []*host) {
 	return others
 }
 
-// with returns the circuits that opened together with h, if enough did. Some may have
-// recovered already.
+// with returns the hosts whose circuits opened together with that of h, if they are enough. Some may
+// have recovered already. The caller holds mu.
 func (s *sympathy) with(h *host, fell time.Duration) (others []*host) {
 	for other, at := range s.falls {
 		if apart := at - fell; other != h && -fellTogether <= apart && apart <= fellTogether {
@@ -62,14 +62,14 @@ func (s *sympathy) with(h *host, fell time.Duration) (others []*host) {
 	return others
 }
 
-// forget drops a host that is evicted, or that another reason has opened.
+// forget drops a host whose circuit has been evicted, or has opened for another reason.
 func (s *sympathy) forget(h *host) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.falls, h)
 }
 
-// hasten lets the circuits of hosts probe now, those that are open.
+// hasten lets those of the other hosts' circuits that are open probe now, because h has recovered.
 func (h *host) hasten(others []*host) {
 	for _, other := range others {
 		by := circuit.Cause{Context: context.Background()}

@@ -66,8 +66,8 @@ func New(cfg Config) *Fleet {
 	}
 }
 
-// LeftAlone reports whether the store is not called for now, because it has failed.
-func (f *Fleet) LeftAlone() bool { return !f.guard.allows(f.cfg.Now()) }
+// Paused reports whether the store is not called for now, because it has failed.
+func (f *Fleet) Paused() bool { return !f.guard.allows(f.cfg.Now()) }
 
 // Policy is the part of a circuit's policy that the protocol needs.
 type Policy struct {

@@ -147,7 +147,7 @@ func TestItemErrors(t *testing.T) {
 				for range 3 {
 					crowd.fleet.read(context.Background(), crowd.all, func([]*Member) {})
 				}
-				if got := crowd.fleet.LeftAlone(); got != c.store {
+				if got := crowd.fleet.Paused(); got != c.store {
 					t.Errorf("the store is left alone: %v, want %v", got, c.store)
 				}
 				if got := !crowd.all[0].guard.allows(crowd.now()); got != c.record {
@@ -167,7 +167,7 @@ func TestItemErrors(t *testing.T) {
 			p.trip(time.Minute)
 		}
 		p.wantErrors("[compare_and_swap compare_and_swap compare_and_swap]")
-		if p.fleet.LeftAlone() {
+		if p.fleet.Paused() {
 			t.Error("the store is left alone")
 		}
 	})
