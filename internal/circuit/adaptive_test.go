@@ -218,6 +218,36 @@ func TestAdaptiveSilence(t *testing.T) {
 	}
 }
 
+// TestAdaptiveForgetsPeaks: once forty requests were in flight on a healthy host, forty
+// that hang are nothing unusual, until some hundred thousand requests later.
+func TestAdaptiveForgetsPeaks(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		requests int
+		want     circuit.State
+	}{
+		{"soon after", 1000, circuit.Closed},
+		{"long after", 8 << 16, circuit.Open},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, now := warm(t)
+			r.by.Context = context.WithValue(context.Background(), timeLeftKey{}, 10*second)
+			succeed(t, r.Circuit, 40, 2)
+			succeed(t, r.Circuit, 1, test.requests)
+			for range 40 {
+				var call circuit.Call
+				if !r.Enter(now, &call) {
+					_, _, _ = r.Admit(&r.by, now, true)
+				}
+				now += 20 * ms
+			}
+			if got := r.Circuit.State(); got != test.want {
+				t.Errorf("the state is %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
 // TestAdaptiveHostThatHasNeverAnswered: silence proves nothing about it.
 func TestAdaptiveHostThatHasNeverAnswered(t *testing.T) {
 	r := newRig(t, with(adaptive))

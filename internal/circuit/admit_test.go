@@ -8,29 +8,38 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
-func TestAGoodRequestCostsNeitherLockNorMemory(t *testing.T) {
-	cfg := defaults()
-	var c clocked
-	// Record is called with the lock held: to ask for it here would hang.
-	c = newClocked(&cfg, func(e circuit.Event) {
-		if e.To != circuit.Closed {
-			return
-		}
-		allocs := testing.AllocsPerRun(100, func() {
-			var call circuit.Call
-			if !c.Circuit.Enter(&call) || !c.Circuit.Succeed(&call, true) {
-				t.Error("a good request needs the lock")
+func TestAGoodRequestCostsNeitherLockNorClockNorMemory(t *testing.T) {
+	for name, change := range map[string]func(*circuit.Config){"classic": func(*circuit.Config) {}, "adaptive": adaptive} {
+		t.Run(name, func(t *testing.T) {
+			cfg := with(change)
+			var c clocked
+			// Record is called with the lock held: to ask for it here would hang.
+			c = newClocked(&cfg, func(e circuit.Event) {
+				if e.To != circuit.Closed {
+					return
+				}
+				c.owner.ticks = true
+				before := c.owner.clock.Load()
+				allocs := testing.AllocsPerRun(100, func() {
+					var call circuit.Call
+					if !c.Circuit.Enter(&call) || !c.Circuit.Succeed(&call, true) {
+						t.Error("a good request needs the lock")
+					}
+				})
+				if allocs != 0 {
+					t.Errorf("a good request allocates %v times, want 0", allocs)
+				}
+				if c.owner.clock.Load() != before {
+					t.Error("a good request reads the clock")
+				}
+			}, 0)
+			by := circuit.Cause{Context: context.Background()}
+			c.ForceOpen(&by, 0)
+			c.Reset(&by, 0)
+			if got := c.Snapshot(&by, 0).Totals.Success; got == 0 {
+				t.Error("no request was sent")
 			}
 		})
-		if allocs != 0 {
-			t.Errorf("a good request allocates %v times, want 0", allocs)
-		}
-	}, 0)
-	by := circuit.Cause{Context: context.Background()}
-	c.ForceOpen(&by, 0)
-	c.Reset(&by, 0)
-	if got := c.Snapshot(&by, 0).Totals.Success; got == 0 {
-		t.Error("no request was sent")
 	}
 }
 

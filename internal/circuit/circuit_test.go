@@ -1,6 +1,7 @@
 package circuit_test
 
 import (
+	"context"
 	"math"
 	"runtime"
 	"testing"
@@ -38,7 +39,7 @@ func TestMemoryOfHealthyHosts(t *testing.T) {
 
 // succeed sends so many requests at once, in so many rounds.
 func succeed(t *testing.T, c *circuit.Circuit, atOnce, rounds int) {
-	var by circuit.Cause
+	by := circuit.Cause{Context: context.Background()}
 	var calls [40]circuit.Call
 	for range rounds {
 		for i := range atOnce {
