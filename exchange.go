@@ -202,9 +202,7 @@ func (x *exchange) abandon() {
 		}
 	}
 	switch {
-	case x.host == nil:
-	case !x.call.Admitted():
-		x.host.emit(&x.by)
+	case x.host == nil, !x.call.Admitted():
 	case cause != nil && x.stage == sending:
 		x.done(circuit.Verdict{Outcome: circuit.Failure, ErrorType: errorTypePanic, Detail: errorTypePanic})
 	default:

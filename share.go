@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -144,8 +145,7 @@ func newSharing(t *Transport, c *config) *sharing {
 	return &sharing{store: c.store, skip: sh.Skip, refresh: sh.Refresh, fleet: f}
 }
 
-// atMostOneASecond limits how often report is called. It also recovers from a panic
-// of report.
+// atMostOneASecond limits how often report is called. A panic or Goexit ends nothing but that call.
 func atMostOneASecond(now func() time.Duration, report func(error)) func(error) {
 	var next atomic.Int64
 	return func(err error) {
@@ -153,12 +153,16 @@ func atMostOneASecond(now func() time.Duration, report func(error)) func(error) 
 		if now < at || !next.CompareAndSwap(at, now+int64(time.Second)) {
 			return
 		}
-		defer func() {
-			if v := recover(); v != nil {
-				otel.Handle(fmt.Errorf("breakerhttp: Sharing.OnError panicked: %v", v))
-			}
-		}()
-		report(err)
+		var reporting sync.WaitGroup
+		defer reporting.Wait()
+		reporting.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					otel.Handle(fmt.Errorf("breakerhttp: Sharing.OnError panicked: %v", v))
+				}
+			}()
+			report(err)
+		})
 	}
 }
 

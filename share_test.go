@@ -2163,3 +2163,26 @@ func TestSetPoliciesOfAFleet(t *testing.T) {
 		}
 	})
 }
+
+// TestOnErrorBreaksOff: an OnError that panics, or ends its goroutine, keeps nothing from being read.
+func TestOnErrorBreaksOff(t *testing.T) {
+	for name, breakOff := range map[string]func(error){
+		"panic":  func(error) { panic("OnError") },
+		"Goexit": func(error) { runtime.Goexit() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fleetUnderTest{t: t, store: &faultyStore{Memory: storetest.NewMemory()}}
+				f.processes = []*breakerhttp.Transport{newTransport(t, respond(200), breakerhttp.WithStore(f.store, breakerhttp.Sharing{OnError: breakOff}))}
+				fails := func(context.Context) error { return errors.New("the store fails") }
+				f.store.fault.Store(&fails)
+				f.run(30 * time.Second)
+				f.store.fault.Store(nil)
+				f.put(`{"s":1,"st":"open","d":60000,"o":"another","g":1}`)
+				if refused := f.run(3 * time.Minute); refused == 0 {
+					t.Error("the record has never been read")
+				}
+			})
+		})
+	}
+}

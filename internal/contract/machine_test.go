@@ -60,7 +60,7 @@ func newMachine(t *rapid.T) *machine {
 		}
 		return mc.policies[0]
 	}
-	mc.model.jittered = mc.jittered
+	mc.model.jittered, mc.model.asTold = mc.jittered, mc.asTold
 	mc.model.breaksTripWhen = func() bool { return mc.user.broke == "TripWhen" }
 	all.TripWhen, first.TripWhen = mc.tripWhen(all.TripWhen), mc.tripWhen(first.TripWhen)
 	opts := []breakerhttp.Option{

@@ -22,6 +22,9 @@ type model struct {
 	// jittered says how long that event opens the circuit: d and a random share of it.
 	jittered func(event int, d time.Duration) time.Duration
 
+	// asTold puts hosts in the order in which the Transport was told of what is new about them.
+	asTold func([]*host) []*host
+
 	// breaksTripWhen reports that TripWhen has not returned.
 	breaksTripWhen func() bool
 }
@@ -522,19 +525,17 @@ func (h *host) stay(g *generation) {
 
 // sympathize lets the circuits that fell together with h, which a probe has closed, probe now.
 func (m *model) sympathize(h *host, now time.Duration) {
-	var together []*host
+	var others []*host
 	for _, other := range m.hosts {
-		if apart := other.fall.at - h.fall.at; other.fall.by && -10*time.Second <= apart && apart <= 10*time.Second {
-			together = append(together, other)
+		if apart := other.fall.at - h.fall.at; other != h && other.fall.by && -10*time.Second <= apart && apart <= 10*time.Second {
+			others = append(others, other)
 		}
 	}
-	if len(together) < 3 {
+	if len(others) < 2 {
 		return
 	}
-	for _, other := range together {
-		if other != h {
-			m.hasten(other, now)
-		}
+	for _, other := range m.asTold(others) {
+		m.hasten(other, now)
 	}
 }
 

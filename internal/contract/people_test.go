@@ -35,7 +35,7 @@ func (mc *machine) setPolicies(t *rapid.T) {
 			panic(err)
 		}
 	})
-	for _, h := range mc.asTold() {
+	for _, h := range mc.asTold(mc.sorted()) {
 		mc.model.setPolicy(h, mc.now(), mc.model.policyOf(h.key))
 	}
 }
@@ -47,10 +47,9 @@ func (mc *machine) areClosed(policy int) bool {
 	})
 }
 
-// asTold returns the hosts, first those with transitions that the model does not know yet, in the
-// order of these.
-func (mc *machine) asTold() []*host {
-	hosts, told := mc.sorted(), mc.tr.Transitions()
+// asTold puts hosts in the order of their transitions that the model does not know yet.
+func (mc *machine) asTold(hosts []*host) []*host {
+	told := mc.tr.Transitions()
 	place := func(h *host) int {
 		i := slices.IndexFunc(told, func(e breakerhttp.Transition) bool {
 			return e.Key == h.key && e.Seq > uint64(len(mc.model.events))
