@@ -1,12 +1,12 @@
 // Package circuit is the state machine of a circuit breaker. It knows neither
 // HTTP nor telemetry.
 //
-// A request takes one road through a circuit. [Circuit.Enter] admits it to a
-// closed circuit, and [Circuit.Succeed] counts its success: for most policies
-// neither takes a lock or reads the clock. If one of them returns false, there is
-// something to decide, and [Circuit.Admit] or [Circuit.Done] decides it under the
-// lock. In between, [Circuit.Elected] ends an election where processes share the
-// circuit.
+// [Circuit.Enter] admits a request to a closed circuit, and [Circuit.Succeed] counts
+// its success. For most policies neither takes a lock or reads the clock. If Enter
+// returns false, there is something to decide, and the caller calls [Circuit.Admit],
+// which decides under the lock. If Succeed returns false, or the request has not
+// succeeded, the caller calls [Circuit.Done]. If processes share the circuit, Admit may
+// begin an election, which the caller ends by [Circuit.Elected].
 package circuit
 
 import (
@@ -67,21 +67,21 @@ type Config struct {
 	MaxRetryAfter time.Duration // that a host may ask for
 
 	Adaptive bool
-	Silence  time.Duration // 0: as the caller's patience says; negative: never
+	Silence  time.Duration // 0: depends on the request's deadline; negative: never
 
 	Elect bool // ask other processes before a probe: see the decision Elect
 
 	Rand func() float64 // nil means rand.Float64
 
-	Source any // what it was made of, for Snapshot
+	Source any // the caller's own policy, for the caller of Snapshot
 }
 
-// windowed says that the rules need a sliding window, and so a clock.
+// windowed reports whether the rules need a sliding window, and so a clock.
 func (c *Config) windowed() bool {
 	return c.FailureRatio > 0 || c.SlowRatio > 0 || c.TripWhen != nil
 }
 
-// timed says that a request counts as slow while it still hangs.
+// timed reports whether a request counts as slow while it still hangs.
 func (c *Config) timed() bool { return c.windowed() && c.SlowAfter > 0 }
 
 func (c *Config) rand() float64 {
@@ -91,7 +91,7 @@ func (c *Config) rand() float64 {
 	return rand.Float64()
 }
 
-// An Owner of a circuit has its clock, and is told of each change, in order.
+// An Owner has the clock of a circuit, and records each change of its state.
 type Owner interface {
 	// Now is the time since an origin of the owner's choice.
 	Now() time.Duration
@@ -99,20 +99,22 @@ type Owner interface {
 	// TimeLeft is the time until the deadline of ctx, if it has one.
 	TimeLeft(ctx context.Context) (time.Duration, bool)
 
-	// Record is called with the circuit's lock held, and must not use the circuit.
+	// Record is called for each change of state, in order. The circuit's lock is held, so Record
+	// must not use the circuit.
 	Record(ctx context.Context, e Event)
 }
 
-// Cause is the request, or other call, on whose behalf a circuit is used.
+// Cause is the request, or other call, that uses a circuit. It collects the changes that it causes.
 type Cause struct {
 	Context  context.Context // for Owner
-	Events   []Event         // what the cause has changed, in order
-	Released bool            // it gave up the right to probe, without a verdict
+	Events   []Event         // changes of state, in order
+	Released bool            // the circuit gave up the right to probe, without a verdict
 }
 
 // A Circuit must be made by [Circuit.Init]. Its methods may be called concurrently.
 type Circuit struct {
-	// What a request to a closed circuit looks at comes first, side by side.
+	// The fields that a request to a closed circuit reads come first, so that they share a cache
+	// line.
 	gen   atomic.Pointer[generation]
 	first generation // most circuits never have another one
 
@@ -126,24 +128,24 @@ type Circuit struct {
 	*memory // blank, or the circuit's own: see remember
 }
 
-// A memory is what a circuit knows beyond its state and its successes. Circuits
-// of healthy hosts, which are most, have nothing to remember, and share a blank one.
+// A memory is what a circuit knows beyond its state and its successes. The circuits of healthy
+// hosts, which are most circuits, have nothing to remember, and share a blank memory.
 type memory struct {
 	until    time.Duration // end of an open state
-	own      time.Duration // the same, as far as this process has decided it
+	own      time.Duration // end of the open state that this process has decided on by itself
 	openedAt time.Duration // by this process or by others, whichever was later
 	openFor  time.Duration // how long the latest open state was to last; 0 if growth has nothing to remember
 	ramped   time.Duration // end of a ramp, 0 if there is none
 	failedAt time.Duration // the latest failure; never if there is none
-	usedAt   time.Duration // the latest use by a request while it was not closed, its time up
+	usedAt   time.Duration // the latest request that was decided, or ended, while the circuit was not closed
 	detail   string        // of the latest opening
 	window   *window       // nil unless the rules need one
 	expired  int64         // the highest number of a bucket of earlier windows
-	waiting  queue         // probes in flight; or requests that are not slow yet
+	waiting  queue         // if half-open, probes in flight; if closed, requests that are not slow yet
 	changed  chan struct{} // closed when a refused request might be admitted; nil if nobody waits
 	asks     []ask         // questions for TripWhen, to be asked once the lock is free
 	events   []Event       // changes under this lock, for the cause
-	past     Totals        // all that the current generation's atomics do not count
+	past     Totals        // all requests that the counters of the current generation do not count
 	level    int           // failed probes in a row: the exponent of growth
 	probing  time.Duration // since when a probe of an open, adaptive circuit is out; 0 if none is
 	judged   int           // successes and failures of this generation, under the lock
@@ -153,7 +155,7 @@ type memory struct {
 	forced   bool
 	hastened bool          // it may probe early, because others have recovered
 	limited  bool          // it is open because the host asked for less
-	untold   bool          // it is open, and nobody has been told yet
+	untold   bool          // it is open, and that has not been reported yet: see Event.Untold
 	electing bool          // a request asks whether this process may probe
 	spared   time.Duration // until then no recovery of others hastens it
 	elected  time.Duration // this process may probe until then, in this generation
@@ -162,8 +164,8 @@ type memory struct {
 // blank is never written to.
 var blank = memory{failedAt: never}
 
-// remember gives the circuit a memory of its own, which it keeps. Call it before
-// anything is written there.
+// remember gives the circuit a memory of its own, which it keeps. It must be called before anything
+// is written to the memory. The caller holds the lock.
 func (c *Circuit) remember() {
 	if c.memory == &blank {
 		m := blank
@@ -180,14 +182,14 @@ type generation struct {
 	started   counter       // requests admitted
 	succeeded counter       // those that ended as successes, without the lock
 	ended     atomic.Int64  // those that ended otherwise; written under the lock
-	room      atomic.Uint64 // in flight from which there is a decision; 0: none; written under the lock
+	room      atomic.Uint64 // so many in flight need a decision; 0: any number needs none; written under the lock
 	free      atomic.Bool   // admits without a decision; written under the lock
 	plain     atomic.Bool   // counts successes without the lock; written under the lock
 	timed     atomic.Bool   // times its requests, and so takes the lock to admit; written under the lock
 	state     State
 	run       atomic.Int64             // failures in a row; written under the lock
-	runAt     time.Duration            // when one was last added to the run, or never; under the lock
-	runNumber uint64                   // the requests admitted by then; under the lock
+	runAt     time.Duration            // when a failure was last added to the run, or never; under the lock
+	runNumber uint64                   // number of requests admitted by then; under the lock
 	refused   counter                  // without the lock
 	refusing  atomic.Pointer[refusing] // without the lock; nil where it takes one; written under the lock
 	led       *generation              // the closed generation that this half-open one led to; under the lock
@@ -196,14 +198,15 @@ type generation struct {
 // refusing says why, and until when, an open circuit refuses every request without
 // the lock.
 type refusing struct {
-	until, decide time.Duration // the open time ends; the next request decides under the lock
-	unknown       bool          // the open time may end sooner
-	detail        string        // what opened the circuit
-	why           string        // it may probe then; "" if because the time is over
+	until   time.Duration // the open time ends
+	decide  time.Duration // from then on, requests take the lock to be decided
+	unknown bool          // the open time may end sooner
+	detail  string        // what opened the circuit
+	why     string        // why the circuit may probe after that; "" means because the time is over
 }
 
-// retryAfter is 0 if it is unknown, or if r is nil: a request that asked for the time
-// before the first probe did may be decided after that.
+// retryAfter returns the time until the open time ends, or 0 if that is unknown. r may be nil: the
+// circuit can have become half-open between a request's look at the clock and its decision.
 func (r *refusing) retryAfter(now time.Duration) time.Duration {
 	if r == nil || r.unknown {
 		return 0
@@ -211,32 +214,30 @@ func (r *refusing) retryAfter(now time.Duration) time.Duration {
 	return r.until - now
 }
 
-// A counter counts until it is closed. To close it and to count is atomic:
-// nothing is counted for a generation that is over.
+// A counter counts until it is closed. Closing it is atomic, so that it counts nothing for a
+// generation that is over.
 type counter struct{ n atomic.Uint64 }
 
 const counterClosed = 1 << 63
 
-// add returns the new number, and false if the counter is closed.
+// add adds 1, and returns the new count, or false if the counter is closed.
 func (c *counter) add() (uint64, bool) { n := c.n.Add(1); return n, n < counterClosed }
 
-// close returns the last number.
+// close closes the counter, and returns its count.
 func (c *counter) close() uint64 { return c.n.Or(counterClosed) &^ counterClosed }
 func (c *counter) load() uint64  { return c.n.Load() &^ counterClosed }
 
-// A Call is an admitted request, once a circuit has filled it in. The zero Call
-// is not admitted yet.
+// A Call is a request. A circuit that admits the request fills it in; the zero Call is not admitted.
 type Call struct {
 	Receipt
-	wait *waiting // of a probe, or where the request may yet count as slow
+	wait *waiting // nil unless the request is a probe, or may still count as slow
 	done bool     // the verdict has been given
 }
 
 // Admitted reports whether a circuit has admitted the call.
 func (c *Call) Admitted() bool { return c.gen != nil }
 
-// A Receipt is what remains of a Call that has succeeded: enough to take that
-// back.
+// A Receipt is the part of a Call that [Circuit.Ended] and [Circuit.Late] need.
 type Receipt struct {
 	gen    *generation
 	number uint64 // among the requests of its generation, from 1 on
@@ -270,8 +271,8 @@ func (c *Circuit) start(g *generation, s State) {
 	c.setRoad()
 }
 
-// setRoad says which requests the current generation admits, and counts, without
-// a decision.
+// setRoad sets which requests the current generation admits and counts without a decision. It must
+// be called when anything that this depends on has changed.
 func (c *Circuit) setRoad() {
 	g := c.gen.Load()
 	free, room := c.judge.road()
@@ -282,14 +283,14 @@ func (c *Circuit) setRoad() {
 	g.free.Store(free)
 }
 
-// State returns the state without regard to the time: an open circuit whose
-// time is up is open until it admits its first probe.
+// State returns the state, whatever the time is: a circuit whose open time is over stays open until
+// it admits its first probe.
 func (c *Circuit) State() State { return c.gen.Load().state }
 
-// Run is the number of failures in a row, in the present state. It takes no lock.
+// Run returns the number of failures in a row in the present state. It takes no lock.
 func (c *Circuit) Run() int { return int(c.gen.Load().run.Load()) }
 
-// after is d after t, saturating.
+// after returns t + d, or the longest Duration if that is longer.
 func after(t, d time.Duration) time.Duration {
 	if sum := t + d; sum >= t {
 		return sum

@@ -5,18 +5,17 @@ import (
 	"time"
 )
 
-// A judgement is what a policy makes of requests: when a circuit opens, for how
-// long, and how it closes again. The circuit counts and knows what is in flight;
-// its judgement decides. The methods are called with the circuit's lock held.
+// A judgement decides, for a policy, when a circuit opens, for how long, and how it closes again.
+// The circuit counts, and knows what is in flight. Its lock is held when a method is called.
 type judgement interface {
-	// admissible reports whether a request would be admitted. It asks to be, or
-	// only wants to know.
+	// admissible reports whether a request would be admitted. If asks is false, the request only
+	// wants to know that, and changes nothing.
 	admissible(ctx context.Context, now time.Duration, mayProbe, asks bool) (Refusal, bool)
 
-	// admitted takes in that an admissible request is about to be sent.
+	// admitted is called when an admissible request is about to be sent.
 	admitted(ctx context.Context, now time.Duration)
 
-	// ended takes in how a request has ended. It is accounted for already.
+	// ended is called when a request has ended, after it has been counted.
 	ended(ctx context.Context, now time.Duration, e ending)
 
 	// trip opens a closed circuit, because one of the rules is met.
@@ -28,15 +27,15 @@ type judgement interface {
 	// adopted opens the circuit, because other processes have found its host down.
 	adopted(ctx context.Context, e Event)
 
-	// settle notices what time alone has brought about.
+	// settle does what has become due by now, because of time alone.
 	settle(ctx context.Context, now time.Duration)
 
-	// road says whether a closed circuit admits requests without a decision, and
-	// how many may be in flight then; 0 means any number.
+	// road reports whether a closed circuit admits requests without a decision, and with fewer than
+	// how many in flight; 0 means with any number.
 	road() (free bool, room uint64)
 
-	// limit is how many requests a closed circuit admits at once while it recovers;
-	// 0 means any number.
+	// limit returns how many requests a closed circuit admits at once while it recovers; 0 means
+	// any number.
 	limit() int
 
 	// forget drops all that the judgement remembers. An outage that is not reported
@@ -48,7 +47,7 @@ type judgement interface {
 type ending struct {
 	Verdict
 	took  time.Duration // of a probe
-	in    int           // requests in flight before it ended, of its generation
+	in    int           // requests of its generation in flight, itself included
 	stale bool          // it belongs to an earlier generation
-	late  bool          // in the body of a response that has been taken in as a success
+	late  bool          // in the body of a response that has counted as a success
 }

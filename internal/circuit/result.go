@@ -15,13 +15,13 @@ type Verdict struct {
 	RetryAfter time.Duration // that a failure asked for; 0 if it did not
 }
 
-// over is given to calls that ended after their own generation: the end of their
-// bodies belongs to no generation.
+// over replaces the generation of calls that ended after that generation: the ends of their bodies
+// change no generation.
 var over generation
 
-// Succeed counts a success if there is nothing to decide. Otherwise tell
-// [Circuit.Done]. A whole response has no body that could still fail, and so
-// breaks a run of failures.
+// Succeed counts a success if there is nothing to decide. Otherwise it returns false, and the caller
+// calls [Circuit.Done]. A whole response has no body that could still fail, so it ends a run of
+// failures.
 func (c *Circuit) Succeed(call *Call, whole bool) bool {
 	g := call.gen
 	if g.plain.Load() {
@@ -47,9 +47,8 @@ func (c *Circuit) succeedInWindow(call *Call, g *generation, now time.Duration, 
 	return ok
 }
 
-// Done takes the verdict on a call and frees its slot. It returns false if that
-// does not count at all: the call was a probe that had timed out, or its verdict
-// has been given before.
+// Done takes the verdict on a call and frees its slot. It returns false if the verdict does not
+// count, because the call was a probe that had timed out, or has its verdict already.
 func (c *Circuit) Done(by *Cause, call *Call, v Verdict) (counted bool) {
 	now := c.owner.Now()
 	c.mu.Lock()
@@ -59,7 +58,7 @@ func (c *Circuit) Done(by *Cause, call *Call, v Verdict) (counted bool) {
 	}
 	c.remember()
 	if w := call.wait; w != nil && now-w.since <= c.patience() {
-		c.waiting.remove(w) // answered in time: settle must not give it up
+		c.waiting.remove(w) // it was answered in time, so settle must not time it out
 	}
 	c.settle(by.Context, now)
 	counted = c.account(by.Context, now, call, v)
@@ -127,16 +126,16 @@ func (c *Circuit) success(now time.Duration, call *Call, slow int64, whole bool)
 	}
 }
 
-// countFailure counts a failure in the window. A call that was counted as slow
-// is not counted again, while that is in the window.
+// countFailure counts a failure in the window. A call that the window has counted as slow does not
+// count as a second request.
 func (c *Circuit) countFailure(now time.Duration, slow int64) {
 	if !c.window.Fail(now, slow) {
 		c.window.Add(now, windowCounts{Requests: 1, Failures: 1})
 	}
 }
 
-// Ended tells that the body of a successful response has ended without an
-// error, which breaks the run of failures.
+// Ended is called when the body of a successful response has ended without an error. It ends the run
+// of failures.
 func (c *Circuit) Ended(r Receipt) {
 	if g := r.gen; g.state == Closed && g.run.Load() == 0 {
 		return
@@ -146,14 +145,14 @@ func (c *Circuit) Ended(r Receipt) {
 	c.mu.Unlock()
 }
 
-// Late tells that a call that had succeeded has failed after all, in its body.
-// It returns false, and counts nothing, if the circuit has been evicted meanwhile.
+// Late is called when the body of a successful response has failed. It counts a failure. If the
+// circuit has been evicted meanwhile, it returns false and counts nothing.
 func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
 	now := c.owner.Now()
 	c.mu.Lock()
 	if c.evicted {
 		c.mu.Unlock()
-		return false // its totals have been taken over
+		return false // Evict has returned its totals
 	}
 	c.remember()
 	c.settle(by.Context, now)
@@ -167,7 +166,7 @@ func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
 			c.window.Fail(now, r.bucket)
 		}
 		if g == r.gen {
-			c.failed++ // the success of a probe is not among the counts of the closed state
+			c.failed++ // the counts of a closed state do not have the successes of its probes
 		}
 		c.fail(now, number, v)
 		c.judge.ended(by.Context, now, ending{Verdict: v, late: true})
@@ -176,8 +175,8 @@ func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
 	return true
 }
 
-// heir is the generation that a late result belongs to: for a probe that counted,
-// the closed one that it led to.
+// heir returns the generation that a late result belongs to. For a probe that closed the circuit,
+// that is the closed generation.
 func (r Receipt) heir() *generation {
 	if r.gen.led != nil {
 		return r.gen.led
@@ -185,8 +184,8 @@ func (r Receipt) heir() *generation {
 	return r.gen
 }
 
-// fail is called for each failure of the current generation, with the number of the
-// request.
+// fail adds a failure of the current generation to the run, unless the run has grown by the same
+// event already. number is that of the request.
 func (c *Circuit) fail(now time.Duration, number uint64, v Verdict) {
 	c.failedAt = max(c.failedAt, now)
 	g := c.gen.Load()
@@ -195,8 +194,8 @@ func (c *Circuit) fail(now time.Duration, number uint64, v Verdict) {
 	}
 }
 
-// holdOff opens the circuit for as long as its host has asked for. That is no
-// trouble: nothing grows, and no probe is needed afterwards.
+// holdOff opens the circuit for as long as its host has asked for by Retry-After. The host is
+// healthy, so the open time does not grow, and the circuit closes without a probe.
 func (c *Circuit) holdOff(ctx context.Context, now time.Duration, v Verdict) {
 	d := min(v.RetryAfter, c.cfg.MaxRetryAfter)
 	if d <= 0 || c.forced || c.State() == Open {
@@ -217,12 +216,12 @@ func (g *generation) addToRun(now time.Duration) {
 	g.runAt, g.runNumber = now, g.started.load()
 }
 
-// together is how far apart connections may break for one reason: a restart of the
+// together is the longest time between broken connections that count as one event: a restart of the
 // host, or the loss of an HTTP/2 connection.
 const together = time.Second
 
-// brokeTogether reports that the request was already under way when the run last
-// grew, a moment ago: that was the same event.
+// brokeTogether reports whether the request was already in flight when the run last grew, and that
+// was less than together ago. Then both failures are the same event.
 func (g *generation) brokeTogether(number uint64, now time.Duration) bool {
 	return number <= g.runNumber && g.runAt != never && now-g.runAt < together
 }
