@@ -3,9 +3,14 @@ package breakerhttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
 	"weak"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
@@ -78,4 +83,25 @@ func (m *storeMetrics) addError(operation string) {
 
 func (m *storeMetrics) addCall(operation, result string) {
 	m.calls.Add(context.Background(), 1, m.results[storeResult{operation, result}])
+}
+
+// atMostOneASecond limits how often report is called. A panic or Goexit ends nothing but that call.
+func atMostOneASecond(now func() time.Duration, report func(error)) func(error) {
+	var next atomic.Int64
+	return func(err error) {
+		now, at := int64(now()), next.Load()
+		if now < at || !next.CompareAndSwap(at, now+int64(time.Second)) {
+			return
+		}
+		var reporting sync.WaitGroup
+		defer reporting.Wait()
+		reporting.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					otel.Handle(fmt.Errorf("breakerhttp: Sharing.OnError panicked: %v", v))
+				}
+			}()
+			report(err)
+		})
+	}
 }

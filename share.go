@@ -3,9 +3,6 @@ package breakerhttp
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -143,27 +140,6 @@ func newSharing(t *Transport, c *config) *sharing {
 		},
 	})
 	return &sharing{store: c.store, skip: sh.Skip, refresh: sh.Refresh, fleet: f}
-}
-
-// atMostOneASecond limits how often report is called. A panic or Goexit ends nothing but that call.
-func atMostOneASecond(now func() time.Duration, report func(error)) func(error) {
-	var next atomic.Int64
-	return func(err error) {
-		now, at := int64(now()), next.Load()
-		if now < at || !next.CompareAndSwap(at, now+int64(time.Second)) {
-			return
-		}
-		var reporting sync.WaitGroup
-		defer reporting.Wait()
-		reporting.Go(func() {
-			defer func() {
-				if v := recover(); v != nil {
-					otel.Handle(fmt.Errorf("breakerhttp: Sharing.OnError panicked: %v", v))
-				}
-			}()
-			report(err)
-		})
-	}
 }
 
 // shares reports whether the circuit of a key is shared.
