@@ -110,6 +110,23 @@ func TestAdaptiveOpensForAQuarterOfTheTrouble(t *testing.T) {
 	}
 }
 
+// TestAdaptiveTimesVary by a tenth, so that many processes do not probe at once.
+func TestAdaptiveTimesVary(t *testing.T) {
+	for _, test := range []struct {
+		chance float64
+		want   time.Duration
+	}{{0, 18 * ms}, {1, 22 * ms}} {
+		r, now := warm(t)
+		r.cfg.Rand = func() float64 { return test.chance }
+		for range 12 {
+			r.send(now, bad)
+		}
+		if got := r.read(now).Until - now; got != test.want {
+			t.Errorf("with the chance %v it is open for %v, want %v", test.chance, got, test.want)
+		}
+	}
+}
+
 // TestAdaptiveShortOutagesAreOnlyCounted: an outage of less than a second is told to nobody.
 func TestAdaptiveShortOutagesAreOnlyCounted(t *testing.T) {
 	r, now := warm(t)
@@ -249,6 +266,101 @@ func TestAdaptiveForgetsPeaks(t *testing.T) {
 }
 
 // TestAdaptiveHostThatHasNeverAnswered: silence proves nothing about it.
+// TestAdaptiveAsksSilentHosts: a host that hangs is asked each second, and after a
+// minute each ten.
+func TestAdaptiveAsksSilentHosts(t *testing.T) {
+	r, began := warm(t)
+	r.by.Context = context.WithValue(context.Background(), timeLeftKey{}, 10*second)
+	now := began
+	for r.Circuit.State() == circuit.Closed {
+		var call circuit.Call
+		if !r.Enter(now, &call) {
+			_, _, _ = r.Admit(&r.by, now, true)
+		}
+		now += 10 * ms
+	}
+	for now = r.read(now).Until; now < began+5*time.Minute; now += r.refuse(now).RetryAfter {
+		r.begin(now)
+		want := second
+		if now-began > time.Minute {
+			want = 10 * second
+		}
+		if got := r.refuse(now).RetryAfter; now-began > 5*second && got != want {
+			t.Fatalf("after %v of silence the next probe goes in %v, want %v", now-began, got, want)
+		}
+	}
+}
+
+// recovering returns an adaptive circuit that has just closed with a bound of 16.
+func recovering(t *testing.T) (r *rig, now time.Duration) {
+	r, now = warm(t)
+	for range 12 {
+		r.send(now, bad)
+	}
+	now = r.read(now).Until
+	r.send(now, ok)
+	return r, now
+}
+
+// TestAdaptiveBoundStays: the bound goes ten seconds after it was last in the way.
+func TestAdaptiveBoundStays(t *testing.T) {
+	r, now := recovering(t)
+	now += 9 * second
+	var calls []*circuit.Call
+	for range 16 {
+		calls = append(calls, r.begin(now))
+	}
+	r.refuse(now)
+	for _, call := range calls {
+		r.end(now, call, ignore)
+	}
+	r.send(now+9*second, ok)
+	if got := r.read(now + 9*second).Limit; got == 0 {
+		t.Error("nine seconds after it was in the way the bound is gone")
+	}
+	r.send(now+10*second, ok)
+	if got := r.read(now + 10*second).Limit; got != 0 {
+		t.Errorf("ten seconds after it was in the way the limit is %d, want none", got)
+	}
+}
+
+// TestAdaptiveNextBound: a host that a bound of 16 has drowned starts at half of what
+// was in flight. One that fails otherwise can bear 16.
+func TestAdaptiveNextBound(t *testing.T) {
+	for _, test := range []struct {
+		errorType string
+		want      int
+	}{
+		{"timeout", 2},
+		{"503", 16},
+	} {
+		t.Run(test.errorType, func(t *testing.T) {
+			r, now := recovering(t)
+			var calls []*circuit.Call
+			for range 16 {
+				calls = append(calls, r.begin(now))
+			}
+			for _, call := range calls[:12] { // 4 are still in flight
+				r.Done(&r.by, now, call, circuit.Verdict{Outcome: bad, ErrorType: test.errorType})
+			}
+			r.wantState(now, circuit.Open)
+			now = r.read(now).Until
+			r.send(now, ok)
+			if got := r.read(now).Limit; got != test.want {
+				t.Errorf("the next limit is %d, want %d", got, test.want)
+			}
+			first := r.begin(now)
+			for range test.want - 1 {
+				r.begin(now)
+			}
+			r.end(now, first, ok)
+			if got := r.read(now).Limit; got != test.want {
+				t.Errorf("after a success the limit is %d, want %d still: it grows slowly", got, test.want)
+			}
+		})
+	}
+}
+
 func TestAdaptiveHostThatHasNeverAnswered(t *testing.T) {
 	r := newRig(t, with(adaptive))
 	now := time.Duration(0)
