@@ -468,6 +468,18 @@ func TestLimitedLate(t *testing.T) {
 	}
 }
 
+// TestLimitedDoesNotGrow: a circuit that opens again soon after its host asked for less has not been
+// closed by a probe that proved nothing.
+func TestLimitedDoesNotGrow(t *testing.T) {
+	r := newRig(t, with(func(c *circuit.Config) { c.MaxRetryAfter, c.OpenGrowth = time.Hour, 2 }))
+	const asked = 100 * second
+	r.Done(&r.by, 0, r.begin(0), circuit.Verdict{Outcome: circuit.Limited, RetryAfter: asked})
+	r.send(asked, bad, bad, bad, bad, bad)
+	if got := r.lastEvent(); got.To != circuit.Open || got.OpenFor != r.cfg.OpenFor {
+		t.Errorf("opened by %+v, want for %v", got, r.cfg.OpenFor)
+	}
+}
+
 // TestLimitedProbe gives its slot back.
 func TestLimitedProbe(t *testing.T) {
 	r, now := opened(t, func(*circuit.Config) {})
