@@ -877,6 +877,26 @@ func TestLateFailureOfEvictedCircuit(t *testing.T) {
 	wantPoints(t, "requests", collectPoints(t, reader).of("requests"), want)
 }
 
+// TestLateFailureBeforeItsCircuitComesBack: it is in the series of its host.
+func TestLateFailureBeforeItsCircuitComesBack(t *testing.T) {
+	tr, reader := newMetered(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(errorReader{errors.New("cut")}), ContentLength: -1, Request: req}, nil
+	}), breakerhttp.WithMaxCircuits(1))
+	send := func(url string) io.ReadCloser {
+		resp, err := tr.RoundTrip(newRequest(t, t.Context(), url))
+		if err != nil {
+			t.Fatalf("%s: got error %v", url, err)
+		}
+		return resp.Body
+	}
+	body := send("http://a.test/")
+	_ = send("http://b.test/").Close()
+	_, _ = io.ReadAll(body)
+	_ = send("http://a.test/").Close()
+	want := requestsOf(atA, 2, 0, 0).and(failuresOf(atA, "body", 1))
+	wantPoints(t, "requests", collectPoints(t, reader).of("requests"), want)
+}
+
 // TestUntracked: where there is no room for a circuit, that is counted.
 func TestUntracked(t *testing.T) {
 	tr, reader := newMetered(t, respondByPath(), breakerhttp.WithMaxCircuits(1))
