@@ -19,12 +19,12 @@ type Decision uint8
 const (
 	Admitted Decision = iota
 	Refused
-	Gone  // the circuit has been evicted: look for another
-	Elect // ask the other processes whether this one may probe, then call Elected
+	Gone  // the circuit has been evicted: the caller looks for another one
+	Elect // the caller asks the other processes whether this one may probe, and then calls Elected
 )
 
-// Enter admits a request as call, which must be new, if the circuit is closed
-// and there is nothing to decide. Otherwise ask [Circuit.Admit].
+// Enter admits a request as call, which must be new, if the circuit is closed and there is nothing
+// to decide. Otherwise it returns false, and the caller calls [Circuit.Admit].
 func (c *Circuit) Enter(call *Call) bool {
 	g := c.gen.Load()
 	if !g.free.Load() || !g.hasRoom() {
@@ -40,12 +40,11 @@ func (c *Circuit) Enter(call *Call) bool {
 	return ok
 }
 
-// decisive is the number of requests after which one takes the lock even though there
-// is room, so that the judgement can forget an old peak.
+// decisive: one in so many requests takes the lock even if there is room, so that the judgement can
+// forget an old peak.
 const decisive = 1 << 16
 
-// hasRoom reports that so few requests are in flight that there is nothing to
-// decide.
+// hasRoom reports whether so few requests are in flight that there is nothing to decide.
 func (g *generation) hasRoom() bool {
 	room := g.room.Load()
 	if room == 0 {
@@ -55,7 +54,7 @@ func (g *generation) hasRoom() bool {
 	return started-g.succeeded.load()-uint64(g.ended.Load()) < room && started%decisive != decisive-1
 }
 
-// enterTimed takes the lock, for the request may count as slow while it hangs.
+// enterTimed is Enter for a request that may count as slow while it hangs. It takes the lock.
 func (c *Circuit) enterTimed(call *Call, g *generation, now time.Duration) bool {
 	c.mu.Lock()
 	ok := g == c.gen.Load() && !c.evicted && !c.due(now) && len(c.asks) == 0
@@ -75,8 +74,8 @@ func (c *Circuit) enter(call *Call, g *generation, now time.Duration) {
 	}
 }
 
-// Admit decides about a request, and fills in call if it is admitted. Only a
-// request that mayProbe is admitted by a circuit that is not closed.
+// Admit decides about a request, and fills in call if it is admitted. A circuit that is not closed
+// admits only requests with mayProbe.
 func (c *Circuit) Admit(by *Cause, call *Call, mayProbe bool) (Refusal, Decision) {
 	now := c.owner.Now()
 	if r, ok := c.refuse(now); ok {
@@ -87,7 +86,7 @@ func (c *Circuit) Admit(by *Cause, call *Call, mayProbe bool) (Refusal, Decision
 	return c.decide(by.Context, call, now, mayProbe)
 }
 
-// refuse refuses without the lock, if the circuit is open and its time is not up.
+// refuse refuses a request without the lock, if the circuit is open and its open time is not over.
 func (c *Circuit) refuse(now time.Duration) (Refusal, bool) {
 	g := c.gen.Load()
 	r := g.refusing.Load()
@@ -122,8 +121,8 @@ func (c *Circuit) decide(ctx context.Context, call *Call, now time.Duration, may
 	return Refusal{}, Admitted
 }
 
-// admissible reports whether a request would be admitted. It asks to be, or only
-// wants to know.
+// admissible reports whether a request would be admitted. If asks is false, the request only wants
+// to know that, and changes nothing.
 func (c *Circuit) admissible(ctx context.Context, now time.Duration, mayProbe, asks bool) (Refusal, bool) {
 	if c.forced {
 		return Refusal{State: c.State(), Detail: c.detail}, c.State() == Closed
@@ -139,9 +138,9 @@ func (c *Circuit) endRamp() {
 	c.setRoad()
 }
 
-// Ready reports whether a request would be admitted now. If not, it may be after
-// wake, unless that is 0, or when changed is closed. A ramping circuit counts as
-// ready. Ready never calls TripWhen.
+// Ready reports whether a request would be admitted now. If not, the caller may ask again after
+// wake, unless that is 0, and when changed is closed. A ramping circuit counts as ready. Ready never
+// calls TripWhen.
 func (c *Circuit) Ready(by *Cause, mayProbe bool) (r Refusal, wake time.Duration, changed <-chan struct{}, ok bool) {
 	now := c.owner.Now()
 	c.mu.Lock()
@@ -163,7 +162,7 @@ func (c *Circuit) Ready(by *Cause, mayProbe bool) (r Refusal, wake time.Duration
 	return r, wake, c.changed, false
 }
 
-// wake lets those who wait for [Circuit.Ready] ask again.
+// wake lets the callers that wait ask [Circuit.Ready] again.
 func (c *Circuit) wake() {
 	if c.changed != nil {
 		close(c.changed)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// classic is the judgement of the textbook: a rule opens the circuit for a fixed
-// time, or one that grows; then a few probes decide.
+// classic is the judgement of a policy that is not Adaptive: a rule opens the circuit for a time that
+// is fixed or grows, and then a few probes decide.
 type classic struct{ *Circuit }
 
 func (c classic) admissible(ctx context.Context, now time.Duration, mayProbe, asks bool) (Refusal, bool) {
@@ -34,8 +34,8 @@ func (c classic) admissible(ctx context.Context, now time.Duration, mayProbe, as
 	return Refusal{}, true
 }
 
-// rampShare is the share of the requests that a ramping circuit admits: a tenth
-// at first, all in the end.
+// rampShare returns the share of the requests that a ramping circuit admits: a tenth at first, all in
+// the end.
 func (c classic) rampShare(now time.Duration) float64 {
 	left := float64(c.ramped-now) / float64(c.cfg.Ramp)
 	return 1 - 0.9*left
@@ -86,10 +86,9 @@ func (c classic) probeEnded(ctx context.Context, now time.Duration, e ending) {
 	}
 }
 
-// trip opens the circuit. The growth of the open time has fallen by a step for
-// each MaxOpenFor that the circuit stayed closed. If it did not even stay closed
-// for as long as it was open before, its host answers probes and fails under
-// traffic: the open time grows as if a probe had failed.
+// trip opens the circuit. The open time has shrunk by one step of growth for each MaxOpenFor that
+// the circuit stayed closed. If the circuit was closed for less time than it was open before, its
+// host answers probes but fails under traffic, and the open time grows as if a probe had failed.
 func (c classic) trip(ctx context.Context, e Event, v Verdict) {
 	if v.Detail != "" {
 		e.Detail += ", last: " + v.Detail
@@ -111,14 +110,14 @@ func (c classic) reopen(ctx context.Context, e Event, retryAfter time.Duration) 
 	c.open(ctx, e, retryAfter)
 }
 
-// grow lets the open time grow by a step, up to MaxOpenFor.
+// grow lets the open time grow by a step, unless it has reached MaxOpenFor.
 func (c classic) grow() {
 	if c.grown() < c.cfg.MaxOpenFor {
 		c.level++
 	}
 }
 
-// grown is the open time after the failed probes so far, without a bound.
+// grown returns the open time after the steps of growth so far, without a bound.
 func (c classic) grown() time.Duration {
 	return seconds(float64(c.cfg.OpenFor) * math.Pow(c.cfg.OpenGrowth, float64(c.level)))
 }
@@ -144,8 +143,8 @@ func (c classic) recovered(ctx context.Context, e Event) {
 
 func (c classic) adopted(ctx context.Context, e Event) { c.become(ctx, e) }
 
-// settle fails the probes that have hung for ProbeTimeout, as of that moment: all
-// of those that began together.
+// settle fails the probes that have hung for ProbeTimeout, as of the moment when the first of them
+// reached it.
 func (c classic) settle(ctx context.Context, now time.Duration) {
 	if c.State() != HalfOpen || !c.due(now) {
 		return
@@ -170,7 +169,7 @@ func (c classic) limit() int { return 0 }
 
 func (c classic) forget(context.Context) { c.level, c.openFor = 0, 0 }
 
-// seconds turns nanoseconds into a Duration, saturating.
+// seconds returns nanoseconds as a Duration, or the longest Duration if they are more.
 func seconds(ns float64) time.Duration {
 	if ns >= math.MaxInt64 {
 		return math.MaxInt64

@@ -2,8 +2,8 @@ package circuit
 
 import "time"
 
-// SetConfig changes the policy. State, run, totals, force and probes in flight
-// stay. A window stays if it is as long as before. It is no change of state.
+// SetConfig changes the policy. The state, the run of failures, the totals, force and the probes in
+// flight stay, and so does the window if the new one is as long.
 func (c *Circuit) SetConfig(by *Cause, cfg *Config) {
 	now := c.owner.Now()
 	c.mu.Lock()
@@ -33,8 +33,9 @@ func (c *Circuit) SetConfig(by *Cause, cfg *Config) {
 	c.wake()
 }
 
-// resize gives the circuit a window if the policy needs one, a new one if it is
-// to be longer or shorter. What an earlier window has counted is in none of its buckets.
+// resize gives the circuit the window that the policy needs, if any. It keeps a window of the same
+// length. The buckets of a new window have other numbers than those of earlier windows, because
+// calls in flight remember the numbers of earlier buckets.
 func (c *Circuit) resize(old *Config, now time.Duration) {
 	if c.window != nil {
 		if c.cfg.windowed() && c.cfg.Window == old.Window {
@@ -48,7 +49,7 @@ func (c *Circuit) resize(old *Config, now time.Duration) {
 	}
 }
 
-// shorten lets an open circuit probe no later than the policy allows.
+// shorten lets an open circuit probe at most at the latest time that the policy allows.
 func (c *Circuit) shorten(r refusing, most time.Duration) {
 	if r.until <= most {
 		return

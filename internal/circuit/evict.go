@@ -2,16 +2,16 @@ package circuit
 
 import "time"
 
-// Evict takes a circuit that nobody needs out of service, and returns its totals.
-// It returns false, and changes nothing, if the circuit has been used since its
-// number was seen, or must stay. That number changes with each use, except for
-// rare coincidences.
-//
-// These must stay: one that is forced or ramping; one with a request in
-// flight; one with a failure in the last Window; one that is open or
-// half-open, until it has been left alone for MaxOpenFor after its time was up. A
-// circuit with a run of failures goes only as a last resort, and not within
-// OpenFor of the latest: without it the run would begin again.
+// Evict takes a circuit that is not needed out of service, and returns its totals. It also returns a
+// number that each use of the circuit changes, except in rare cases. Evict returns false, and changes
+// nothing, if that number is no longer equal to seen, or if the circuit must stay. A circuit must stay
+// while
+//   - it is forced or ramping,
+//   - it has a request in flight,
+//   - it has had a failure in the last Window,
+//   - it is open or half-open, until MaxOpenFor has passed after its open time without a request,
+//   - it has a run of failures, which would begin again without it, unless lastResort is true and
+//     the latest failure was more than OpenFor ago.
 func (c *Circuit) Evict(seen uint64, lastResort bool) (t Totals, used uint64, ok bool) {
 	now := c.owner.Now()
 	c.mu.Lock()
@@ -21,7 +21,7 @@ func (c *Circuit) Evict(seen uint64, lastResort bool) (t Totals, used uint64, ok
 	if used != seen || c.evicted || c.forced || c.stale > 0 || !c.dispensable(g, now, lastResort) {
 		return Totals{}, used, false
 	}
-	// Nobody may enter between the look at the requests in flight and the end.
+	// No request may enter after it has been seen that none is in flight.
 	over := g.succeeded.load() + uint64(g.ended.Load())
 	if !g.started.n.CompareAndSwap(over, over|counterClosed) {
 		return Totals{}, used, false
@@ -31,8 +31,8 @@ func (c *Circuit) Evict(seen uint64, lastResort bool) (t Totals, used uint64, ok
 	return c.totals(), used, true
 }
 
-// dispensable reports whether a circuit without requests in flight could be replaced
-// by a new one without a loss.
+// dispensable reports whether nothing would be lost if a new circuit replaced this one, which has no
+// requests in flight.
 func (c *Circuit) dispensable(g *generation, now time.Duration, lastResort bool) bool {
 	if g.state != Closed {
 		return now >= after(max(c.until, c.usedAt), c.cfg.MaxOpenFor)

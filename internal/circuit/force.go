@@ -1,12 +1,13 @@
 package circuit
 
-// ForceOpen refuses every request until [Circuit.Reset]. It reports whether the
-// circuit was not forced before; ok is false if it has been evicted.
+// ForceOpen makes the circuit refuse every request until [Circuit.Reset]. first reports whether it was
+// not forced before. ok is false, and nothing has changed, if it has been evicted.
 func (c *Circuit) ForceOpen(by *Cause) (first, ok bool) {
 	return c.force(by, Open, "forced open")
 }
 
-// ForceClosed admits every request until [Circuit.Reset].
+// ForceClosed makes the circuit admit every request until [Circuit.Reset]. It returns what ForceOpen
+// does.
 func (c *Circuit) ForceClosed(by *Cause) (first, ok bool) {
 	return c.force(by, Closed, "forced closed")
 }
@@ -29,15 +30,15 @@ func (c *Circuit) force(by *Cause, to State, detail string) (first, ok bool) {
 		}
 	}
 	c.gen.Load().refusing.Store(nil)
-	c.asks = nil // the rules decide nothing while it is forced
+	c.asks = nil // the rules do not open a forced circuit
 	first = !c.forced
 	c.forced = true
 	c.setRoad()
 	return first, true
 }
 
-// Reset closes the circuit and forgets all but the totals. It reports whether
-// the circuit was forced.
+// Reset closes the circuit, and forgets everything except the totals. It reports whether the circuit
+// was forced.
 func (c *Circuit) Reset(by *Cause) (wasForced bool) {
 	now := c.owner.Now()
 	c.mu.Lock()

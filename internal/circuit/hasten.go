@@ -2,19 +2,19 @@ package circuit
 
 import "time"
 
-// oneRecovery is how long others go on recovering from the same trouble.
+// oneRecovery is the longest time between two recoveries that count as one.
 const oneRecovery = 10 * time.Second
 
-// Hasten lets an open circuit probe now, for the reason in detail: others that
-// opened together with it have recovered. It does so once for all of their recoveries:
-// the host may be down all the same. If that probe fails, the open time does not grow.
-// It does nothing to a forced circuit, or while a host's Retry-After runs.
+// Hasten lets an open circuit probe now, because others that opened together with it have recovered,
+// as detail says. It does so only once for all of their recoveries, because the host may be down for
+// a reason of its own. If the probe fails, the open time does not grow. Hasten does nothing to a
+// circuit that is forced, or that is open because its host asked for less.
 func (c *Circuit) Hasten(by *Cause, detail string) {
 	now := c.owner.Now()
 	c.mu.Lock()
 	defer c.leave(by)
 	c.settle(by.Context, now)
-	if c.evicted || c.State() != Open || c.limited || c.probing > 0 || now < c.spared {
+	if c.evicted || c.forced || c.State() != Open || c.limited || c.probing > 0 || now < c.spared {
 		return
 	}
 	c.spared = after(now, oneRecovery)
@@ -27,7 +27,7 @@ func (c *Circuit) Hasten(by *Cause, detail string) {
 	c.wake()
 }
 
-// whyProbe says why an open circuit may probe.
+// whyProbe returns why an open circuit may probe now.
 func (c *Circuit) whyProbe() string {
 	if r := c.gen.Load().refusing.Load(); r != nil && r.why != "" {
 		return r.why

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// An ask is a question for TripWhen about a failed or slow request. TripWhen is
-// the user's code: it may block, panic, or use the circuit. So it is asked after
-// the request is accounted for, without the lock.
+// An ask is a question for TripWhen about a failed or slow request. TripWhen is the user's code,
+// which may block, panic, or use the circuit. So it is asked after the request has been counted, and
+// without the lock.
 type ask struct {
 	gen  *generation
 	trip Event // if the answer is yes
@@ -50,8 +50,7 @@ func (c *Circuit) metRatio(now time.Duration) (reason, detail string) {
 	return "", ""
 }
 
-// lock takes the lock, with everything settled by now and no question left for
-// TripWhen.
+// lock takes the lock, settles what is due by now, and asks TripWhen the questions that are left.
 func (c *Circuit) lock(by *Cause, now time.Duration) {
 	c.mu.Lock()
 	c.settle(by.Context, now)
@@ -60,7 +59,7 @@ func (c *Circuit) lock(by *Cause, now time.Duration) {
 	}
 }
 
-// unlock asks TripWhen the questions that are left, and unlocks.
+// unlock asks TripWhen the questions that are left, and then unlocks.
 func (c *Circuit) unlock(by *Cause) {
 	for len(c.asks) > 0 {
 		c.askTripWhen(by)
@@ -68,7 +67,7 @@ func (c *Circuit) unlock(by *Cause) {
 	c.leave(by)
 }
 
-// leave unlocks, and moves what has changed under the lock to by.
+// leave moves what has changed under the lock to by, and unlocks. It asks TripWhen nothing.
 func (c *Circuit) leave(by *Cause) {
 	if c.memory != &blank {
 		by.Events = append(by.Events, c.events...)
@@ -78,8 +77,8 @@ func (c *Circuit) leave(by *Cause) {
 	c.mu.Unlock()
 }
 
-// askTripWhen asks the first of the questions, without the lock. If TripWhen
-// panics, the lock stays free.
+// askTripWhen asks TripWhen the first of the questions. It releases the lock meanwhile. If TripWhen
+// panics, the lock is not held.
 func (c *Circuit) askTripWhen(by *Cause) {
 	q := c.asks[0]
 	c.asks = c.asks[1:]

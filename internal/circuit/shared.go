@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// An Election says whether this process may probe. It is good until then.
+// An Election says whether this process may probe.
 type Election struct {
 	MayProbe bool
-	Until    time.Duration
-	Probed   bool // another process probes, or is about to: it may be over sooner
+	Until    time.Duration // how long that holds
+	Probed   bool          // another process probes, or is about to, so the circuit may close sooner
 }
 
-// An Opening is that of a circuit which other processes have opened.
+// An Opening says how other processes have opened a circuit.
 type Opening struct {
 	At     time.Duration // when they opened it
 	Until  time.Duration // when its open time or the lease of the prober is over
-	Probed bool          // another process probes, or is about to: it may be over sooner
+	Probed bool          // another process probes, or is about to, so the circuit may close sooner
 	Detail string        // for people
 }
 
-// Elected is the end of what the decision [Elect] has begun. Until then, the
-// process may probe without asking again; or it may not, and the circuit stays
-// open. Whatever the user's code does afterwards, the election is over.
+// Elected ends the election that the decision [Elect] has begun, and decides about the request. If
+// the process may probe, it may do so until e.Until without another election. Otherwise the circuit
+// stays open until then.
 func (c *Circuit) Elected(by *Cause, call *Call, e Election) (Refusal, Decision) {
 	now := c.owner.Now()
 	c.mu.Lock()
@@ -37,7 +37,7 @@ func (c *Circuit) Elected(by *Cause, call *Call, e Election) (Refusal, Decision)
 		c.adoptOpen(by.Context, now, Opening{At: c.openedAt, Until: e.Until, Probed: e.Probed, Detail: c.detail})
 	}
 	r, d := c.decide(by.Context, call, now, true)
-	if d == Elect { // there is nothing to wait for: the next request asks
+	if d == Elect { // the time is over already: the next request begins another election
 		c.electing = false
 		c.past.Refused++
 		r, d = Refusal{State: HalfOpen, Detail: c.detail}, Refused
@@ -51,9 +51,9 @@ func (c *Circuit) mustElect(now time.Duration) bool {
 	return c.cfg.Elect && c.State() != Closed && !c.untold && now >= c.elected
 }
 
-// AdoptOpen opens the circuit, because other processes have found its
-// host down. It stays open for longer if it has its own reasons. A probe in
-// flight, and force, count for more.
+// AdoptOpen opens the circuit because other processes have found its host down. If this process has
+// opened the circuit for longer, it stays open for that long. AdoptOpen does nothing to a circuit
+// that is forced or has a probe in flight.
 func (c *Circuit) AdoptOpen(by *Cause, o Opening) {
 	now := c.owner.Now()
 	c.mu.Lock()
@@ -80,8 +80,8 @@ func (c *Circuit) adoptOpen(ctx context.Context, now time.Duration, o Opening) {
 	c.wake()
 }
 
-// AdoptClosed closes the circuit if it was opened before closedAt, because other processes have found
-// its host healthy then. A probe in flight, and force, count for more.
+// AdoptClosed closes the circuit if it was opened before closedAt, because other processes found its
+// host healthy then. It does nothing to a circuit that is forced or has a probe in flight.
 func (c *Circuit) AdoptClosed(by *Cause, closedAt time.Duration) {
 	now := c.owner.Now()
 	c.mu.Lock()
@@ -92,14 +92,14 @@ func (c *Circuit) AdoptClosed(by *Cause, closedAt time.Duration) {
 	c.judge.recovered(by.Context, c.event(Closed, now, Shared, "healthy for other processes"))
 }
 
-// isProbing reports whether this process is about to find out for itself.
+// isProbing reports whether a probe of this process is in flight.
 func (c *Circuit) isProbing() bool {
 	g := c.gen.Load()
 	return g.state != Closed && c.inFlight(g) > 0
 }
 
-// release gives up the right to probe when all probes have ended without a
-// verdict.
+// release gives up the right to probe if no probe is in flight. It is called when a request has ended
+// without a verdict.
 func (c *Circuit) release() {
 	if c.elected > 0 && !c.isProbing() {
 		c.elected = 0

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Snapshot is what a circuit is at a moment.
+// Snapshot describes a circuit at a moment.
 type Snapshot struct {
 	State    State // an open circuit whose time is up is half-open
 	Forced   bool
@@ -22,7 +22,7 @@ type Snapshot struct {
 // Totals are counted since the circuit was made. They never go down.
 type Totals struct {
 	Success, Ignored, Limited, Refused uint64
-	Failures                           []ErrorTotal // by error type, in the order of their first
+	Failures                           []ErrorTotal // by error type, the first to occur first
 }
 
 // ErrorTotal counts the failures of a type.
@@ -31,8 +31,8 @@ type ErrorTotal struct {
 	Count uint64
 }
 
-// maxErrorTypes bounds what an upstream can make us keep by its choice of
-// status codes. All further types are counted as otherErrors.
+// maxErrorTypes bounds the memory that a host can take up by its choice of status codes. All further
+// types are counted as otherErrors.
 const (
 	maxErrorTypes = 16
 	otherErrors   = "_OTHER"
@@ -83,8 +83,8 @@ func (t *Totals) Add(u Totals) {
 	}
 }
 
-// Snapshot describes the circuit now. It never calls TripWhen: a question about a
-// request that it finds slow is left to the next request.
+// Snapshot describes the circuit now. It never calls TripWhen: if it finds that a request has become
+// slow, the next request asks TripWhen about that.
 func (c *Circuit) Snapshot(by *Cause) Snapshot {
 	now := c.owner.Now()
 	c.mu.Lock()
@@ -115,11 +115,11 @@ func (c *Circuit) Snapshot(by *Cause) Snapshot {
 	return s
 }
 
-// inFlight looks until no request has ended meanwhile: this goroutine may have
-// had to wait for long between two loads.
+// inFlight returns how many requests of g are in flight. It reads the counters again if a success has
+// been counted meanwhile, because this goroutine may have had to wait between two loads.
 func (c *Circuit) inFlight(g *generation) int {
 	if c.evicted {
-		return 0 // Enter counts on
+		return 0 // Enter still counts the requests that it does not admit
 	}
 	for {
 		succeeded := g.succeeded.load()
@@ -138,8 +138,8 @@ func (c *Circuit) totals() Totals {
 	return t
 }
 
-// counts are those of the window if the rules have one and are asked, else
-// those of the generation.
+// counts returns the counts of the window, if the circuit is closed and has one, and otherwise those
+// of the generation.
 func (c *Circuit) counts(now time.Duration) Counts {
 	g := c.gen.Load()
 	run := int(g.run.Load())

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Event is a change of state.
+// Event describes a change of state.
 type Event struct {
 	From, To  State
 	At        time.Duration
@@ -17,9 +17,9 @@ type Event struct {
 
 	RetryAfter time.Duration // of that failure; 0 if it had none
 
-	// An adaptive circuit reports an outage once it has lasted a while. Until then its
-	// changes are counted, but not reported (Untold). The report itself is not counted
-	// again (Uncounted).
+	// An adaptive circuit reports an outage only after it has lasted a while. Until then its changes
+	// of state are Untold: metrics count them, but the Owner does not record them. The opening that
+	// is reported later is Uncounted, because metrics have counted it already.
 	Untold, Uncounted bool
 
 	Elected bool // the end of a probe on behalf of all processes
@@ -43,15 +43,15 @@ const (
 	Shared              = "shared"
 )
 
-// errorTypeTimeout is the error type of what was waited for too long.
+// errorTypeTimeout is the error type of a request that took too long.
 const errorTypeTimeout = "timeout"
 
-// event is a change that the present state ends with.
+// event returns the change that ends the present state.
 func (c *Circuit) event(to State, at time.Duration, reason, detail string) Event {
 	return Event{From: c.State(), To: to, At: at, Reason: reason, Detail: detail, Counts: c.counts(at)}
 }
 
-// become changes the state, and has that recorded.
+// become changes the state, and records that.
 func (c *Circuit) become(ctx context.Context, e Event) {
 	c.remember()
 	if e.To != Closed {
@@ -69,20 +69,20 @@ func (c *Circuit) record(ctx context.Context, e Event) {
 	}
 }
 
-// stayOpen says until when an open circuit stays so.
+// stayOpen makes an open circuit refuse requests until r.until.
 func (c *Circuit) stayOpen(r refusing) {
 	c.until, c.openFor = r.until, r.until-c.since
 	r.decide = r.until
 	c.refuseAll(r)
 }
 
-// refuseAll has requests refused without the lock until r.decide.
+// refuseAll makes the circuit refuse requests without the lock until r.decide.
 func (c *Circuit) refuseAll(r refusing) {
 	r.detail = c.detail
 	c.gen.Load().refusing.Store(&r)
 }
 
-// renew starts a generation. What is in flight of the one before is stale.
+// renew starts a generation. The requests in flight of the one before are stale from now on.
 func (c *Circuit) renew(s State, at time.Duration) {
 	g := c.gen.Load()
 	started, succeeded := g.started.close(), g.succeeded.close()

@@ -13,17 +13,17 @@ type waiting struct {
 	waited
 }
 
-// waited is what has come of it so far.
+// waited is what remains of a waiting request after it has ended.
 type waited struct {
 	since    time.Duration
-	bucket   int64 // of the window, where it counted as slow
-	timedOut bool  // a probe that has been given up
+	bucket   int64 // bucket of the window that counted it as slow; 0 if none did
+	timedOut bool  // it is a probe that has timed out
 }
 
 // queue holds the requests that wait, the oldest first.
 type queue struct {
 	first, last *waiting
-	spare       *waiting // to be used again; chained by next
+	spare       *waiting // for reuse; chained by next
 	len         int
 }
 
@@ -64,7 +64,7 @@ func (q *queue) remove(w *waiting) {
 	q.len--
 }
 
-// end is the end of a call's wait.
+// end ends the wait of a call, which may have none.
 func (q *queue) end(call *Call) waited {
 	w := call.wait
 	if w == nil {
@@ -76,16 +76,16 @@ func (q *queue) end(call *Call) waited {
 	return w.waited
 }
 
-// clear takes all out.
+// clear takes all requests out.
 func (q *queue) clear() {
 	for q.first != nil {
 		q.remove(q.first)
 	}
 }
 
-// settle notices what time alone has brought about by now, as of the moment when
-// it happened: a request that hung for SlowAfter is slow, a probe that hung for
-// ProbeTimeout has failed, the time that a host has asked for is over.
+// settle does what has become due by now, as of the moment when it became due: a request that hung
+// for SlowAfter is slow, a probe that hung for ProbeTimeout has failed, and the time that a host
+// asked for is over.
 func (c *Circuit) settle(ctx context.Context, now time.Duration) {
 	for c.State() == Closed && c.due(now) {
 		w := c.waiting.first
@@ -100,13 +100,13 @@ func (c *Circuit) settle(ctx context.Context, now time.Duration) {
 	c.judge.settle(ctx, now)
 }
 
-// due reports whether there is something to settle.
+// due reports whether the oldest waiting request has waited for too long.
 func (c *Circuit) due(now time.Duration) bool {
 	w := c.waiting.first
 	return w != nil && now-w.since >= c.patience()
 }
 
-// patience is how long the requests in the queue are waited for.
+// patience returns how long a request may wait in the queue.
 func (c *Circuit) patience() time.Duration {
 	if c.State() == HalfOpen {
 		return c.cfg.ProbeTimeout

@@ -9,9 +9,9 @@ type windowCounts struct {
 	Requests, Failures, Slow int
 }
 
-// A window counts requests over a sliding period, in ten buckets that drop out
-// one at a time. It keeps no clock: times are the distance from an origin of
-// the caller's choice and must not go backwards by more than a bucket.
+// A window counts requests over a sliding period, in ten buckets that drop out one at a time. It has
+// no clock: times count from an origin of the caller's choice, and must not go backwards by more than
+// a bucket.
 //
 // A window must not be used concurrently.
 type window struct {
@@ -28,8 +28,8 @@ func newWindow(period time.Duration) *window {
 	return &window{width: max(period/buckets, 1)}
 }
 
-// newWindowAfter returns an empty window over period. Its buckets have higher numbers
-// than last, which is that of an earlier window's newest.
+// newWindowAfter returns an empty window over period. The numbers of its buckets are higher than
+// last, the highest number of an earlier window's bucket.
 func newWindowAfter(last int64, period, now time.Duration) *window {
 	w := newWindow(period)
 	w.oldest = last + 1
@@ -38,6 +38,7 @@ func newWindowAfter(last int64, period, now time.Duration) *window {
 	return w
 }
 
+// number returns the number of the bucket that counts at now.
 func (w *window) number(now time.Duration) int64 { return int64(now/w.width) + 1 + w.shift }
 
 // Add counts a request at now, and returns the number of its bucket, which is
