@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/breakerhttp/breakerhttp"
 	"github.com/breakerhttp/breakerhttp/internal/faultserver"
 )
 
@@ -108,5 +109,25 @@ func TestNoFileDescriptors(t *testing.T) {
 				t.Errorf("with descriptors: counted (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestFileOnABrokenDisk: sendfile says that it cannot read the file, and not that the host is lost.
+func TestFileOnABrokenDisk(t *testing.T) {
+	f, err := os.Open("shortage_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	req := post(t, "http://a.test", nil, -1)
+	req.Body = f
+	for errno, want := range map[syscall.Errno]breakerhttp.Outcome{
+		syscall.EBADF: breakerhttp.Ignored, syscall.EIO: breakerhttp.Ignored, syscall.ESTALE: breakerhttp.Ignored,
+		syscall.EPIPE: breakerhttp.Failure,
+	} {
+		sent := &net.OpError{Op: "readfrom", Net: "tcp", Err: os.NewSyscallError("sendfile", errno)}
+		if got := breakerhttp.DefaultClassifier(breakerhttp.Attempt{Request: req, Err: sent}); got != want {
+			t.Errorf("%v: got %v, want %v", errno, got, want)
+		}
 	}
 }
