@@ -6,56 +6,55 @@ import (
 	"time"
 )
 
-// adaptive is a judgement that follows its host instead of fixed times and counts.
-// A run of failures, or silence, opens the circuit for a quarter of the time that
-// the trouble has lasted. After that only 16 requests at a time are let in, and
-// more as they succeed, as in TCP (RFC 5681). docs/judgement.md has the scenarios
-// that each number comes from.
+// adaptive is a judgement that follows its host instead of fixed times and counts. A run of failures,
+// or silence, opens the circuit for a quarter of the time that the trouble has lasted. After that it
+// admits only 16 requests at a time, and more as they succeed, as in TCP (RFC 5681). docs/judgement.md
+// has the scenarios that each number comes from.
 type adaptive struct {
 	*Circuit
-	alert     uint64   // in flight at which the host is watched for silence
-	mark      mark     // when it last answered well enough
-	otherwise uint64   // answers that were no success, ever
-	trouble   *trouble // nil before the first
+	alert     uint64   // with so many requests in flight, the host is watched for silence
+	mark      mark     // when the host last answered enough
+	otherwise uint64   // answers that were not successes, ever
+	trouble   *trouble // nil before the first trouble
 }
 
 // A mark is a moment from which silence is counted.
 type mark struct {
 	at      time.Duration
-	started uint64 // requests, of this generation
-	answers uint64 // ever
+	started uint64 // requests of this generation until then
+	answers uint64 // answers until then, ever
 }
 
 const (
-	alertFrom  = 16   // in flight that are harmless anywhere
-	firstLimit = 16   // in flight after an outage
-	quickTrip  = 12   // failures in a row: more likely a dead host than one that often fails
-	fewAnswers = 16   // of a host that has answered less often, silence proves nothing
-	enough     = 0.25 // answers for each request, at which a host is not silent
+	alertFrom  = 16   // so many requests in flight are harmless for any host
+	firstLimit = 16   // requests in flight at first, after an outage
+	quickTrip  = 12   // so many failures in a row mean a dead host rather than one that often fails
+	fewAnswers = 16   // with fewer answers or requests, silence proves nothing
+	enough     = 0.25 // a host that gives so many answers per request is not silent
 
 	tripAfter    = 150 * time.Millisecond // how long a short run of failures must have lasted
-	silence      = 150 * time.Millisecond
-	anyPatience  = time.Second // of a request without a deadline: 1/64 of 64s
-	shortest     = 20 * time.Millisecond
-	silentAtMost = 10 * time.Second
-	silentAtOnce = time.Second
-	boundFor     = 10 * time.Second // the bound is lifted when it has refused nobody for so long
-	tellAfter    = time.Second
+	silence      = 150 * time.Millisecond // the shortest patience, and the shortest open time after silence
+	anyPatience  = time.Second            // with a request without a deadline, as if it had 64s
+	shortest     = 20 * time.Millisecond  // open time
+	silentAtMost = 10 * time.Second       // the longest open time after silence
+	silentAtOnce = time.Second            // the same in the first minute of the trouble
+	boundFor     = 10 * time.Second       // the bound is lifted when it has refused no request for so long
+	tellAfter    = time.Second            // how long an outage must last to be reported
 )
 
 func newAdaptive(c *Circuit) *adaptive {
 	return &adaptive{Circuit: c, alert: alertFrom, mark: mark{at: c.owner.Now()}}
 }
 
-// answers is how often the host has answered, ever.
+// answers returns how often the host has answered, ever.
 func (a *adaptive) answers() uint64 {
 	return a.past.Success + a.gen.Load().succeeded.load() + a.otherwise
 }
 
 func (a *adaptive) bounded() bool { return a.trouble != nil && a.trouble.bound > 0 }
 
-// road keeps all requests under the lock while the circuit is bounded, and
-// otherwise those that come while many are in flight.
+// road makes all requests take the lock while the circuit is bounded, and otherwise those that come
+// while many are in flight.
 func (a *adaptive) road() (free bool, room uint64) { return !a.bounded(), a.alert }
 
 func (a *adaptive) admissible(ctx context.Context, now time.Duration, mayProbe, asks bool) (Refusal, bool) {
@@ -85,7 +84,7 @@ func (a *adaptive) admissible(ctx context.Context, now time.Duration, mayProbe, 
 	return Refusal{}, true
 }
 
-// relax lowers the alert, once in many requests: an old peak must not count for ever.
+// relax lowers the alert once in many requests, because an old peak must not count for ever.
 func (a *adaptive) relax(in int) {
 	if a.gen.Load().started.load()%decisive != decisive-1 {
 		return
@@ -98,8 +97,8 @@ func (a *adaptive) setAlert(n uint64) {
 	a.setRoad()
 }
 
-// silentFor opens the circuit if many requests have come and next to none has
-// been answered for longer than the policy's Silence.
+// silentFor opens the circuit, and returns true, if for longer than patienceOf many requests have
+// come and next to none has been answered.
 func (a *adaptive) silentFor(ctx context.Context, now time.Duration, in int) bool {
 	g := a.gen.Load()
 	asked, answered := g.started.load()-a.mark.started, a.answers()-a.mark.answers
@@ -120,8 +119,8 @@ func (a *adaptive) silentFor(ctx context.Context, now time.Duration, in int) boo
 	return true
 }
 
-// patienceOf is how long the host may be silent before this request. A caller
-// with a long deadline expects slow answers.
+// patienceOf returns how long the host may have been silent when this request comes. A caller with a
+// long deadline expects slow answers.
 func (a *adaptive) patienceOf(ctx context.Context) time.Duration {
 	if a.cfg.Silence != 0 {
 		return a.cfg.Silence
@@ -152,8 +151,8 @@ func (a *adaptive) ended(ctx context.Context, now time.Duration, e ending) {
 	}
 }
 
-// widen lets the bound grow as in TCP: by one for each success below the
-// threshold, above it by one for each round; while at least half of it is used.
+// widen lets the bound grow as in TCP, if at least half of it is used: below the threshold by one for
+// each success, above it by one for each round of requests.
 func (a *adaptive) widen(now time.Duration, in int) {
 	if !a.bounded() {
 		return
@@ -172,8 +171,8 @@ func (a *adaptive) widen(now time.Duration, in int) {
 	a.wake()
 }
 
-// runGrew opens the circuit after a run of failures: of quickTrip at once, of fewer
-// if it has lasted a while. An isolated burst must not close a host off.
+// runGrew opens the circuit after quickTrip failures in a row at once, and after fewer if the run has
+// lasted a while. A short burst of failures must not open it.
 func (a *adaptive) runGrew(ctx context.Context, now time.Duration, e ending) {
 	run := a.Run()
 	if run == 1 && a.gen.Load().runAt == now || a.trouble == nil { // it grew, or began under another policy
@@ -204,13 +203,13 @@ func (a *adaptive) trip(ctx context.Context, e Event, v Verdict) {
 		}
 	}
 	if answered, succeeded := a.answersSinceClose(); t.opening.At > 0 && 3*succeeded < answered {
-		t.since = t.opened // the trouble goes on
+		t.since = t.opened // the earlier trouble goes on
 	}
 	t.alarm, t.silent = false, false
 	a.openUp(ctx, e, v.RetryAfter)
 }
 
-// answersSinceClose are those of the present, closed generation.
+// answersSinceClose counts the answers of the present generation, which is closed.
 func (a *adaptive) answersSinceClose() (answered, succeeded int) {
 	succeeded = int(a.gen.Load().succeeded.load()) + a.judged - a.failed
 	return succeeded + a.failed, succeeded

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// trouble is what an outage, and the recovery after it, are about.
+// trouble is an outage and the recovery after it.
 type trouble struct {
-	since     time.Duration // it began
-	opened    time.Duration // since of the latest opening
-	notBefore time.Duration // the host asked to be left alone until then
-	opening   Event         // to be told once it has lasted tellAfter
-	silent    bool          // no answer since the circuit opened by silence
-	alarm     bool          // opened by silence: late answers may yet come
-	waiting   int           // requests that waited when silence opened the circuit
-	late      int           // answers since, of earlier generations
+	since     time.Duration // when it began
+	opened    time.Duration // when the trouble of the latest opening began
+	notBefore time.Duration // the host has asked by Retry-After for no request before this
+	opening   Event         // reported once it has lasted tellAfter
+	silent    bool          // no answer has come since silence opened the circuit
+	alarm     bool          // silence opened the circuit, and late answers may still come
+	waiting   int           // requests in flight when silence opened the circuit
+	late      int           // answers to them since then
 
-	bound     float64       // in flight while it recovers; 0 means none
-	threshold float64       // of the slow start: above it the limit grows slowly
-	held      time.Duration // the bound was last in the way
+	bound     float64       // requests in flight while the host recovers; 0 means any number
+	threshold float64       // end of the slow start: above it the bound grows slowly
+	held      time.Duration // when the bound last refused a request
 }
 
 func (a *adaptive) startTrouble(since time.Duration) *trouble {
@@ -31,8 +31,8 @@ func (a *adaptive) startTrouble(since time.Duration) *trouble {
 	return a.trouble
 }
 
-// admitted makes an admitted request of an open circuit a probe. The next may go
-// when that is due, whether this one has been answered or not.
+// admitted makes the admitted request a probe if the circuit is open. The next probe may be sent when
+// it is due, whether this one has been answered or not.
 func (a *adaptive) admitted(ctx context.Context, now time.Duration) {
 	if a.State() == Closed {
 		return
@@ -47,7 +47,7 @@ func (a *adaptive) admitted(ctx context.Context, now time.Duration) {
 	a.stayClear(now + a.wait(now))
 }
 
-// countOnly records a change within an outage, which is told to nobody.
+// countOnly records a change of state within an outage, which metrics count and nothing reports.
 func (a *adaptive) countOnly(ctx context.Context, to State, now time.Duration, reason, detail string) {
 	e := a.event(to, now, reason, detail)
 	if to == Open {
@@ -57,7 +57,7 @@ func (a *adaptive) countOnly(ctx context.Context, to State, now time.Duration, r
 	a.record(ctx, e)
 }
 
-// wait is how long to keep clear of the host from now on.
+// wait returns how long after now the next probe is due.
 func (a *adaptive) wait(now time.Duration) time.Duration {
 	lasted := now - a.trouble.since
 	d := max(shortest, min(lasted/4, a.cfg.MaxOpenFor))
@@ -71,12 +71,12 @@ func (a *adaptive) wait(now time.Duration) time.Duration {
 	return seconds(float64(d) * (0.9 + 0.2*a.cfg.rand()))
 }
 
-// stayClear says when the next probe may go.
+// stayClear makes the circuit refuse all requests until the next probe is due.
 func (a *adaptive) stayClear(until time.Duration) {
 	a.until, a.own = until, until
 	decide := until
 	if a.untold {
-		decide = min(until, a.trouble.opening.At+tellAfter) // then it is to be told
+		decide = min(until, a.trouble.opening.At+tellAfter) // then settle reports the outage
 	}
 	a.refuseAll(refusing{until: until, decide: decide})
 }
@@ -112,8 +112,7 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 	}
 }
 
-// answeredLate is for a success of a request that was sent before the circuit
-// opened.
+// answeredLate is called when a request that was sent before the circuit opened has succeeded.
 func (a *adaptive) answeredLate(ctx context.Context, now time.Duration) {
 	t := a.trouble
 	if t == nil || a.limited {
@@ -121,7 +120,7 @@ func (a *adaptive) answeredLate(ctx context.Context, now time.Duration) {
 	}
 	t.late++
 	switch {
-	case t.alarm && t.late*4 >= t.waiting: // they were late, not lost
+	case t.alarm && t.late*4 >= t.waiting: // the answers were late, not lost
 		t.alarm = false
 		a.alert = max(a.alert, 2*uint64(t.waiting))
 		if a.State() == Open {
@@ -129,7 +128,7 @@ func (a *adaptive) answeredLate(ctx context.Context, now time.Duration) {
 		} else {
 			a.unbind()
 		}
-	case a.State() == Open: // one has been answered, another may go
+	case a.State() == Open: // the host answers, so a probe may be sent
 		a.stayClear(max(min(a.until, now), t.notBefore))
 	}
 }
@@ -140,7 +139,7 @@ func (a *adaptive) unbind() {
 	a.setRoad()
 }
 
-// openUp begins an outage, which is told once it has lasted tellAfter.
+// openUp opens the circuit. That is reported once it has lasted tellAfter.
 func (a *adaptive) openUp(ctx context.Context, e Event, retryAfter time.Duration) {
 	t := a.trouble
 	t.opened, t.bound = t.since, 0
@@ -154,7 +153,7 @@ func (a *adaptive) openUp(ctx context.Context, e Event, retryAfter time.Duration
 	a.stayClear(until)
 }
 
-// settle tells of an outage that has lasted a while.
+// settle reports an outage that has lasted for tellAfter.
 func (a *adaptive) settle(ctx context.Context, now time.Duration) {
 	if a.untold && now-a.trouble.opening.At >= tellAfter {
 		a.tell(ctx)
@@ -169,7 +168,7 @@ func (a *adaptive) tell(ctx context.Context) {
 	a.stayClear(a.until)
 }
 
-// recovered lets requests in again, only a few at first.
+// recovered closes the circuit, which admits only a few requests at once at first.
 func (a *adaptive) recovered(ctx context.Context, e Event) {
 	a.startTrouble(e.At)
 	a.closeUp(ctx, e, max(1, min(firstLimit, a.trouble.threshold)))
