@@ -85,6 +85,14 @@ func TestNothingIsLeft(t *testing.T) {
 	runtime.KeepAlive(names)
 }
 
+// TestMemory: so much is kept of a healthy host, the SDK's part included.
+func TestMemory(t *testing.T) {
+	const most = 512
+	if got := weigh(named(nameOurs), 50_000); got.bytes > most {
+		t.Errorf("a host takes %.0f bytes, want at most %d", got.bytes, most)
+	}
+}
+
 // TestNoGoroutines: a bubble counts the goroutines that were started in it, and
 // no others, such as those of the clients of other tests. The test fails if one
 // has not ended.

@@ -231,26 +231,50 @@ func TestAdaptiveSilence(t *testing.T) {
 			if got := r.read(now).Limit; got != 0 {
 				t.Errorf("after the late answers the limit is %d, want none", got)
 			}
+			for range len(calls) * 3 / 2 { // so may others be
+				var call circuit.Call
+				if !r.Enter(now, &call) {
+					_, _, _ = r.Admit(&r.by, now, true)
+				}
+				now += test.waits
+			}
+			if got := r.Circuit.State(); got != circuit.Closed {
+				t.Errorf("as many that wait again make the state %v, want closed", got)
+			}
 		})
 	}
 }
 
 // TestAdaptiveForgetsPeaks: once forty requests were in flight on a healthy host, forty
-// that hang are nothing unusual, until some hundred thousand requests later.
+// that hang are nothing unusual, until some hundred thousand requests or an outage later.
 func TestAdaptiveForgetsPeaks(t *testing.T) {
 	for _, test := range []struct {
-		name     string
-		requests int
-		want     circuit.State
+		name string
+		then func(r *rig, now time.Duration) (later time.Duration)
+		want circuit.State
 	}{
-		{"soon after", 1000, circuit.Closed},
-		{"long after", 8 << 16, circuit.Open},
+		{"soon after", func(_ *rig, now time.Duration) time.Duration { return now }, circuit.Closed},
+		{"long after", func(r *rig, now time.Duration) time.Duration {
+			succeed(r.T, r.Circuit, 1, 8<<16)
+			return now
+		}, circuit.Open},
+		{"after an outage", func(r *rig, now time.Duration) time.Duration {
+			for range 12 {
+				r.send(now, bad)
+			}
+			now = r.read(now).Until
+			for range 20 {
+				r.send(now, ok)
+			}
+			r.send(now+10*second, ok) // the bound goes
+			return now + 10*second
+		}, circuit.Open},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r, now := warm(t)
 			r.by.Context = context.WithValue(context.Background(), timeLeftKey{}, 10*second)
 			succeed(t, r.Circuit, 40, 2)
-			succeed(t, r.Circuit, 1, test.requests)
+			now = test.then(r, now)
 			for range 40 {
 				var call circuit.Call
 				if !r.Enter(now, &call) {
@@ -265,9 +289,8 @@ func TestAdaptiveForgetsPeaks(t *testing.T) {
 	}
 }
 
-// TestAdaptiveHostThatHasNeverAnswered: silence proves nothing about it.
 // TestAdaptiveAsksSilentHosts: a host that hangs is asked each second, and after a
-// minute each ten.
+// minute each ten. That probes time out changes nothing.
 func TestAdaptiveAsksSilentHosts(t *testing.T) {
 	r, began := warm(t)
 	r.by.Context = context.WithValue(context.Background(), timeLeftKey{}, 10*second)
@@ -280,7 +303,7 @@ func TestAdaptiveAsksSilentHosts(t *testing.T) {
 		now += 10 * ms
 	}
 	for now = r.read(now).Until; now < began+5*time.Minute; now += r.refuse(now).RetryAfter {
-		r.begin(now)
+		r.Done(&r.by, now, r.begin(now), circuit.Verdict{Outcome: bad, ErrorType: "timeout"})
 		want := second
 		if now-began > time.Minute {
 			want = 10 * second
@@ -357,10 +380,23 @@ func TestAdaptiveNextBound(t *testing.T) {
 			if got := r.read(now).Limit; got != test.want {
 				t.Errorf("after a success the limit is %d, want %d still: it grows slowly", got, test.want)
 			}
+			now += 10 * second // the bound goes
+			for range 13 {
+				r.send(now, ok)
+			}
+			for range 12 {
+				r.send(now, bad)
+			}
+			now = r.read(now).Until
+			r.send(now, ok)
+			if got := r.read(now).Limit; got != 16 {
+				t.Errorf("after the next outage the limit is %d, want 16 again", got)
+			}
 		})
 	}
 }
 
+// TestAdaptiveHostThatHasNeverAnswered: silence proves nothing about it.
 func TestAdaptiveHostThatHasNeverAnswered(t *testing.T) {
 	r := newRig(t, with(adaptive))
 	now := time.Duration(0)
