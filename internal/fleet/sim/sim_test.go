@@ -59,7 +59,7 @@ func TestOutage(t *testing.T) {
 
 // adaptiveMost is what a hundred processes with adaptive circuits may do. On their own they send
 // 2,900 requests to the dead host, 2,400 of them probes.
-var adaptiveMost = limit{hits: 900, probes: 150, reads: 9000, writes: 160, back: 20 * time.Second}
+var adaptiveMost = limit{hits: 900, probes: 150, reads: 9000, writes: 160, back: 45 * time.Second}
 
 // TestAdaptive: adaptive circuits, which open for about a second at first, share what they find
 // out.
