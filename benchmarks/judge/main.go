@@ -85,7 +85,7 @@ func (o *options) run(t *testing.T) error {
 	if o.into == "" {
 		return nil
 	}
-	measured := fmt.Sprintf("Measured on %s by `make judge`: means of %d runs, for the others of %d.\n\n",
+	measured := fmt.Sprintf("Measured on %s by `make judge`. Seeds: %d, for the others %d.\n\n",
 		time.Now().UTC().Format(time.DateOnly), o.seeds, min(o.seeds, fewSeeds))
 	err := errors.Join(
 		report.Write(o.into, "judge", measured+b.String()),
