@@ -10,8 +10,15 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
+// adoptNow is adopt for a caller that holds no lock and has no other work to do first.
+func (m *Member) adoptNow(ctx context.Context, item store.Item, began time.Duration) {
+	for _, call := range m.adopt(ctx, item, began) {
+		call()
+	}
+}
+
 // adopt learns item, the store's answer to a call that began at began, and lets the local circuit
-// follow. It returns what the caller has to call afterwards.
+// follow. It returns the functions that the caller has to call when it holds no lock.
 func (m *Member) adopt(ctx context.Context, item store.Item, began time.Duration) (after []func()) {
 	if item.Err != nil {
 		m.failedItem(OpLoad, item)
@@ -49,8 +56,8 @@ func (m *Member) learn(ctx context.Context, item store.Item, began time.Duration
 	m.follow(ctx)
 }
 
-// follow lets the local circuit do as the record says. A record that is dead, or that is absent
-// after an open one, says nothing.
+// follow lets the local circuit do what the record says. A record that is dead, or absent, changes
+// nothing. The caller holds mu.
 func (m *Member) follow(ctx context.Context) {
 	k := &m.known
 	now := m.now()
@@ -71,7 +78,7 @@ func (m *Member) follow(ctx context.Context) {
 	}
 }
 
-// opening returns how the circuit opens for a record that holds.
+// opening returns how the circuit opens for a record that holds. The caller holds mu.
 func (m *Member) opening(now time.Duration) Opening {
 	remaining := m.remaining(now)
 	return Opening{
@@ -82,7 +89,7 @@ func (m *Member) opening(now time.Duration) Opening {
 	}
 }
 
-// openedBy says who has opened the record, if they have names.
+// openedBy says for people which processes opened the record.
 func (m *Member) openedBy() string {
 	others := slices.DeleteFunc(slices.Clone(m.known.rec.By), func(name string) bool { return name == m.fleet.voter.Name })
 	switch n := len(others); n {

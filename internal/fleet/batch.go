@@ -19,7 +19,7 @@ func (f *Fleet) enter(m *Member) {
 	}
 }
 
-// Leave removes the member, whose circuit has been evicted.
+// Leave removes the member, because its circuit has been evicted.
 func (m *Member) Leave() {
 	f := m.fleet
 	f.mu.Lock()
@@ -30,9 +30,9 @@ func (m *Member) Leave() {
 	}
 }
 
-// readDue reads the records of all members that are due, m among them, in the background. While
-// such a read is under way, m is left to the next one. If wait is true, the request waits for the
-// read that it has started.
+// readDue reads the records of all members that are due, m among them, in the background. If such a
+// read is under way already, the next one reads the record of m. If wait is true, the request waits
+// for a read that it has started.
 func (f *Fleet) readDue(ctx context.Context, m *Member, now time.Duration, wait bool) {
 	if !f.guard.allows(now) || !m.guard.allows(now) {
 		m.readFailed()
@@ -53,8 +53,8 @@ func (f *Fleet) readDue(ctx context.Context, m *Member, now time.Duration, wait 
 	}
 }
 
-// enqueue puts m among those that are to be read. It reports whether the caller is to start a read:
-// false while one is under way.
+// enqueue adds m to the members whose records are to be read. It reports whether the caller has to
+// start a read, because none is under way.
 func (f *Fleet) enqueue(m *Member, now time.Duration) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -73,9 +73,9 @@ func (f *Fleet) enqueue(m *Member, now time.Duration) bool {
 	return true
 }
 
-// nextBatch returns the members whose records are to be read now: those that requests have asked
-// for, and others that are due. A member without requests is read along once, and not again until a
-// request has asked for it.
+// nextBatch returns the members whose records are to be read now: those that requests have found due,
+// and others that are due. The record of a member without requests is read only once in this way,
+// until a request finds it due.
 func (f *Fleet) nextBatch(now time.Duration) []*Member {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 const (
 	OpLoad   = "load"
 	OpSwap   = "compare_and_swap"
-	OpRecord = "record" // to understand a record
+	OpRecord = "record" // to parse a record
 	OpAdopt  = "adopt"  // to deliver a transition
 	OpWatch  = "watch"
 )
@@ -23,7 +23,7 @@ const (
 const (
 	ResultOK      = "ok"
 	ResultLost    = "lost"    // another process has written first
-	ResultError   = "error"   // the store has failed, or each of several records
+	ResultError   = "error"   // the store has failed, or has failed for each of several records
 	ResultDelayed = "delayed" // the call ended late because this process was frozen or busy
 	ResultFull    = "full"    // the call was not made: too many were under way
 )
@@ -51,7 +51,7 @@ const (
 	// was frozen or busy, and not by the store.
 	frozenFor = time.Second
 
-	// A call whose store does not return keeps its slot for holdSlot times its timeout.
+	// A call that the store does not end keeps its slot for holdSlot times its timeout.
 	holdSlot = 10
 )
 
@@ -60,8 +60,8 @@ type priority uint8
 
 const (
 	ordinary priority = iota
-	urgent            // a verdict: it gets the next slot
-	command           // of a person: urgent, and made even while the guard forbids calls
+	urgent            // for a verdict: it gets the next slot
+	command           // for a person: urgent, and made even while the guard forbids calls
 )
 
 // load reads records, within ReadTimeout.
@@ -113,8 +113,8 @@ func (f *Fleet) swap(ctx context.Context, key string, old uint64, r record, p pr
 	})
 }
 
-// writing returns a context for what is published. If the request is cancelled, that does not end
-// it: other processes can use what it has found out.
+// writing returns a context in which a request publishes something. It does not end if the request is
+// cancelled, because other processes can still use what the request has found out.
 func (f *Fleet) writing(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), f.cfg.WriteTimeout)
 }

@@ -2,13 +2,13 @@ package fleet
 
 import "time"
 
-// A process is deaf while it knows better than the record, because it was reset or its own probe
-// has succeeded. It ignores the record as it is, and what others write in the same round, until a
-// record says something new. Member.mu guards it.
+// A process is deaf while it knows more than the record says, because a person has reset it or its
+// own probe has succeeded. It ignores the record as it is, and what others write in the same round,
+// until a record says something new. Member.mu guards this.
 type deafness struct {
 	on      bool
 	since   time.Duration
-	version uint64 // of the record that was there when it began
+	version uint64 // of the record when it began
 }
 
 // deafen makes this process ignore the record as it is. The caller holds mu.
@@ -40,8 +40,8 @@ func (m *Member) listen(now time.Duration) {
 	}
 }
 
-// ignores reports whether this process is deaf to the record: it is only to one that is open or
-// half.
+// ignores reports whether this process is deaf to the record. It is deaf only to a record that is open
+// or half. The caller holds mu.
 func (m *Member) ignores() bool {
 	return m.deaf.on && (m.known.rec.State == Open || m.known.rec.State == Half)
 }

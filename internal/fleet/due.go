@@ -8,7 +8,7 @@ import (
 
 // reads is what a member knows of its own reading. Member.mu guards it.
 type reads struct {
-	latest     time.Duration // time of the latest attempt; or never
+	latest     time.Duration // time of the latest attempt, or never
 	wantedSoon bool          // a failure wants a read one second after the latest
 	firstEnds  chan struct{} // closed when the first read has ended; nil if none is under way
 }
@@ -16,14 +16,15 @@ type reads struct {
 // afterFailure is the shortest time between two reads that failures cause.
 const afterFailure = time.Second
 
-// Due reports whether the record is to be read again. It is all that a request to a healthy host
-// pays.
+// Due reports whether the record is to be read again. A request to a healthy host does nothing else
+// for sharing.
 func (m *Member) Due(now time.Duration) bool { return int64(now) >= m.due.Load() }
 
 // NextRead returns when the record is to be read again.
 func (m *Member) NextRead() time.Duration { return time.Duration(m.due.Load()) }
 
-// Failed reports a local failure: other processes may know more.
+// Failed is called when a request of this process has failed. Other processes may know more about the
+// host, so the record is read soon.
 func (m *Member) Failed(ctx context.Context, now time.Duration) {
 	m.mu.Lock()
 	m.reads.wantedSoon = true

@@ -14,7 +14,7 @@ import (
 type lease struct {
 	version uint64
 	until   time.Duration
-	said    bool // the verdict was sent, and the store did not say whether it was written
+	said    bool // the verdict has been sent, and the store has not said whether it was written
 }
 
 // A role is what the record lets a process do whose open time is over.
@@ -30,7 +30,7 @@ const (
 type Election struct {
 	MayProbe bool
 	Until    time.Duration
-	Probed   bool // another process probes, or is about to: it may be over sooner
+	Probed   bool // another process probes, or is about to, so the circuit may close sooner
 }
 
 // Elect asks whether this process, whose open time is over, may probe. It takes at most ReadTimeout
@@ -83,7 +83,7 @@ func (m *Member) lookAgain() Election {
 	return Election{Until: m.now() + spread(m.halfRefresh()), Probed: true}
 }
 
-// lostElection returns what a candidate may do that has lost the swap.
+// lostElection returns the election of a candidate that has lost the swap.
 func (m *Member) lostElection(old uint64, winner store.Item) Election {
 	m.mu.Lock()
 	r, wait := m.role()
@@ -126,13 +126,13 @@ func (m *Member) role() (r role, wait Election) {
 	return candidate, Election{}
 }
 
-// failedProbers are the processes whose probe has failed in this round.
+// failedProbers returns the processes whose probe has failed in this round. The caller holds mu.
 func (m *Member) failedProbers(now time.Duration) []vote {
 	rec := &m.known.rec
 	return youngest(young(rec.Failed, m.known.ageAt(now), m.openTime(rec.Opens)), m.fleet.cfg.Quorum)
 }
 
-// leaseRecord is the record with a lease for this process.
+// leaseRecord returns the record with a lease for this process. The caller holds mu.
 func (m *Member) leaseRecord() record {
 	now := m.now()
 	return record{

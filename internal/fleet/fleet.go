@@ -44,16 +44,16 @@ type Config struct {
 // A Fleet is a Transport's part of a fleet. Its methods may be called concurrently.
 type Fleet struct {
 	cfg   Config
-	id    string // of the Transport: the owner of its records
-	voter vote   // of the process
+	id    string // of the Transport, as the owner of its records
+	voter vote   // the process, as a voter
 	guard guard
 	slots slots
 
 	mu      sync.Mutex
 	members map[string]*Member // by the key of their record, once it has been read
-	queue   []*Member          // whose records are due, as requests have found
-	reading bool               // a Load of the records that are due is under way
-	firsts  []*Member          // whose first read is about to begin
+	queue   []*Member          // members whose records requests have found due
+	reading bool               // a Load of records that are due is under way
+	firsts  []*Member          // members whose first read is about to begin
 }
 
 // New returns a Transport's part of the fleet that shares cfg.Store.
@@ -74,15 +74,15 @@ type Policy struct {
 	OpenFor, MaxOpenFor, ProbeTimeout time.Duration
 	OpenGrowth, Jitter                float64
 
-	// VotesLast is how long a vote counts at least, where the open time is shorter.
+	// VotesLast is the shortest time for which a vote counts, even if the open time is shorter.
 	VotesLast time.Duration
 }
 
-// An Opening is that of a circuit which other processes have opened.
+// An Opening says how other processes have opened a circuit.
 type Opening struct {
 	At     time.Duration // when they opened it
 	Until  time.Duration // when its open time or the lease of the prober is over
-	Probed bool          // another process probes, or is about to: it may be over sooner
+	Probed bool          // another process probes, or is about to, so the circuit may close sooner
 	Detail string        // for people
 }
 
@@ -117,14 +117,14 @@ type Member struct {
 	reads       reads
 	known       known
 	deaf        deafness
-	vote        *ownVote              // that has not been published; nil if there is none
+	vote        *ownVote              // not published yet; nil if there is none
 	atNextLoad  func(context.Context) // called after the next Load; nil if there is nothing to call
 	electing    bool                  // a lease has been asked for, and the answer has not come
 	inDoubt     bool                  // a write of this process's may or may not have succeeded
-	lease       lease                 // that this process holds
+	lease       lease                 // held by this process
 	ignored     int                   // probes in a row that ended without a verdict
-	pausedUntil time.Duration
-	afterUnlock []func() // to be called when mu is unlocked
+	pausedUntil time.Duration         // this process does not ask for a lease before that
+	afterUnlock []func()              // to be called when mu is unlocked
 }
 
 // never is before every time.
@@ -141,7 +141,8 @@ func (f *Fleet) Member(key string, p Policy, l Local) *Member {
 	}
 }
 
-// SetPolicy changes the policy. A lease that this process holds, or has asked for, ends as it began.
+// SetPolicy changes the policy. If this process holds a lease, or has asked for one, the old policy
+// stays in force until the lease ends.
 func (m *Member) SetPolicy(p Policy) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

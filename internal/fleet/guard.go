@@ -21,12 +21,14 @@ const (
 	guardMaxPause = 60 * time.Second
 )
 
+// allows reports whether calls may be made now.
 func (g *guard) allows(now time.Duration) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return now >= g.until
 }
 
+// report takes in whether a call has succeeded.
 func (g *guard) report(now time.Duration, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

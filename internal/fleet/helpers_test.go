@@ -145,9 +145,7 @@ func (p *process) readTimes(d time.Duration) (at []time.Duration) {
 
 // answer adopts an item as the store's answer to a call that began now.
 func (p *process) answer(item Item) {
-	for _, deliver := range p.adopt(context.Background(), item, p.now()) {
-		deliver()
-	}
+	p.adoptNow(context.Background(), item, p.now())
 }
 
 // hint reads the record now, as a hint does.

@@ -80,8 +80,8 @@ func (h *hints) read(ctx context.Context) {
 	}
 }
 
-// take returns the members that are to be read. While a guard forbids to read one, its hint is
-// dropped: the next Refresh reads it.
+// take returns the members whose records are to be read. If a guard forbids that for one, it drops the
+// hint, and the next Refresh reads the record.
 func (h *hints) take() (members []*Member) {
 	h.mu.Lock()
 	hinted := h.members

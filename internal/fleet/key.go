@@ -46,8 +46,7 @@ var processID = func() string {
 
 var transports atomic.Uint64
 
-// newOwner returns an owner that no other Transport has, in this process or another. A lease has
-// one holder.
+// newOwner returns an owner that no other Transport has, in this process or another.
 func newOwner() string { return processID + "-" + strconv.FormatUint(transports.Add(1), 36) }
 
 // ownedHere reports whether a Transport of this process has written the record.

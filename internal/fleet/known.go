@@ -21,10 +21,11 @@ type known struct {
 	lower   lowerVersions
 }
 
-// ageAt is the age of the record at now.
+// ageAt returns the age of the record at now.
 func (k *known) ageAt(now time.Duration) time.Duration { return k.age + now - k.at }
 
-// healthyAt is how long at now the host has been healthy, by a record that is closed or suspect.
+// healthyAt returns how long the host has been healthy at now, if the record is closed or suspect and
+// says that.
 func (k *known) healthyAt(now time.Duration) (d time.Duration, ok bool) {
 	switch {
 	case k.rec.State == Closed:
@@ -35,7 +36,8 @@ func (k *known) healthyAt(now time.Duration) (d time.Duration, ok bool) {
 	return 0, false
 }
 
-// remember replaces what is known by the store's item. It does not change the local circuit.
+// remember replaces what is known by the store's item. It does not change the local circuit. The
+// caller holds mu.
 func (m *Member) remember(item store.Item) {
 	now := m.now()
 	k := &m.known
@@ -94,9 +96,9 @@ const (
 	believeLowerAfter = 2 * time.Second
 )
 
-// overtaken reports whether an answer is to be ignored because a higher version is known. If its
-// call began before that version was read, the answer is only late. Answers of later calls are
-// counted: after a few of them the store has lost writes, and is believed.
+// overtaken reports whether an answer is to be ignored because a higher version is known. If the call
+// began before that version was read, the answer is only late. Answers of later calls are counted:
+// after a few of them, the store must have lost writes, and they are believed. The caller holds mu.
 func (m *Member) overtaken(item store.Item, began time.Duration) bool {
 	k := &m.known
 	if item.Version >= k.version {
@@ -122,18 +124,18 @@ func (m *Member) overtaken(item store.Item, began time.Duration) bool {
 	return false
 }
 
-// live reports whether the record is open or half, and not dead: a record is dead one lease time
-// after its own time was over.
+// live reports whether the record is open or half, and not dead. A record is dead when one lease time
+// has passed since its own time was over.
 func (m *Member) live(now time.Duration) bool {
 	s := m.known.rec.State
 	return (s == Open || s == Half) && m.known.ageAt(now) < m.known.rec.Lasts.duration()+m.leaseTime()
 }
 
-// holds reports whether the record is live, and this process not deaf to it.
+// holds reports whether the record is live and this process is not deaf to it.
 func (m *Member) holds(now time.Duration) bool { return m.live(now) && !m.ignores() }
 
-// remaining is what is left at now of the record's open time or lease. A process does not wait for
-// its own lease: when it asks for another one, it has given that lease up.
+// remaining returns what is left at now of the record's open time or lease. It is 0 for a lease of
+// this process, which has given that lease up when it asks for another one.
 func (m *Member) remaining(now time.Duration) time.Duration {
 	if m.isOwnLease() {
 		return 0
@@ -146,8 +148,8 @@ func (m *Member) isOwnLease() bool {
 	return m.known.rec.State == Half && m.known.rec.Owner == m.fleet.id
 }
 
-// opensKept is the record's number of opens in a row, less one for each MaxOpenFor that the host
-// has been healthy or the record dead.
+// opensKept returns the record's number of openings in a row, less one for each MaxOpenFor for which
+// the host has been healthy or the record has been dead.
 func (m *Member) opensKept(now time.Duration) int64 {
 	rec, age := &m.known.rec, m.known.ageAt(now)
 	steps := func(d time.Duration) int64 { return int64(min(d/m.policy.MaxOpenFor, maxOpens)) }
@@ -164,7 +166,7 @@ func (m *Member) opensKept(now time.Duration) int64 {
 	return max(0, rec.Opens-forgotten)
 }
 
-// limit is the longest open time or lease that is believed.
+// limit returns the longest open time or lease of a record that is believed.
 func (m *Member) limit(s State) time.Duration {
 	if s == Half {
 		return max(m.policy.MaxOpenFor, m.leaseTime())
@@ -172,22 +174,22 @@ func (m *Member) limit(s State) time.Duration {
 	return duration(float64(m.policy.MaxOpenFor) * (1 + m.policy.Jitter))
 }
 
-// leaseTime is how long a lease lasts.
+// leaseTime returns how long a lease lasts.
 func (m *Member) leaseTime() time.Duration {
 	return min(m.policy.ProbeTimeout, longest) + time.Second
 }
 
-// openTime is that of a record that has opened g times in a row.
+// openTime returns the open time of a record that has opened g times in a row.
 func (m *Member) openTime(g int64) time.Duration {
 	d := duration(float64(m.policy.OpenFor) * math.Pow(m.policy.OpenGrowth, float64(max(g, 1)-1)))
 	return min(d, m.policy.MaxOpenFor)
 }
 
-// votesLast is how long a vote counts, if the record has opened g times in a row.
+// votesLast returns how long a vote counts, if the record has opened g times in a row.
 func (m *Member) votesLast(g int64) time.Duration { return max(m.openTime(g), m.policy.VotesLast) }
 
-// longest is the longest duration in use. A sum of a few of them does not overflow.
+// longest is the longest duration in use. The sum of several such durations does not overflow.
 const longest = time.Duration(math.MaxInt64 / 8)
 
-// duration turns nanoseconds into a Duration of at most longest.
+// duration returns nanoseconds as a Duration of at most longest.
 func duration(ns float64) time.Duration { return time.Duration(min(ns, float64(longest))) }

@@ -37,8 +37,8 @@ type record struct {
 	State   State    `json:"st"`
 	Lasts   millis   `json:"d"` // the open time or the lease
 	Owner   string   `json:"o"`
-	Opens   int64    `json:"g"`            // in a row: open, probed, open again
-	Healthy *millis  `json:"w,omitempty"`  // of a suspect: how long the host had been healthy then
+	Opens   int64    `json:"g"`            // openings in a row, without a successful probe between them
+	Healthy *millis  `json:"w,omitempty"`  // of a suspect: how long the host had been healthy when it was written
 	Votes   []vote   `json:"v,omitempty"`  // processes that have tripped
 	Failed  []vote   `json:"f,omitempty"`  // processes whose probe failed in this round
 	By      []string `json:"by,omitempty"` // names of the processes that opened it
@@ -50,8 +50,8 @@ type record struct {
 type vote struct {
 	ID         string `json:"i"`
 	Age        millis `json:"a"`
-	RetryAfter millis `json:"r,omitempty"` // what was left of a failed probe's Retry-After
-	Name       string `json:"n,omitempty"` // of a voter that has one
+	RetryAfter millis `json:"r,omitempty"` // what was left then of a failed probe's Retry-After
+	Name       string `json:"n,omitempty"` // the beginning of the voter's Instance, if it has one
 }
 
 // millis are milliseconds.
@@ -76,7 +76,8 @@ var (
 	errTooLong = errors.New("breakerhttp: the time of a record is longer than the policy allows, and cut")
 )
 
-// parse reads a value. One that cannot be understood reads as absent, with an error.
+// parse reads a value. For a value that it does not understand, it returns an absent record and an
+// error.
 func parse(value []byte) (record, error) {
 	var head struct {
 		Schema int `json:"s"`
@@ -161,6 +162,7 @@ func with(votes []vote, v vote, most int) []vote {
 	return youngest(out, most)
 }
 
+// youngest returns the youngest of the votes, at most most of them.
 func youngest(votes []vote, most int) []vote {
 	slices.SortStableFunc(votes, func(a, b vote) int { return cmp.Compare(a.Age, b.Age) })
 	return votes[:min(len(votes), most)]

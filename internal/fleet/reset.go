@@ -7,8 +7,8 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// Reset makes this process ignore the record as it is. It still reads and votes. A lease that it
-// holds is released, which takes at most WriteTimeout.
+// Reset makes this process ignore the record as it is. The process still reads and votes. If it holds
+// a lease, it gives the lease up, which takes at most WriteTimeout.
 func (m *Member) Reset(ctx context.Context) {
 	m.mu.Lock()
 	m.deafen()
@@ -21,8 +21,9 @@ func (m *Member) Reset(ctx context.Context) {
 // maxResets bounds the attempts to reset a record.
 const maxResets = 4
 
-// Reset closes the record of a circuit for all, unless it is of another schema. It calls the store
-// even if that has failed before. It takes at most four times ReadTimeout and WriteTimeout.
+// Reset closes the record of a circuit for all processes, unless the record is of another schema. It
+// calls the store even if the store has failed before. It takes at most four times the sum of
+// ReadTimeout and WriteTimeout.
 func (f *Fleet) Reset(ctx context.Context, key string) (err error) {
 	record := RecordKey(f.cfg.Namespace, key)
 	for range maxResets {
@@ -32,7 +33,7 @@ func (f *Fleet) Reset(ctx context.Context, key string) (err error) {
 		var cur store.Item
 		switch cur, err = f.resetOnce(record); {
 		case errors.Is(err, errPoison):
-			return err // another schema stays one
+			return err // a record of another schema is not overwritten
 		case err != nil:
 			continue
 		}
@@ -40,16 +41,14 @@ func (f *Fleet) Reset(ctx context.Context, key string) (err error) {
 		m := f.members[record]
 		f.mu.Unlock()
 		if m != nil {
-			for _, deliver := range m.adopt(ctx, cur, f.cfg.Now()) {
-				deliver()
-			}
+			m.adoptNow(ctx, cur, f.cfg.Now())
 		}
 		return nil
 	}
 	return err
 }
 
-// resetOnce reads the record, and closes it as it is.
+// resetOnce reads the record, and closes it unless another process writes it meanwhile.
 func (f *Fleet) resetOnce(key string) (cur store.Item, err error) {
 	items, err := f.load(context.Background(), []string{key}, command)
 	if err == nil {

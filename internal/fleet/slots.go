@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// maxCalls is how many calls of the store a Transport has under way at most. A burst of failing
-// hosts must neither exhaust the store's connections nor make its answers late.
+// maxCalls is how many calls of the store a Transport has under way at most. If many hosts fail at the
+// same time, that must neither exhaust the store's connections nor delay its answers.
 const maxCalls = 16
 
-// slots bounds the calls that are under way. Verdicts come first: all other processes wait for
-// them.
+// slots bounds the calls that are under way. Verdicts come first, because all other processes wait
+// for them.
 type slots struct {
 	mu      sync.Mutex
 	taken   int
@@ -19,8 +19,8 @@ type slots struct {
 	waiting []chan struct{}
 }
 
-// take takes a slot, and waits for it for limit at most. It reports whether it has got one, and
-// whether it had to wait.
+// take takes a slot, and waits at most limit for it. It reports whether it has got one, and whether
+// it had to wait.
 func (s *slots) take(limit time.Duration, urgent bool) (ok, waited bool) {
 	s.mu.Lock()
 	if s.taken < maxCalls {
@@ -53,7 +53,7 @@ func (s *slots) take(limit time.Duration, urgent bool) (ok, waited bool) {
 	return false, true
 }
 
-// free gives a slot to the next that waits.
+// free frees a slot, or gives it to the next caller that waits.
 func (s *slots) free() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,14 +21,14 @@ type outcome uint8
 
 const (
 	won     outcome = iota
-	lost            // another process has written first, and its record has been learnt
+	lost            // another process has written first, and its record is known now
 	unknown         // the store did not say
 	delayed         // the store did not say, because this process was frozen or busy
 	full            // not sent: too many calls are under way
 	unsent          // not sent: the store or the record has failed too often
 )
 
-// swap writes, and learns from the result. A lease that was held before is given up.
+// swap writes a record, and learns from the result. It gives up a lease that was held before.
 func (m *Member) swap(ctx context.Context, w write) (winner store.Item, o outcome) {
 	var s swapped
 	err := errGuarded
@@ -78,7 +78,7 @@ func (m *Member) swap(ctx context.Context, w write) (winner store.Item, o outcom
 	return s.cur, won
 }
 
-// resolveDoubt reads the record if a write of this process is in doubt. It returns an error if that
+// resolveDoubt reads the record if a write of this process is in doubt. It returns an error if the
 // write still is.
 func (m *Member) resolveDoubt(ctx context.Context) error {
 	m.mu.Lock()
@@ -96,7 +96,8 @@ func (m *Member) resolveDoubt(ctx context.Context) error {
 	return err
 }
 
-// resolveLease finds out from the record about a lease that was in doubt. The caller holds mu.
+// resolveLease finds out from the record whether this process has a lease that was in doubt. The
+// caller holds mu.
 func (m *Member) resolveLease() {
 	switch {
 	case m.lease.version != 0:

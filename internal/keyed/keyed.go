@@ -17,23 +17,23 @@ const Spaces = 3
 type Value[T any] interface {
 	*T
 
-	// Evict takes the value out of service. It returns false, and changes nothing,
-	// if the value must stay, or has been used since its number was seen. That
-	// number changes when the value is used. Some values go only as a last resort.
+	// Evict takes the value out of service. It returns false, and changes nothing, if the value must
+	// stay, or has been used since an earlier Evict returned the number seen. Each use of the value
+	// changes that number. Some values can be evicted only as a last resort.
 	Evict(seen uint64, lastResort bool) (used uint64, evicted bool)
 }
 
 // A Map holds values by key. Its methods may be called concurrently, but not by
-// the functions given to them.
+// the functions that are given to them, and not by Evict.
 type Map[T any, V Value[T]] struct {
 	bound  int
 	spaces [Spaces]sync.Map // of *entry[T] by name: a key of two parts would take twice as long to find
 
 	mu      sync.Mutex
 	entries []*entry[T]
-	hand    int // the entry to look at next
-	pinned  int // values that do not count towards the bound
-	skip    int // newcomers to turn away before looking for room again
+	hand    int // index of the entry to look at next
+	pinned  int // number of values that do not count towards the bound
+	skip    int // number of new keys to turn away before looking for room again
 }
 
 type entry[T any] struct {
@@ -42,7 +42,7 @@ type entry[T any] struct {
 	used  uint64 // as the hand saw it last
 }
 
-// New returns a Map that holds at most bound values, and those pinned.
+// New returns a Map that holds at most bound values, not counting those that are pinned.
 func New[T any, V Value[T]](bound int) *Map[T, V] { return &Map[T, V]{bound: bound} }
 
 // Get returns the value of a key. It takes no lock.
@@ -53,9 +53,9 @@ func (m *Map[T, V]) Get(k Key) (v V, ok bool) {
 	return nil, false
 }
 
-// Add returns the value of a key. If there is none, create makes it of a zero
-// one. If the map is full, another value is evicted: one that has not been used
-// since the hand last passed it. If none can go, Add returns false.
+// Add returns the value of a key. If there is none, create makes one of a zero value. If the map is
+// full, another value is evicted: one that has not been used since the hand last passed it. If none
+// can be evicted, Add returns false.
 func (m *Map[T, V]) Add(k Key, create func(V)) (v V, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,8 +68,8 @@ func (m *Map[T, V]) Add(k Key, create func(V)) (v V, ok bool) {
 	return m.insert(k, create), true
 }
 
-// AddPinned is [Map.Add] beyond the bound. The value counts towards the bound
-// unless it is pinned.
+// AddPinned is [Map.Add] for a caller that pins the value afterwards by [Map.Pin]. It adds the value
+// even if the map is full. Until Pin is called, the value counts towards the bound.
 func (m *Map[T, V]) AddPinned(k Key, create func(V)) V {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -79,15 +79,14 @@ func (m *Map[T, V]) AddPinned(k Key, create func(V)) V {
 	return m.insert(k, create)
 }
 
-// Pin says that one more value does not count towards the bound.
+// Pin makes one more value not count towards the bound.
 func (m *Map[T, V]) Pin() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pinned++
 }
 
-// Unpin says that v counts towards the bound again, and evicts others if there
-// are then too many.
+// Unpin makes v count towards the bound again, and evicts other values if there are too many then.
 func (m *Map[T, V]) Unpin(v V) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -126,9 +125,9 @@ func (m *Map[T, V]) insert(k Key, create func(V)) V {
 	return &e.value
 }
 
-// makeRoom evicts values other than keep until there is room for n more. If none
-// can go, it does not look at all of them again for each newcomer: an attacker who
-// brings new keys must not make that expensive.
+// makeRoom evicts values other than keep until there is room for n more. If none can be evicted, it
+// turns the next keys away without looking again, because otherwise an attacker could make requests
+// expensive by sending new keys.
 func (m *Map[T, V]) makeRoom(n int, keep V) bool {
 	for len(m.entries)-m.pinned+n > m.bound {
 		if m.skip > 0 {
@@ -143,9 +142,9 @@ func (m *Map[T, V]) makeRoom(n int, keep V) bool {
 	return true
 }
 
-// evictOne moves the hand like that of a clock: a value that was used since the
-// hand last passed it gets a second chance, and what goes only as a last resort
-// gets a third.
+// evictOne moves the hand like that of a clock, for at most three rounds. A value that has been used
+// since the hand last passed it stays in the first round. A value that can be evicted only as a last
+// resort stays in the first two.
 func (m *Map[T, V]) evictOne(keep V) bool {
 	for _, lastResort := range []bool{false, false, true} {
 		if m.round(keep, lastResort) {
@@ -155,7 +154,7 @@ func (m *Map[T, V]) evictOne(keep V) bool {
 	return false
 }
 
-// round looks at each value once, until one has been evicted.
+// round looks at each value once, until one has been evicted. It reports whether one has.
 func (m *Map[T, V]) round(keep V, lastResort bool) bool {
 	for range m.entries {
 		m.hand %= len(m.entries)
