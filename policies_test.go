@@ -231,3 +231,110 @@ func TestSetPoliciesWhileWaiting(t *testing.T) {
 		}
 	})
 }
+
+// TestSetPoliciesWithAProbeOut: a probe is out as the policy becomes adaptive, or stops being so. Whatever
+// becomes of that probe, the circuit says what it is, tells of each change once, and gets another probe.
+func TestSetPoliciesWithAProbeOut(t *testing.T) {
+	classic, adaptive := breakerhttp.Policy{}, breakerhttp.Policy{Adaptive: true}
+	for _, test := range []struct {
+		name         string
+		before, next breakerhttp.Policy
+		answer       int // 0: none
+		want         breakerhttp.State
+	}{
+		{"to adaptive, it fails", classic, adaptive, 500, breakerhttp.StateOpen},
+		{"to adaptive, it hangs", classic, adaptive, 0, breakerhttp.StateHalfOpen},
+		{"to adaptive, it succeeds", classic, adaptive, 200, breakerhttp.StateClosed},
+		{"to classic, it fails", adaptive, classic, 500, breakerhttp.StateOpen},
+		{"to classic, it hangs", adaptive, classic, 0, breakerhttp.StateHalfOpen},
+		{"to classic, it succeeds", adaptive, classic, 200, breakerhttp.StateClosed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				status, hanging := make(chan int), false
+				tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+					if !hanging {
+						return respond(500)(req)
+					}
+					select {
+					case code := <-status:
+						return respond(code)(req)
+					case <-req.Context().Done():
+						return nil, req.Context().Err()
+					}
+				}), breakerhttp.WithPolicy(test.before))
+				for range 12 {
+					_, _ = get(tr, host)
+				}
+				time.Sleep(time.Minute)
+				hanging = true
+				ctx, cancel := context.WithCancel(t.Context())
+				send := func() {
+					go func() { _, _ = do(tr, newRequest(t, ctx, host)) }()
+					synctest.Wait()
+				}
+				send()
+				if err := tr.SetPolicies(test.next, nil); err != nil {
+					t.Fatal(err)
+				}
+				if test.answer != 0 {
+					status <- test.answer
+					synctest.Wait()
+				}
+				wantState(t, tr, host, test.want)
+				if test.answer == 0 {
+					send() // to be a probe too, or refused
+				}
+				waiting, stop := context.WithTimeout(t.Context(), time.Hour)
+				defer stop()
+				if err := tr.WaitReady(newRequest(t, waiting, host)); err != nil {
+					t.Errorf("WaitReady: %v", err)
+				}
+				before := snapshot(t, tr, host).InFlight
+				send()
+				if s := snapshot(t, tr, host); s.InFlight != before+1 {
+					t.Errorf("a request was refused though WaitReady says that it is not: %+v", s)
+				}
+				cancel()
+				synctest.Wait()
+				for _, tn := range tr.Transitions() {
+					if tn.From == tn.To {
+						t.Errorf("a transition from %v to %v: %s", tn.From, tn.To, tn.Detail)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestSetPoliciesWhileForced: a probe that was out when its circuit was forced open changes nothing,
+// whatever the policy has become.
+func TestSetPoliciesWhileForced(t *testing.T) {
+	for _, answer := range []int{200, 500} {
+		synctest.Test(t, func(t *testing.T) {
+			status, hanging := make(chan int), false
+			tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if hanging {
+					return respond(<-status)(req)
+				}
+				return respond(500)(req)
+			}), breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true}))
+			for range 12 {
+				_, _ = get(tr, host)
+			}
+			time.Sleep(time.Minute)
+			hanging = true
+			go func() { _, _ = get(tr, host) }()
+			synctest.Wait()
+			tr.ForceOpen(host)
+			if err := tr.SetPolicies(breakerhttp.Policy{}, nil); err != nil {
+				t.Fatal(err)
+			}
+			status <- answer
+			synctest.Wait()
+			if s := snapshot(t, tr, host); s.State != breakerhttp.StateOpen || !s.Forced || !s.Until.IsZero() {
+				t.Errorf("after a probe that was answered %d: %+v, want forced open", answer, s)
+			}
+		})
+	}
+}

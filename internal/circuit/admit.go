@@ -149,10 +149,10 @@ func (c *Circuit) Ready(by *Cause, mayProbe bool) (r Refusal, wake time.Duration
 	if r, ok = c.admissible(by.Context, now, mayProbe, false); ok {
 		return Refusal{}, 0, nil, true
 	}
-	if c.State() == Open && !c.forced {
+	if c.State() != Closed && !c.forced {
 		wake = max(0, c.until-now)
 	}
-	if first := c.waiting.first; first != nil && c.State() == HalfOpen {
+	if first := c.waiting.first; first != nil && c.State() == HalfOpen && !c.cfg.Adaptive {
 		wake = c.cfg.ProbeTimeout - (now - first.since)
 	}
 	if c.changed == nil {

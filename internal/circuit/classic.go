@@ -42,7 +42,11 @@ func (c classic) rampShare(now time.Duration) float64 {
 }
 
 func (c classic) admitted(ctx context.Context, now time.Duration) {
-	if c.State() == Open {
+	switch {
+	case c.State() != Open:
+	case c.probing > 0: // an adaptive policy's probe has made it half-open already
+		c.renew(HalfOpen, c.probing)
+	default:
 		elapsed := c.until
 		c.become(ctx, c.event(HalfOpen, now, OpenElapsed, c.whyProbe()))
 		c.since = elapsed
@@ -51,14 +55,12 @@ func (c classic) admitted(ctx context.Context, now time.Duration) {
 
 func (c classic) ended(ctx context.Context, now time.Duration, e ending) {
 	switch {
-	case e.stale:
-	case c.State() == Open: // a probe that an adaptive policy has sent
-		if e.Outcome == Success {
-			c.recovered(ctx, c.event(Closed, now, ProbeSucceeded, "1 probe succeeded"))
-		}
+	case e.stale, c.forced:
+	case c.State() == Open:
+		c.adaptiveProbeEnded(ctx, now, e)
 	case c.State() == HalfOpen:
 		c.probeEnded(ctx, now, e)
-	case e.Outcome == Failure && !c.forced:
+	case e.Outcome == Failure:
 		run := c.Run()
 		if n := c.cfg.ConsecutiveFailures; n > 0 && run >= n {
 			c.trip(ctx, c.event(Open, now, ConsecutiveFailures, count(run, "failure")+" in a row"), e.Verdict)
@@ -83,6 +85,25 @@ func (c classic) probeEnded(ctx context.Context, now time.Duration, e ending) {
 		probes := c.gen.Load()
 		c.recovered(ctx, c.event(Closed, now, ProbeSucceeded, count(c.judged, "probe")+" succeeded"))
 		probes.led = c.gen.Load()
+	}
+}
+
+// adaptiveProbeEnded takes in the result of a probe that was sent while the policy was adaptive. The
+// circuit is open, but reads as half-open.
+func (c classic) adaptiveProbeEnded(ctx context.Context, now time.Duration, e ending) {
+	from := Open
+	if c.probing > 0 {
+		from = HalfOpen
+	}
+	switch {
+	case e.Outcome == Success:
+		closed := c.event(Closed, now, ProbeSucceeded, "1 probe succeeded")
+		closed.From = from
+		c.recovered(ctx, closed)
+	case e.Outcome == Failure && from == HalfOpen:
+		open := c.event(Open, now, ProbeFailed, "probe failed: "+e.Detail)
+		open.From = from
+		c.reopen(ctx, open, e.RetryAfter)
 	}
 }
 

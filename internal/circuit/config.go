@@ -25,6 +25,9 @@ func (c *Circuit) SetConfig(by *Cause, cfg *Config) {
 	if cfg.Adaptive != old.Adaptive {
 		c.judge.forget(by.Context)
 		c.judge = c.newJudgement()
+		if c.State() == HalfOpen {
+			c.gen.Load().refusing.Store(nil)
+		}
 	}
 	if r := c.gen.Load().refusing.Load(); r != nil && cfg.MaxOpenFor < old.MaxOpenFor {
 		c.shorten(*r, after(c.since, cfg.MaxOpenFor))

@@ -38,9 +38,9 @@ func (a *adaptive) admitted(ctx context.Context, now time.Duration) {
 		return
 	}
 	if a.trouble == nil { // another policy has opened the circuit
-		a.startTrouble(a.since)
+		a.startTrouble(a.openedAt)
 	}
-	if a.probing == 0 {
+	if a.probing == 0 && a.State() == Open {
 		a.probing = a.until
 		a.countOnly(ctx, HalfOpen, now, OpenElapsed, a.whyProbe())
 	}
@@ -84,7 +84,7 @@ func (a *adaptive) stayClear(until time.Duration) {
 func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, timedOut bool) {
 	t := a.trouble
 	if t == nil {
-		t = a.startTrouble(a.since)
+		t = a.startTrouble(a.openedAt)
 	}
 	switch {
 	case e.Outcome == Success:
@@ -94,6 +94,9 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 	case e.Outcome == Limited:
 		a.recovered(ctx, a.event(Closed, now, ProbeSucceeded, "a probe was answered, with a limit"))
 	case e.Outcome != Failure:
+	case a.State() == HalfOpen: // a classic policy has sent the first probe
+		a.openUp(ctx, a.event(Open, now, ProbeFailed, "probe failed: "+e.Detail), e.RetryAfter)
+		a.tell(ctx)
 	case timedOut:
 		if a.probing > 0 && e.in <= 1 { // the schedule goes on
 			a.probing = 0
