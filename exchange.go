@@ -157,12 +157,12 @@ func (x *exchange) verdict() circuit.Verdict {
 		x.took = x.t.now() - x.began
 		a.Duration = x.took
 		outcome = x.t.classifier(a)
-		if outcome == Failure && errorType == "" {
-			errorType = otherErrorType(&a)
-		}
 	}
 	v := circuit.Verdict{Outcome: circuit.Outcome(outcome)}
 	if outcome == Failure || outcome == Limited {
+		if errorType == "" {
+			errorType = otherErrorType(&a)
+		}
 		v.ErrorType = errorType
 		v.Detail = describe(&a, errorType)
 		v.Broken = errorType == errorTypeConnection && isBroken(x.err)
@@ -173,7 +173,8 @@ func (x *exchange) verdict() circuit.Verdict {
 	return v
 }
 
-// otherErrorType returns the error.type of a failure that only the user's classifier counts as one.
+// otherErrorType returns the error.type of a failure that only the user's classifier counts as one,
+// or of what it counts as limited.
 func otherErrorType(a *Attempt) string {
 	if a.Response != nil {
 		return strconv.Itoa(a.Response.StatusCode)

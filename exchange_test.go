@@ -407,3 +407,19 @@ func TestInformationalResponses(t *testing.T) {
 		t.Errorf("counted (-want +got):\n%s", diff)
 	}
 }
+
+// TestLimitedReason: the reason of a circuit that is open because its host asked for less names the
+// answer.
+func TestLimitedReason(t *testing.T) {
+	for _, policy := range []breakerhttp.Policy{{}, {Adaptive: true}} {
+		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			resp, err := respond(429)(req)
+			resp.Header.Set("Retry-After", "10")
+			return resp, err
+		}), breakerhttp.WithClassifier(breakerhttp.LimitedStatus(429)), breakerhttp.WithPolicy(policy))
+		_, _ = get(tr, host)
+		if got, want := snapshot(t, tr, host).Reason, "limited, 429 Too Many Requests"; got != want {
+			t.Errorf("got reason %q, want %q", got, want)
+		}
+	}
+}
