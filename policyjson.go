@@ -69,7 +69,9 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads what MarshalJSON writes. Fields that are missing are zero,
 // and mean their defaults. The error names every unknown field, every value of a
-// wrong type and every value out of range. After an error, p is as it was.
+// wrong type and every value out of range. After an error, p is as it was. A policy
+// may have no rule, because TripWhen may have been left out; [New] and
+// [Transport.SetPolicies] refuse it.
 func (p *Policy) UnmarshalJSON(b []byte) error {
 	if bytes.Equal(bytes.TrimSpace(b), []byte("null")) {
 		return nil
@@ -98,7 +100,9 @@ func (p *Policy) UnmarshalJSON(b []byte) error {
 		slices.Sort(unknown)
 		errs = append(errs, fmt.Errorf("breakerhttp: Policy has no field %s", strings.Join(unknown, ", ")))
 	}
-	if err := errors.Join(append(errs, next.Validate())...); err != nil {
+	checked := next
+	checked.TripWhen = func(Counts) bool { return false } // there may be one: it cannot be written down
+	if err := errors.Join(append(errs, checked.Validate())...); err != nil {
 		return err
 	}
 	*p = next

@@ -20,6 +20,7 @@ func TestPolicyJSON(t *testing.T) {
 		{"zero", breakerhttp.Policy{}, `{}`},
 		{"one that a person would write", breakerhttp.Policy{FailureRatio: 0.5, OpenFor: 90 * time.Second}, `{"failure_ratio":0.5,"open_for":"1m30s"}`},
 		{"adaptive", breakerhttp.Policy{Adaptive: true, Silence: -1}, `{"adaptive":true,"silence":"-1ns"}`},
+		{"with no rule but its func", breakerhttp.Policy{ConsecutiveFailures: -1, TripWhen: func(breakerhttp.Counts) bool { return true }}, `{"consecutive_failures":-1}`},
 		{"without its func", breakerhttp.Policy{TripWhen: func(breakerhttp.Counts) bool { return true }}, `{}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -69,7 +69,10 @@ func (tr *Transition) UnmarshalJSON(b []byte) error {
 	}
 	*tr = Transition(v.fields)
 	tr.Key = keytext.Decode(tr.Key)
-	tr.OpenFor = time.Duration(math.Round(v.OpenFor * float64(time.Second)))
+	tr.OpenFor = math.MaxInt64
+	if ns := math.Round(v.OpenFor * float64(time.Second)); ns < math.MaxInt64 {
+		tr.OpenFor = time.Duration(ns)
+	}
 	return nil
 }
 

@@ -2,8 +2,11 @@ package breakerhttp_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
+	"math"
 	"testing"
+	"time"
 
 	"github.com/breakerhttp/breakerhttp"
 )
@@ -27,5 +30,20 @@ level=INFO msg="circuit closed" name=default key=http://a.test from=open to=clos
 `
 	if got := log.String(); got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)
+	}
+}
+
+// TestTransitionJSONOfOpenFor: an open time is the same once it is read back, also where a policy keeps
+// circuits open for ever.
+func TestTransitionJSONOfOpenFor(t *testing.T) {
+	for _, openFor := range []time.Duration{0, 1, 1234567890, math.MaxInt64} {
+		text, err := json.Marshal(breakerhttp.Transition{To: breakerhttp.StateOpen, OpenFor: openFor})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got breakerhttp.Transition
+		if err := json.Unmarshal(text, &got); err != nil || got.OpenFor != openFor {
+			t.Errorf("%s: got %v, %v, want %v", text, got.OpenFor, err, openFor)
+		}
 	}
 }
