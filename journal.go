@@ -66,35 +66,37 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 	}
 }
 
-// emit records the transitions that a request has caused, publishes them to the fleet, and delivers
-// them to the hook. The hook comes last because it is the user's code, which may block or panic.
+// emit records the transitions that a request has caused, publishes them to the fleet, lets other
+// hosts probe early if this one has recovered, and delivers the transitions to the hook. The hook
+// comes last because it is the user's code, which may block or panic.
 func (h *host) emit(by *circuit.Cause) {
-	if events := h.recordEvents(by); len(events) > 0 {
+	if events, others := h.recordEvents(by); len(events) > 0 {
 		h.publish(by.Context, events)
-		h.t.journal.deliver(h.hooks)
+		defer h.t.journal.deliver(h.hooks) // even if the hook panics for one of the others
+		h.hasten(others)
 	}
 }
 
 // emitRead is emit for a read, which must not wait for a store.
 func (h *host) emitRead(by *circuit.Cause) {
-	if events := h.recordEvents(by); len(events) > 0 {
+	if events, others := h.recordEvents(by); len(events) > 0 {
 		if ctx := by.Context; h.member != nil {
 			h.t.sharing.fleet.Go(func() { h.publish(ctx, events) })
 		}
-		h.t.journal.deliver(h.hooks)
+		defer h.t.journal.deliver(h.hooks)
+		h.hasten(others)
 	}
 }
 
-// recordEvents records the events in by, and takes them out of it. A recovery may let other hosts
-// probe early.
-func (h *host) recordEvents(by *circuit.Cause) []circuit.Event {
-	events := by.Events
-	by.Events = nil
+// recordEvents records the events in by, and takes them out of it. It returns the hosts that may
+// probe early because this one has recovered.
+func (h *host) recordEvents(by *circuit.Cause) (events []circuit.Event, others []*host) {
+	events, by.Events = by.Events, nil
 	for _, e := range events {
 		h.recordTransition(by.Context, e)
-		h.hasten(h.t.sympathy.notice(h, e))
+		others = append(others, h.t.sympathy.notice(h, e)...)
 	}
-	return events
+	return events, others
 }
 
 // Transitions returns the latest 256 transitions, the oldest first.

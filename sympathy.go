@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
+	"github.com/breakerhttp/breakerhttp/internal/keytext"
 )
 
 // Sympathy is for failures of our own network: they open many circuits at the same time, although
@@ -73,7 +74,7 @@ func (s *sympathy) forget(h *host) {
 func (h *host) hasten(others []*host) {
 	for _, other := range others {
 		by := circuit.Cause{Context: context.Background()}
-		other.circuit.Hasten(&by, "recovered with "+h.key)
-		other.emit(&by)
+		other.circuit.Hasten(&by, "recovered with "+keytext.Encode(h.key))
+		defer other.emit(&by) // even if the hook panics for another
 	}
 }

@@ -1,6 +1,7 @@
 package breakerhttp_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/breakerhttp/breakerhttp"
 )
@@ -339,4 +341,79 @@ func TestDownAllTheSame(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSympathyOfForeignKeys: a transition names the circuit that has recovered in valid UTF-8.
+func TestSympathyOfForeignKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if down {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
+			}
+			return respond(200)(req)
+		}), breakerhttp.WithKey(func(req *http.Request) string { return req.URL.Host + "\xff" }),
+			breakerhttp.WithPolicy(breakerhttp.Policy{OpenGrowth: 2}))
+		hosts := []string{"http://a.test", "http://b.test", "http://c.test"}
+		for _, host := range hosts {
+			for range 5 {
+				_, _ = get(tr, host)
+			}
+		}
+		time.Sleep(time.Minute)
+		_, _ = get(tr, hosts[1]) // its probe fails
+		down = false
+		for _, host := range hosts[:2] {
+			if _, err := get(tr, host); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, tn := range tr.Transitions() {
+			if !utf8.ValidString(tn.Detail) {
+				t.Errorf("%v to %v: detail %q is no UTF-8", tn.From, tn.To, tn.Detail)
+			}
+		}
+	})
+}
+
+// TestSympathyAndHookPanic: a hook that panics for a circuit that is due early takes the transition of
+// the one that has recovered from nobody, nor those of the others.
+func TestSympathyAndHookPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		var told []string
+		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if down {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
+			}
+			return respond(200)(req)
+		}), breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true}),
+			breakerhttp.WithTransitionHook(func(_ context.Context, tn breakerhttp.Transition) {
+				told = append(told, fmt.Sprint(tn.Key, " ", tn.To))
+				if tn.Key != "http://a.test" {
+					panic("of the hook")
+				}
+			}))
+		hosts := []string{"http://a.test", "http://b.test", "http://c.test"}
+		for _, host := range hosts {
+			for range 12 {
+				_, _ = get(tr, host)
+			}
+		}
+		time.Sleep(2 * time.Second) // so that the outages are told of
+		down = false
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic of the hook goes to nobody")
+				}
+			}()
+			_, _ = get(tr, hosts[0])
+		}()
+		slices.Sort(told)
+		want := []string{"http://a.test closed", "http://a.test open", "http://b.test open", "http://c.test open"}
+		if !slices.Equal(told, want) {
+			t.Errorf("told of %q, want %q", told, want)
+		}
+	})
 }
