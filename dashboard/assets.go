@@ -10,7 +10,7 @@ import (
 //go:embed assets
 var assets embed.FS
 
-// page is the page, which says whether there are controls.
+// page returns a handler of the page, which shows controls or not.
 func page(controls bool) http.Handler {
 	p := embedded("page.html")
 	if controls {
@@ -19,13 +19,13 @@ func page(controls bool) http.Handler {
 	return content(p, "text/html; charset=utf-8")
 }
 
-// parts returns the names of what the page loads, and the content type of each. They do not depend
-// on the types that this machine knows.
+// parts returns the names of the files that the page loads, and their content types. The types do not
+// depend on those that this machine knows.
 func parts() map[string]string {
 	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 	files, err := assets.ReadDir("assets")
 	if err != nil {
-		panic(err) // the binary was built without them
+		panic(err) // embed makes this impossible
 	}
 	found := map[string]string{}
 	for _, f := range files {
@@ -39,11 +39,12 @@ func parts() map[string]string {
 func embedded(name string) []byte {
 	b, err := assets.ReadFile("assets/" + name)
 	if err != nil {
-		panic(err) // the binary was built without it
+		panic(err) // embed makes this impossible
 	}
 	return b
 }
 
+// content returns a handler that answers with b.
 func content(b []byte, contentType string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)

@@ -14,7 +14,7 @@ import (
 // maxForm is the size in bytes of the largest form that a control reads.
 const maxForm = 64 << 10
 
-// control does something to the circuit that the form names.
+// control returns a handler that acts on the circuit that the form names, and answers with the circuit.
 func control(t *breakerhttp.Transport, act func(key string)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -38,7 +38,8 @@ func control(t *breakerhttp.Transport, act func(key string)) http.Handler {
 	})
 }
 
-// noCircuit says that there is no circuit of a name, and which there are instead.
+// noCircuit returns a message that says that there is no circuit of a name, and which names are like
+// it.
 func noCircuit(t *breakerhttp.Transport, name string) string {
 	var keys []string
 	for s := range t.Snapshots() {
@@ -50,8 +51,8 @@ func noCircuit(t *breakerhttp.Transport, name string) string {
 	return fmt.Sprintf("there is no circuit %q; the nearest: %q", name, nearest(name, keys, 3))
 }
 
-// nearest returns the keys that are most like a name, at most n: those that share the most pairs of
-// neighbouring bytes with it, schemes left out (Dice's coefficient).
+// nearest returns at most n keys, those most like a name: those that share the most pairs of
+// neighbouring bytes with it, without schemes (Dice's coefficient).
 func nearest(name string, keys []string, n int) []string {
 	wanted := pairs(name)
 	likeness := make(map[string]float64, len(keys))
@@ -71,6 +72,7 @@ func nearest(name string, keys []string, n int) []string {
 	return keys[:min(n, len(keys))]
 }
 
+// pairs returns the pairs of neighbouring bytes of a key, without its scheme and in lower case.
 func pairs(key string) map[string]bool {
 	if _, host, ok := strings.Cut(key, "://"); ok {
 		key = host

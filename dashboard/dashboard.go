@@ -23,10 +23,10 @@ type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
 
-// config is what the options have said.
+// config holds what the options have set.
 type config struct {
 	controls bool
-	hosts    map[string]bool // that are answered; nil means the default
+	hosts    map[string]bool // hosts whose requests are answered; nil means the default
 	origins  http.CrossOriginProtection
 }
 
@@ -62,9 +62,9 @@ func WithTrustedOrigins(origins ...string) Option {
 	})
 }
 
-// policy lets the page load its own parts only, and no other page frame it. No script may write
-// HTML, so that a key cannot become any.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+// securityPolicy lets the page load its own parts only, and lets no other page frame it. No script may
+// write HTML, so a key cannot become HTML.
+const securityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 // Handler returns a handler of
@@ -102,7 +102,7 @@ func Handler(t *breakerhttp.Transport, opts ...Option) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
+		h.Set("Content-Security-Policy", securityPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -114,15 +114,15 @@ func Handler(t *breakerhttp.Transport, opts ...Option) http.Handler {
 		case p == "" && !strings.HasSuffix(requestedPath(r), "/"):
 			redirectToSlash(w, r)
 		case path.Clean("/"+p) != "/"+strings.TrimPrefix(p, "/"):
-			http.NotFound(w, r) // the mux would redirect it out of the prefix
+			http.NotFound(w, r) // the mux would redirect it to a path without the prefix
 		default:
 			mux.ServeHTTP(w, rooted(r))
 		}
 	})
 }
 
-// requestedPath is the path that the client asked for, before anybody stripped it; "" if the
-// request did not come from a client.
+// requestedPath returns the path that the client asked for, before any handler stripped it, or "" if
+// the request did not come from a client.
 func requestedPath(r *http.Request) string {
 	u, err := url.ParseRequestURI(r.RequestURI)
 	if err != nil {
@@ -131,8 +131,9 @@ func requestedPath(r *http.Request) string {
 	return u.Path
 }
 
-// redirectToSlash adds the slash that relative URLs need to a prefix that [http.StripPrefix] has
-// stripped all of. The Location is relative too: a proxy may have stripped more.
+// redirectToSlash redirects a request whose whole path [http.StripPrefix] has stripped to the same path
+// with a slash, which the relative URLs of the page need. The Location is relative too, because a
+// proxy may have stripped more.
 func redirectToSlash(w http.ResponseWriter, r *http.Request) {
 	last := "."
 	if p := requestedPath(r); p != "" {
@@ -142,8 +143,8 @@ func redirectToSlash(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusPermanentRedirect)
 }
 
-// rooted returns the request with a path that begins with a slash, also if [http.StripPrefix] has
-// stripped it.
+// rooted returns the request with a path that begins with a slash, even if [http.StripPrefix] has
+// stripped the slash.
 func rooted(r *http.Request) *http.Request {
 	if strings.HasPrefix(r.URL.Path, "/") {
 		return r

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	heartbeat = 5 * time.Second  // the longest silence of a stream
-	patience  = 10 * time.Second // with a client that takes nothing
-	slowest   = 16 << 10         // bytes a second, of a client that is not given up
+	heartbeat = 5 * time.Second  // the longest time without an event
+	patience  = 10 * time.Second // a client that takes no bytes for so long is given up
+	slowest   = 16 << 10         // bytes per second; a client may be so slow
 )
 
 // streams serves the feed to any number of clients.
@@ -78,16 +78,17 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A stream is the way to one client.
+// A stream is the response to one client.
 type stream struct {
 	w   http.ResponseWriter
 	rc  *http.ResponseController
-	due time.Time // by which the slowest client has taken all that was written
+	due time.Time // when the slowest client has taken all bytes that were written
 }
 
-// send reports whether the client is still there. The deadlines are for a client that makes no
-// progress, not for a slow one, and they allow for all that is still on its way: Linux takes 4 MB
-// of a stream, and then nothing until a third of that has gone, which is 12 s at 1 Mbit/s.
+// send sends events, and reports whether the client is still there. It gives up a client that makes no
+// progress, not one that is slow. So its deadlines allow for all bytes that are still on their way:
+// Linux buffers 4 MB of a stream, and then takes nothing until a third of that is sent, which takes
+// 12 s at 1 Mbit/s.
 func (s *stream) send(events [][]byte) bool {
 	for _, e := range events {
 		if now := time.Now(); s.due.Before(now) {

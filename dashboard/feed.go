@@ -13,27 +13,28 @@ import (
 
 const (
 	interval = time.Second       // between a stream's looks at the feed
-	fresh    = interval * 9 / 10 // age at which a reading is stale: a bit less, because tickers are not exact
+	fresh    = interval * 9 / 10 // age at which a reading is stale: less than interval, because tickers are not exact
 	backlog  = 8                 // changes kept for streams that fell behind
 )
 
-// A feed is what streams send, the same to all of them. The first stream that looks after the last
-// reading has gone stale makes the next one. The others do not wait for it: it may call the
-// Transport's hook.
+// A feed has the events that all streams send. The first stream that looks at the feed after the last
+// reading has gone stale makes the next one. The others do not wait for it, because a reading may
+// call the Transport's hook.
 type feed struct {
 	source  *source
-	id      string     // of this feed among all that there ever were
+	id      string     // no other feed has it, in this process or another
 	reading sync.Mutex // held by the stream that makes a reading
 
-	mu      sync.Mutex // with reading, to write what follows
+	mu      sync.Mutex // guards what follows; writers hold reading too
 	last    *report
-	version int      // of last; 0: there is none, and last is nil
-	changes [][]byte // the latest events; the last of them led to version
+	version int      // of last; 0 means that there is none
+	changes [][]byte // the latest events; the last of them leads to version
 }
 
 func newFeed(s *source) *feed { return &feed{source: s, id: rand.Text()} }
 
-// next returns the events that bring a stream from a version, 0 for none, to the present one.
+// next returns the events that bring a stream from a version to the present one. Version 0 is that of
+// a stream that has sent nothing.
 func (f *feed) next(version int) (events [][]byte, present int) {
 	f.refresh()
 	f.mu.Lock()
@@ -84,7 +85,8 @@ func (f *feed) event(name string, r *report, version int) []byte {
 	return b.Bytes()
 }
 
-// versionOf returns the version that an event with an id led to, 0 if it was another feed's.
+// versionOf returns the version that the event with this id leads to, or 0 if the event is not of this
+// feed.
 func (f *feed) versionOf(id string) int {
 	digits, ok := strings.CutPrefix(id, f.id+"-")
 	version, err := strconv.Atoi(digits)

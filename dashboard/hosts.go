@@ -47,7 +47,7 @@ func loopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// hostOf returns a host without its port, as all its spellings compare equal.
+// hostOf returns a host without its port, in the same form for all spellings of the host.
 func hostOf(hostport string) string {
 	host := hostport
 	if _, err := netip.ParseAddr(hostport); err != nil { // an IPv6 address without brackets has no port

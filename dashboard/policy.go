@@ -10,8 +10,8 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// inWords says what a policy does, with its defaults filled in: when it opens a circuit, for how
-// long, and what else differs from the zero Policy.
+// inWords says in words what a policy does that has its defaults filled in: when it opens a circuit,
+// for how long, and what else differs from the zero Policy.
 func inWords(p breakerhttp.Policy) string {
 	var rules []string
 	switch n := p.ConsecutiveFailures; {
@@ -44,6 +44,7 @@ func inWords(p breakerhttp.Policy) string {
 	return strings.Join(parts, "; ")
 }
 
+// openTime says how long a circuit stays open.
 func openTime(p breakerhttp.Policy) string {
 	if p.Adaptive {
 		return "open for a quarter of the time that the trouble has lasted, at most " + period(p.MaxOpenFor)
@@ -58,6 +59,7 @@ func openTime(p breakerhttp.Policy) string {
 	return open
 }
 
+// recovery says how a circuit closes, if that differs from the zero Policy.
 func recovery(p breakerhttp.Policy) (parts []string) {
 	if p.Adaptive {
 		return []string{"then admits 16 requests at a time, and more as they succeed"}

@@ -13,13 +13,13 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/keytext"
 )
 
-// A report is circuits.json, or what has changed of it.
+// A report is circuits.json, or a change of it.
 type report struct {
 	Now         time.Time                `json:"now"`
-	Transport   string                   `json:"transport,omitempty"` // its name; not of a change
-	Process     *process                 `json:"process,omitempty"`   // not of a change
-	Circuits    []circuit                `json:"circuits"`            // by key
-	Removed     []string                 `json:"removed,omitempty"`   // keys; of a change only
+	Transport   string                   `json:"transport,omitempty"` // its name; not in a change
+	Process     *process                 `json:"process,omitempty"`   // not in a change
+	Circuits    []circuit                `json:"circuits"`            // sorted by key
+	Removed     []string                 `json:"removed,omitempty"`   // keys; only in a change
 	Transitions []breakerhttp.Transition `json:"transitions"`         // the oldest first
 }
 
@@ -27,7 +27,7 @@ type report struct {
 type process struct {
 	Host  string    `json:"host"`
 	PID   int       `json:"pid"`
-	Since time.Time `json:"since"` // it has had this Handler
+	Since time.Time `json:"since"` // when it made this Handler
 }
 
 // A circuit is a Snapshot with its policy in words.
@@ -36,6 +36,7 @@ type circuit struct {
 	policyText string
 }
 
+// describe returns a circuit as reports have it.
 func describe(s breakerhttp.Snapshot) circuit {
 	c := circuit{s, inWords(s.Policy)}
 	c.Policy.TripWhen = nil // functions cannot be compared
@@ -44,7 +45,7 @@ func describe(s breakerhttp.Snapshot) circuit {
 
 // MarshalJSON writes the policy in words beside what the Snapshot writes.
 func (c circuit) MarshalJSON() ([]byte, error) {
-	type fields breakerhttp.Snapshot // without MarshalJSON, which would take the place of this one
+	type fields breakerhttp.Snapshot // without Snapshot's MarshalJSON, which would replace this one
 	s := fields(c.Snapshot)
 	s.Key = keytext.Encode(s.Key)
 	return json.Marshal(struct {
@@ -64,8 +65,8 @@ func newSource(t *breakerhttp.Transport) *source {
 	return &source{t, process{Host: host, PID: os.Getpid(), Since: time.Now()}}
 }
 
-// read returns all that the Transport knows. It may call the Transport's hook: a circuit may notice
-// now that time has passed.
+// read returns all that the Transport knows. It may call the Transport's hook, because it may find that
+// a transition is due.
 func (s *source) read() *report {
 	r := newReport()
 	r.Transport, r.Process = s.t.Name(), &s.process
@@ -77,12 +78,12 @@ func (s *source) read() *report {
 	return r
 }
 
-// newReport returns a report of nothing, with lists that JSON shows as empty rather than null.
+// newReport returns an empty report, with lists that JSON shows as [] and not as null.
 func newReport() *report {
 	return &report{Now: time.Now(), Circuits: []circuit{}, Transitions: []breakerhttp.Transition{}}
 }
 
-// changesSince returns what is in r and not in old.
+// changesSince returns the change that leads from old to r.
 func (r *report) changesSince(old *report) *report {
 	c := newReport()
 	c.Now = r.Now
@@ -104,7 +105,7 @@ func (r *report) changesSince(old *report) *report {
 	return c
 }
 
-// seq is that of the latest transition, 0 if there was none.
+// seq returns the Seq of the latest transition, or 0 if there is none.
 func (r *report) seq() uint64 {
 	if len(r.Transitions) == 0 {
 		return 0
@@ -124,8 +125,8 @@ func (r *report) find(key string) (circuit, bool) {
 	return r.Circuits[i], true
 }
 
-// same reports whether two descriptions of a circuit say the same. The same moment reads slightly
-// different as the system's clock is adjusted.
+// same reports whether two descriptions of a circuit say the same. The same moment can differ slightly
+// between them, because the system's clock is adjusted.
 func same(a, b circuit) bool {
 	const adjusted = 100 * time.Millisecond
 	if a.Since.Sub(b.Since).Abs() > adjusted || a.Until.Sub(b.Until).Abs() > adjusted {

@@ -1,11 +1,12 @@
 // What is known about the circuits, from the server's reports.
 
-export const silence = 12_000; // after so long the server is not heard: its heartbeat is every 5 s
-const journal = 256; // the transitions that a server keeps
+export const silence = 12_000; // ms without a word from the server after which it counts as lost; its heartbeat is every 5 s
+const journal = 256; // the number of transitions that a server keeps
 const noTotals = { success: 0, failure: 0, ignored: 0, refused: 0, limited: 0 };
 
-// Traffic is remembered for a span, in sums over a bucket, both in milliseconds. They grow with the
-// time of which anything is known. Each bucket is as long as that before, or twice as long.
+// Traffic is remembered for a span, in sums over buckets, both in milliseconds. The longer the time of
+// which anything is known, the longer they are. Each bucket is as long as the one before, or twice as
+// long.
 const scales = [
   { span: 60_000, bucket: 2_000 },
   { span: 2 * 60_000, bucket: 2_000 },
@@ -18,11 +19,11 @@ export let origin; // the process that reports, and its Transport
 export let reported; // the server's time of its latest report, undefined before the first
 export let scale; // the present one of scales
 export let watched; // [from, to]: periods in which the server was heard
-let earliest; // something is known of this time, so that the process ran
-let complete; // no transition is missing from this time on
+let earliest; // the earliest time of which anything is known
+let complete; // from this time on, no transition is missing
 let transitions; // the oldest first
-let latest; // the seq of the last one
-let here = 0; // when the latest report arrived, as performance.now has it
+let latest; // the seq of the last transition
+let here = 0; // when the latest report arrived, on the clock of performance.now
 
 // now is the server's time.
 export const now = () => reported + performance.now() - here;
@@ -41,8 +42,8 @@ function forget() {
 }
 forget();
 
-// receive takes a report of the server: all there is, or what has changed. It returns the
-// transitions that are new, and whether they are those of another process than before.
+// receive takes in a report of the server: a whole one, or a change. It returns the new transitions,
+// and whether the report is of another process than the one before.
 export function receive(report, whole) {
   if (!whole && isOld(report)) return { fresh: [], another: false };
   const another = whole && isAnother(report);
@@ -61,9 +62,9 @@ export function receive(report, whole) {
   return { fresh, another };
 }
 
-// isOld reports whether a change is in what is known already: a stream that goes on where it was
-// lost brings changes from before the latest poll. If the server's clock was set back by more, it
-// is news.
+// isOld reports whether a change is known already: a stream that goes on where it was lost brings
+// changes from before the latest poll. A change that is a minute or more old is not known: the
+// server's clock has been set back.
 function isOld(report) {
   const ago = reported - Date.parse(report.now);
   return ago > 0 && ago < 60_000;
@@ -102,8 +103,8 @@ function remember(list) {
   return fresh;
 }
 
-// update takes a snapshot. What its totals have grown by is known to have happened now only if the
-// server was heard a moment ago.
+// update takes in a snapshot. Its totals have grown since the snapshot before. That counts as traffic
+// of now only if there was no gap in the reports.
 function update(s, at, seamless) {
   let c = circuits.get(s.key);
   if (c === undefined) {
@@ -150,7 +151,7 @@ export const opening = (c) => c.transitions.findLast((t) => t.to === "open" && t
 // counted is what the rules count now, or counted as they opened the circuit.
 export const counted = (c) => (c.state === "closed" ? c.counts : (opening(c)?.counts ?? c.counts));
 
-// share is the failed or the slow share of that, whichever is larger.
+// share is the failed or the slow share of the counted requests, whichever is larger.
 export function share(c) {
   const n = counted(c);
   return n.requests > 0 ? Math.min(1, Math.max(n.failures, n.slow) / n.requests) : 0;

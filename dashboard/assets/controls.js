@@ -10,7 +10,7 @@ const questions = {
   reset: [(key) => `Close the circuit of ${key} now, forget its counts, and no longer force it, ${here}?`, "Reset"],
 };
 let key; // of the circuit
-let intended; // what waits for its confirmation, a URL of the server
+let intended; // the action that waits for its confirmation: a URL of the server
 
 // offer shows the controls for a circuit, if the server has them.
 export function offer(circuit) {

@@ -1,15 +1,15 @@
-// The link to the server: a stream of events, and polls as long as none come.
+// The link to the server: a stream of events, and polls while no events come.
 
 import { reported, silence } from "./circuits.js";
 import { $, text } from "./page.js";
 import { time } from "./words.js";
 
 let source;
-let take; // what reports are for
-let opened = 0; // the times of events here, as performance.now has them
-let streamed = -Infinity;
-let heard = -Infinity;
-let polled = -Infinity;
+let take; // called with each report
+let opened = 0; // when the latest stream was opened; this and the next three are on the clock of performance.now
+let streamed = -Infinity; // when the latest event came
+let heard = -Infinity; // when the latest report came
+let polled = -Infinity; // when the latest poll began
 let polling = false;
 
 // connect calls receive with each report of the server, and whether it is whole.
@@ -58,7 +58,7 @@ async function poll(interval) {
     const report = await response.json();
     if (!streaming()) take(report, true);
   } catch {
-    // show says since when nothing was heard.
+    // show says since when the server was not heard.
   } finally {
     polling = false;
     show();

@@ -8,13 +8,13 @@ import { fill, newRow } from "./row.js";
 const rows = $("rows");
 const elements = new Map(); // rows that are in the page, by key
 let list = []; // the circuits to be shown, in order
-let stale = true; // list is
+let stale = true; // whether list must be selected again
 let current; // the key of the row that the keyboard is at
-let place = 0; // where in the list that is
-let version = 0; // rises when rows may have something new to say
-let frame = 0;
+let place = 0; // the index of that row in list
+let version = 0; // rises when rows may have to be filled again
+let frame = 0; // the requested animation frame, 0 if there is none
 
-// changed draws the list again, after a report, another choice, or a second.
+// changed draws the list again. It is called after a report, another choice, or a second.
 export function changed() {
   stale = true;
   version++;

@@ -3,9 +3,9 @@
 import { $, symbol, text } from "./page.js";
 import { moment, period, phrase, stateNames, time, visible } from "./words.js";
 
-const length = 100;
+const length = 100; // the most transitions in the list
 let unsaid = []; // transitions still to be announced
-let saying = 0;
+let saying = 0; // the timer of the next announcement, 0 if there is none
 
 export function transitionElement(t) {
   const li = $("transition").content.firstElementChild.cloneNode(true);

@@ -1,4 +1,4 @@
-// What a circuit is judged by.
+// What the rules count of a circuit.
 
 import { counted, opening } from "./circuits.js";
 import { count } from "./words.js";

@@ -3,8 +3,8 @@
 import { now, remembered, scale, watched } from "./circuits.js";
 import { minutes, period, stateNames } from "./words.js";
 
-// past returns a circuit's states over time, as far as its transitions and its present state tell.
-// A circuit is half-open from the end of its open time on, also before the first probe.
+// past returns a circuit's states over time, as far as its transitions and its present state show
+// them. A circuit counts as half-open from the end of its open time on, even before the first probe.
 function past(c) {
   const periods = [];
   const add = (from, to, state) => {

@@ -15,7 +15,7 @@ const calendar = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeSty
 export const time = (ms) => clock.format(ms);
 export const moment = (ms) => calendar.format(ms);
 
-// minutes writes a whole number of them.
+// minutes writes milliseconds as a whole number of minutes, to stand after "last".
 export const minutes = (ms) => (ms === 60_000 ? "minute" : `${ms / 60_000} minutes`);
 
 // period writes milliseconds in two units at most: "42s", "4m 05s", "3h 20m".
@@ -31,13 +31,13 @@ export function period(ms) {
 // visible escapes characters that cannot be seen, or that would reorder the text around them.
 export const visible = (s) => s.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 
-// named says which Transport, and where.
+// named says which Transport of which host reports.
 export const named = (o) => `${visible(o.transport)} on ${visible(o.host)}`;
 
 // phrase writes the reason of an event so that it can stand after a colon.
 export const phrase = (reason) => visible(reason).replace(/^probe failed: (.*)$/, "probe failed ($1)");
 
-// why says what opened a circuit, or what may open it soon.
+// why says what opened a circuit, what may open it soon, or what opened it last.
 export function why(c) {
   const reason = phrase(c.reason);
   if (c.state !== "closed") return reason;
