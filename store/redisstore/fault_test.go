@@ -51,6 +51,35 @@ func TestServerKilled(t *testing.T) {
 	}
 }
 
+// A brokenRing panics when it is asked for a server, or when it is asked to run commands.
+type brokenRing struct {
+	redis.UniversalClient
+	server *redis.Client
+}
+
+func (r brokenRing) GetShardClientForKey(string) (*redis.Client, error) {
+	if r.server == nil {
+		panic("no such server")
+	}
+	return r.server, nil
+}
+
+// TestClientPanics: a panic of the client is an error.
+func TestClientPanics(t *testing.T) {
+	for name, client := range map[string]redis.UniversalClient{
+		"while it looks for a server": brokenRing{},
+		"while it runs commands":      brokenRing{server: &redis.Client{}},
+	} {
+		s := redisstore.New(client)
+		if _, err := s.Load(t.Context(), []string{"a", "b"}); err == nil || !strings.Contains(err.Error(), "panicked") {
+			t.Errorf("%s: Load: got error %v, want that the client panicked", name, err)
+		}
+		if _, _, err := s.CompareAndSwap(t.Context(), "a", 0, nil, time.Hour); err == nil || !strings.Contains(err.Error(), "panicked") {
+			t.Errorf("%s: CompareAndSwap: got error %v, want that the client panicked", name, err)
+		}
+	}
+}
+
 // A host that accepts connections and never answers, and a network that drops everything: the
 // methods return in time, though the client ignores contexts.
 func TestBlackHole(t *testing.T) {

@@ -80,31 +80,48 @@ func almost(ctx context.Context) <-chan time.Time {
 // several servers.
 func (s *Store) spread(ctx context.Context, calls []call, done chan<- struct{}, batches chan<- batch) {
 	serverOf := s.serverOf(ctx)
-	if serverOf == nil {
-		all := make([]int, len(calls))
-		for i := range all {
-			all[i] = i
-		}
-		batches <- s.ask(ctx, calls, all, false)
+	parts, err := split(calls, serverOf)
+	if err != nil {
+		batches <- batch{err: err}
 		return
 	}
-	type part struct {
-		calls     []call
-		positions []int
+	ofSeveral := serverOf != nil
+	if ofSeveral {
+		close(done)
 	}
-	parts := make(map[*redis.Client]part)
+	for _, p := range parts {
+		go func() { batches <- s.ask(ctx, p, ofSeveral) }()
+	}
+}
+
+// A part is the calls for one server. positions are their places among all calls.
+type part struct {
+	calls     []call
+	positions []int
+}
+
+// split finds out which calls are for which server. A nil serverOf means that there is only one.
+func split(calls []call, serverOf func(key string) (*redis.Client, error)) (parts map[*redis.Client]part, err error) {
+	defer recoverClient(&err)
+	parts = make(map[*redis.Client]part)
 	for i, c := range calls {
-		server, err := serverOf(c.key)
-		if err != nil { // no server is known
-			batches <- batch{err: err}
-			return
+		var server *redis.Client
+		if serverOf != nil {
+			if server, err = serverOf(c.key); err != nil { // no server is known
+				return nil, err
+			}
 		}
 		p := parts[server]
 		parts[server] = part{append(p.calls, c), append(p.positions, i)}
 	}
-	close(done)
-	for _, p := range parts {
-		go func() { batches <- s.ask(ctx, p.calls, p.positions, true) }()
+	return parts, nil
+}
+
+// recoverClient makes a panic of the client an error. A Ring panics if it is asked for the server of a
+// key just when it has dropped that server.
+func recoverClient(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("breakerhttp: redis: the client panicked: %v", v)
 	}
 }
 
@@ -129,21 +146,21 @@ func (s *Store) serverOf(ctx context.Context) func(key string) (*redis.Client, e
 	return nil
 }
 
-// ask runs the script for calls that belong to one server. positions are their places among all
-// calls. ofSeveral says that there are other servers.
-func (s *Store) ask(ctx context.Context, calls []call, positions []int, ofSeveral bool) batch {
-	commands := s.run(ctx, calls, "evalsha", hash)
+// ask runs the script for the calls of one server. ofSeveral says that there are others.
+func (s *Store) ask(ctx context.Context, p part, ofSeveral bool) (b batch) {
+	defer recoverClient(&b.err)
+	commands := s.run(ctx, p.calls, "evalsha", hash)
 	if slices.ContainsFunc(commands, func(c command) bool { return redis.HasErrorPrefix(c.Err(), "NOSCRIPT") }) {
-		commands = s.run(ctx, calls, "eval", script) // sends all again: several calls only read
+		commands = s.run(ctx, p.calls, "eval", script) // sends all again: several calls only read
 	}
-	b := batch{positions: positions, replies: make([]reply, len(calls))}
+	b = batch{positions: p.positions, replies: make([]reply, len(p.calls))}
 	for i, c := range commands {
 		r, err := c.reply()
 		if err != nil {
 			if own := (unreadable{}); !ofSeveral && !errors.As(err, &own) {
 				return batch{err: err}
 			}
-			r = reply{item: store.Item{Err: keyError(calls[i].key, err)}}
+			r = reply{item: store.Item{Err: keyError(p.calls[i].key, err)}}
 		}
 		b.replies[i] = r
 	}
