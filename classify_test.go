@@ -45,7 +45,7 @@ func TestNoSecrets(t *testing.T) {
 	for i := range 20 {
 		ctx, span := tracer.Start(context.Background(), "call")
 		url := fmt.Sprintf("http://user:%s@h%d.test/%s?token=%s#%s", secret, i%2, []string{"status", "error"}[i%2], secret, secret)
-		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		req := newRequest(t, ctx, url)
 		req.Header.Set("Authorization", "Bearer "+secret)
 		if _, err := do(tr, req); errors.Is(err, breakerhttp.ErrOpen) {
 			told = append(told, err.Error(), fmt.Sprintf("%+v", err))

@@ -93,7 +93,7 @@ func TestNothingIsAllocated(t *testing.T) {
 	} {
 		tr := newTransport(t, base, breakerhttp.WithPolicy(p))
 		for _, ctx := range []context.Context{context.Background(), ctx} {
-			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.a.test/x", nil)
+			req := newRequest(t, ctx, "https://api.a.test/x")
 			if n := testing.AllocsPerRun(1000, func() { _, _ = tr.RoundTrip(req) }); n != 0 {
 				t.Errorf("%s: got %v allocations, want 0", name, n)
 			}
@@ -101,7 +101,7 @@ func TestNothingIsAllocated(t *testing.T) {
 	}
 	tr := newTransport(t, base)
 	tr.ForceOpen("https://api.a.test")
-	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.a.test/x", nil)
+	req := newRequest(t, ctx, "https://api.a.test/x")
 	if n := testing.AllocsPerRun(1000, func() { _, _ = tr.RoundTrip(req) }); n != 1 {
 		t.Errorf("refusing: got %v allocations, want 1", n)
 	}

@@ -3,7 +3,6 @@ package breakerhttp_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -34,7 +33,7 @@ func TestHookOrder(t *testing.T) {
 		depth--
 	}))
 	for i := range 5 {
-		req, _ := http.NewRequestWithContext(context.WithValue(context.Background(), ctxKey{}, i), http.MethodGet, host, nil)
+		req := newRequest(t, context.WithValue(context.Background(), ctxKey{}, i), host)
 		_, _ = do(tr, req)
 	}
 	if got, want := fmt.Sprint(seen), "[closed>open 4 open>closed <nil>]"; got != want {

@@ -299,7 +299,7 @@ func TestUpgradesThroughAProxy(t *testing.T) {
 	})
 	defer gateway.Close()
 	for range 10 {
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, gateway.URL, nil)
+		req := newRequest(t, t.Context(), gateway.URL)
 		req.Header.Set("Connection", "Upgrade")
 		req.Header.Set("Upgrade", "h2c")
 		resp, err := gateway.Client().Do(req)

@@ -81,7 +81,7 @@ func TestKeyFunc(t *testing.T) {
 		breakerhttp.WithHostPolicy("gold/1", breakerhttp.Policy{ConsecutiveFailures: 2}),
 	)
 	send := func(tenant string) error {
-		req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://a.test/", nil)
+		req := newRequest(t, context.Background(), "http://a.test/")
 		req.Header.Set("Tenant", tenant)
 		_, err := tr.RoundTrip(req)
 		return err

@@ -125,7 +125,7 @@ func TestMetrics(t *testing.T) {
 
 		cancelled, cancel := context.WithCancel(context.Background())
 		cancel()
-		req, _ := http.NewRequestWithContext(cancelled, http.MethodGet, "http://a.test/0", nil)
+		req := newRequest(t, cancelled, "http://a.test/0")
 		_, _ = do(tr, req)
 		requests["ignored"] = 1
 		times(4, "http://a.test/503")
@@ -173,7 +173,7 @@ func TestMetricAddresses(t *testing.T) {
 			opts, url = append(opts, custom), "http://b.test/"
 		}
 		tr, reader := newMetered(t, respond(200), opts...)
-		req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
+		req := newRequest(t, context.Background(), url)
 		req.Header.Set("Key", tt.key)
 		_, _ = do(tr, req)
 		want := statusOf(tt.want, 1, 0, 0).and(requestsOf(tt.want, 1, 0, 0))
@@ -443,7 +443,7 @@ func TestSuccessCallsNothing(t *testing.T) {
 		tr := newTransport(t, roundTripFunc(func(*http.Request) (*http.Response, error) { return resp, nil }),
 			breakerhttp.WithMeterProvider(s), breakerhttp.WithPolicy(p))
 		ctx := trace.ContextWithSpan(context.Background(), spySpan{spy: s})
-		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://a.test/", nil)
+		req := newRequest(t, ctx, "http://a.test/")
 		_, _ = tr.RoundTrip(req) // makes the circuit, and announces its transitions
 		before := s.calls.Load()
 		allocs := testing.AllocsPerRun(1000, func() { _, _ = tr.RoundTrip(req) })
@@ -586,7 +586,7 @@ func TestCollectionBlocksNobody(t *testing.T) {
 		time.Sleep(time.Minute)
 		probing.Store(true)
 		ctx, cancel := context.WithCancel(context.Background())
-		hung, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://dead.test/hang", nil)
+		hung := newRequest(t, ctx, "http://dead.test/hang")
 		go func() { _, _ = do(tr, hung) }()
 		time.Sleep(2 * time.Second)
 		go func() { _ = s.callback(context.Background(), noop.Observer{}) }()
@@ -859,7 +859,7 @@ func TestLateFailureOfEvictedCircuit(t *testing.T) {
 		return &http.Response{StatusCode: 200, Body: io.NopCloser(errorReader{errors.New("cut")}), ContentLength: -1, Request: req}, nil
 	}), breakerhttp.WithMaxCircuits(1))
 	send := func(url string) *http.Response {
-		req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
+		req := newRequest(t, context.Background(), url)
 		resp, err := tr.RoundTrip(req)
 		if err != nil {
 			t.Fatalf("%s: got error %v", url, err)
@@ -1234,7 +1234,7 @@ func TestConcurrentCollection(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, uint64(i)))
 			for range 1500 {
 				url := fmt.Sprintf("http://host%d.test/%d", random.IntN(20), []int{200, 500 + random.IntN(40)}[random.IntN(2)])
-				req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
+				req := newRequest(t, context.Background(), url)
 				if resp, err := tr.RoundTrip(req); err == nil && resp.StatusCode == 200 {
 					_, _ = io.ReadAll(resp.Body)
 					late.Add(1)

@@ -50,7 +50,7 @@ func TestFallback(t *testing.T) {
 			for range 5 {
 				_, _ = get(tr, host)
 			}
-			req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, host, nil)
+			req := newRequest(t, context.Background(), host)
 			resp, err := tr.RoundTrip(req)
 			if tt.err != "" {
 				if resp != nil || err == nil || !strings.Contains(err.Error(), tt.err) {

@@ -449,7 +449,7 @@ func TestIgnoredProbe(t *testing.T) {
 		f.open()
 		time.Sleep(time.Minute)
 		ctx, cancel := context.WithCancel(t.Context())
-		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, host, nil)
+		req := newRequest(t, ctx, host)
 		time.AfterFunc(5*time.Millisecond, cancel)
 		_, _ = f.processes[0].RoundTrip(req)
 		if got := f.record(); got.State != "open" || got.Millis != 0 || len(got.Failed) != 0 {
@@ -746,7 +746,7 @@ func TestWaitReadyHearsOthers(t *testing.T) {
 		}
 		f.put(`{"s":1,"st":"closed","d":0,"o":"other","g":1}`)
 		before := time.Now()
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, host, nil)
+		req := newRequest(t, t.Context(), host)
 		if err := f.processes[0].WaitReady(req); err != nil {
 			t.Fatal(err)
 		}
@@ -764,7 +764,7 @@ func TestStoreLeavesTimeForTheHost(t *testing.T) {
 		f.store.misbehave(noAnswer)
 		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Millisecond)
 		defer cancel()
-		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, host, nil)
+		req := newRequest(t, ctx, host)
 		if _, err := f.processes[0].RoundTrip(req); err != nil {
 			t.Errorf("got %v, want the answer that the host gives in 10ms", err)
 		}
@@ -1209,7 +1209,7 @@ func TestNothingIsAllocatedWithStore(t *testing.T) {
 	base := roundTripFunc(func(*http.Request) (*http.Response, error) { return resp, nil })
 	sharing := breakerhttp.Sharing{Refresh: time.Hour}
 	tr := newTransport(t, base, breakerhttp.WithStore(storetest.NewMemory(), sharing))
-	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, host, nil)
+	req := newRequest(t, context.Background(), host)
 	if n := testing.AllocsPerRun(1000, func() { _, _ = tr.RoundTrip(req) }); n != 0 {
 		t.Errorf("got %v allocations, want 0", n)
 	}
@@ -1571,7 +1571,7 @@ func TestLongKeys(t *testing.T) {
 		}
 		tenants := []string{strings.Repeat("x", 3000), strings.Repeat("x", 3001), "a\xffb", "a\xfeb", "a/b"}
 		send := func(tr *breakerhttp.Transport, tenant string) error {
-			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, host, nil)
+			req := newRequest(t, t.Context(), host)
 			req.Header.Set("Tenant", tenant)
 			_, err := tr.RoundTrip(req)
 			return err
@@ -1850,7 +1850,7 @@ func TestWaitReadyOnlooker(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, host, nil)
+		req := newRequest(t, ctx, host)
 		before := time.Now()
 		if err := f.processes[1].WaitReady(req); err != nil {
 			t.Fatal(err)
@@ -1985,7 +1985,7 @@ func TestCancelledProbes(t *testing.T) {
 								time.Sleep(time.Duration(i) * 50 * time.Millisecond)
 								ctx, cancel := context.WithCancel(t.Context())
 								defer time.AfterFunc(time.Second, cancel).Stop()
-								req, _ := http.NewRequestWithContext(ctx, http.MethodGet, host, nil)
+								req := newRequest(t, ctx, host)
 								_, _ = p.RoundTrip(req)
 							})
 						}

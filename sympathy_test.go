@@ -135,7 +135,7 @@ func TestSympathySpares(t *testing.T) {
 				tt.b(tr, answer)
 				waiting := make(chan error)
 				go func() {
-					req, _ := http.NewRequest(http.MethodGet, c, nil)
+					req := newRequest(t, t.Context(), c)
 					waiting <- tr.WaitReady(req)
 				}()
 				synctest.Wait()

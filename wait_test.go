@@ -15,7 +15,7 @@ import (
 func TestWaitReady(t *testing.T) {
 	send := func(tr *breakerhttp.Transport) { _, _ = get(tr, host) }
 	wait := func(ctx context.Context, tr *breakerhttp.Transport) error {
-		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, host, nil)
+		req := newRequest(t, ctx, host)
 		return tr.WaitReady(req)
 	}
 	open := func(t *testing.T, opts ...breakerhttp.Option) *breakerhttp.Transport {
