@@ -436,74 +436,6 @@ func TestAdaptiveRetryAfter(t *testing.T) {
 	}
 }
 
-func TestMaxInFlight(t *testing.T) {
-	for name, change := range map[string]func(*circuit.Config){"classic": func(*circuit.Config) {}, "adaptive": adaptive} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, with(func(c *circuit.Config) { change(c); c.MaxInFlight = 3 }))
-			calls := []*circuit.Call{r.begin(0), r.begin(0), r.begin(0)}
-			if got, want := r.refuse(0), (circuit.Refusal{State: circuit.Closed, Detail: "3 in flight"}); got != want {
-				t.Errorf("refused with %+v, want %+v", got, want)
-			}
-			_, _, changed, ready := r.Ready(&r.by, 0, true)
-			if ready {
-				t.Error("it is ready, though it is full")
-			}
-			r.Reset(&r.by, 0)
-			r.refuse(0) // those of older generations count too
-			r.end(0, calls[0], ok)
-			r.wantTold(changed)
-			r.begin(0)
-			r.ForceClosed(&r.by, 0)
-			r.begin(0) // has no bound
-		})
-	}
-}
-
-func TestLimited(t *testing.T) {
-	limited := func(r *rig, now, retryAfter time.Duration) {
-		r.Done(&r.by, now, r.begin(now), circuit.Verdict{Outcome: circuit.Limited, Detail: "429", RetryAfter: retryAfter})
-	}
-	for name, change := range map[string]func(*circuit.Config){"classic": func(c *circuit.Config) { c.MaxRetryAfter = c.MaxOpenFor }, "adaptive": adaptive} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, with(change))
-			r.send(0, bad, bad, bad, bad)
-			limited(r, 0, 0)
-			r.wantCounts(0, circuit.Counts{Requests: 4, Failures: 4, ConsecutiveFailures: 4}) // breaks no run
-			limited(r, 0, 7*second)
-			if got := r.refuse(second); got.State != circuit.Open || got.RetryAfter != 6*second {
-				t.Errorf("refused with %+v, want for the rest of what the host has asked for", got)
-			}
-			if got := r.lastEvent(); got.Reason != circuit.RateLimited || got.OpenFor != 7*second {
-				t.Errorf("opened by %+v", got)
-			}
-			for range 20 {
-				r.begin(7 * second) // all at once, without a probe
-				if name == "adaptive" && r.read(7*second).InFlight == 16 {
-					break // it comes back bounded
-				}
-			}
-			if got := r.lastEvent(); got.From != circuit.Open || got.To != circuit.Closed || got.At != 7*second {
-				t.Errorf("closed by %+v", got)
-			}
-			if got := r.read(7 * second).Totals; got.Limited != 2 || got.Failure() != 4 {
-				t.Errorf("the totals are %+v, want 2 limited and 4 failures", got)
-			}
-		})
-	}
-}
-
-// TestLimitedLate: what was in flight when the host asked for less changes nothing more.
-func TestLimitedLate(t *testing.T) {
-	r := newRig(t, with(func(c *circuit.Config) { c.MaxRetryAfter = time.Minute }))
-	first, second := r.begin(0), r.begin(0)
-	v := circuit.Verdict{Outcome: circuit.Limited, RetryAfter: 10 * time.Second}
-	r.Done(&r.by, 0, first, v)
-	r.Done(&r.by, time.Second, second, v)
-	if got := r.read(time.Second).Until; got != 10*time.Second {
-		t.Errorf("limited until %v, want 10s: a caller that waited must not be refused", got)
-	}
-}
-
 // TestLimitedDoesNotGrow: a circuit that opens again soon after its host asked for less has not been
 // closed by a probe that proved nothing.
 func TestLimitedDoesNotGrow(t *testing.T) {
@@ -514,16 +446,6 @@ func TestLimitedDoesNotGrow(t *testing.T) {
 	if got := r.lastEvent(); got.To != circuit.Open || got.OpenFor != r.cfg.OpenFor {
 		t.Errorf("opened by %+v, want for %v", got, r.cfg.OpenFor)
 	}
-}
-
-// TestLimitedProbe gives its slot back.
-func TestLimitedProbe(t *testing.T) {
-	r, now := opened(t, func(*circuit.Config) {})
-	probe := r.begin(now)
-	r.refuse(now)
-	r.Done(&r.by, now, probe, circuit.Verdict{Outcome: circuit.Limited})
-	r.wantState(now, circuit.HalfOpen)
-	r.begin(now)
 }
 
 // TestSilenceBesideBodies: the failure of a body is no answer of a host that has fallen silent.

@@ -160,3 +160,26 @@ func TestWaitingCostsNoMemory(t *testing.T) {
 		t.Errorf("requests that are timed allocate %v times, want 0", allocs)
 	}
 }
+
+func TestMaxInFlight(t *testing.T) {
+	for name, change := range map[string]func(*circuit.Config){"classic": func(*circuit.Config) {}, "adaptive": adaptive} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, with(func(c *circuit.Config) { change(c); c.MaxInFlight = 3 }))
+			calls := []*circuit.Call{r.begin(0), r.begin(0), r.begin(0)}
+			if got, want := r.refuse(0), (circuit.Refusal{State: circuit.Closed, Detail: "3 in flight"}); got != want {
+				t.Errorf("refused with %+v, want %+v", got, want)
+			}
+			_, _, changed, ready := r.Ready(&r.by, 0, true)
+			if ready {
+				t.Error("it is ready, though it is full")
+			}
+			r.Reset(&r.by, 0)
+			r.refuse(0) // those of older generations count too
+			r.end(0, calls[0], ok)
+			r.wantTold(changed)
+			r.begin(0)
+			r.ForceClosed(&r.by, 0)
+			r.begin(0) // has no bound
+		})
+	}
+}

@@ -2,9 +2,15 @@ package circuit_test
 
 import (
 	"context"
+	"flag"
+	"fmt"
 	"math"
+	"os"
 	"sync/atomic"
+	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
@@ -124,4 +130,22 @@ func (c clocked) AdoptClosed(by *circuit.Cause, now time.Duration) {
 func (c clocked) Evict(now time.Duration, seen uint64) (circuit.Totals, uint64, bool) {
 	c.at(now)
 	return c.Circuit.Evict(seen, false)
+}
+
+// TestMain makes rapid do the same, and enough, in every run. Flags given on the
+// command line win. In the end, no test may have written to what healthy circuits
+// share.
+func TestMain(m *testing.M) {
+	for name, value := range map[string]string{"rapid.checks": "2000", "rapid.steps": "80", "rapid.seed": "1"} {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if circuit.BlankIsWritten() {
+			fmt.Fprintln(os.Stderr, "a circuit has written to the memory that it shares with others")
+			code = 1
+		}
+		os.Exit(code)
+	}))
 }

@@ -2,7 +2,6 @@ package circuit_test
 
 import (
 	"context"
-	"math"
 	"testing"
 	"time"
 
@@ -215,81 +214,96 @@ func TestRules(t *testing.T) {
 	}
 }
 
-func TestOpenTime(t *testing.T) {
-	growing := func(c *circuit.Config) { c.OpenGrowth, c.MaxOpenFor = 2, 4*60*second }
+func TestTripWhenIsAskedAfterFailuresAndSlowRequests(t *testing.T) {
+	var asked []circuit.Counts
+	r := newRig(t, with(func(c *circuit.Config) {
+		c.SlowAfter = second
+		c.TripWhen = func(n circuit.Counts) bool {
+			asked = append(asked, n)
+			return n.Failures == 1 && n.Slow == 1
+		}
+	}))
+	hung := r.begin(0)
+	r.send(500*ms, ok, ignore)
+	r.send(2*second, bad)
+	want := []circuit.Counts{{Requests: 2, Slow: 1}, {Requests: 3, Failures: 1, Slow: 1, ConsecutiveFailures: 1}}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Errorf("asked about (-want +got):\n%s", diff)
+	}
+	wantEvent := circuit.Event{To: circuit.Open, At: 2 * second, Reason: circuit.TripWhen, OpenFor: 60 * second, Counts: want[1]}
+	if diff := cmp.Diff(wantEvent, r.lastEvent()); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+	r.end(2*second, hung, bad)
+	if len(asked) != 2 {
+		t.Errorf("TripWhen is asked about a stale failure: %+v", asked[2:])
+	}
+}
+
+func TestTripWhenMayUseTheCircuit(t *testing.T) {
 	for _, test := range []struct {
-		name       string
-		change     func(*circuit.Config)
-		probes     int // that have failed before
-		retryAfter time.Duration
-		random     float64
-		want       time.Duration
+		name string
+		use  func(*rig)
+		want circuit.State
 	}{
-		{"as set", func(*circuit.Config) {}, 0, 0, 0, 60 * second},
-		{"no growth", func(*circuit.Config) {}, 3, 0, 0, 60 * second},
-		{"growth begins with the first failed probe", growing, 0, 0, 0, 60 * second},
-		{"growth", growing, 1, 0, 0, 120 * second},
-		{"growth to the bound", growing, 2, 0, 0, 240 * second},
-		{"growth is bounded", growing, 9, 0, 0, 240 * second},
-		{"growth is bounded between its steps", func(c *circuit.Config) { c.OpenGrowth, c.MaxOpenFor = 2, 200*second }, 2, 0, 0, 200 * second},
-		{"Retry-After is longer", growing, 0, 61 * second, 0, 61 * second},
-		{"Retry-After is shorter", growing, 1, 119 * second, 0, 120 * second},
-		{"Retry-After is bounded", growing, 0, math.MaxInt64, 0, 240 * second},
-		{"jitter at its least", func(c *circuit.Config) { c.Jitter = 0.5 }, 0, 0, 0, 60 * second},
-		{"jitter", func(c *circuit.Config) { c.Jitter = 0.5 }, 0, 0, 0.5, 75 * second},
-		{"jitter comes on top of the bound", func(c *circuit.Config) { growing(c); c.Jitter = 1 }, 0, time.Hour, 0.75, 7 * 60 * second},
-		{"the longest", func(c *circuit.Config) { c.OpenFor, c.MaxOpenFor = math.MaxInt64, math.MaxInt64 }, 0, 0, 0, math.MaxInt64},
-		{"jitter saturates", func(c *circuit.Config) { c.MaxOpenFor, c.Jitter = math.MaxInt64, 1 }, 0, math.MaxInt64 - 1, 0.9, math.MaxInt64},
-		{"growth saturates", func(c *circuit.Config) { c.OpenGrowth, c.MaxOpenFor = math.MaxFloat64, math.MaxInt64 }, 1, 0, 0, math.MaxInt64},
+		{"a read", func(r *rig) { r.read(0) }, circuit.Open},
+		{"a request", func(r *rig) { r.begin(0) }, circuit.Open},
+		{"forced closed: that counts for more", func(r *rig) { r.ForceClosed(&circuit.Cause{}, 0) }, circuit.Closed},
+		{"an eviction, long after: nobody sees it", func(r *rig) { used := r.used(); r.at(time.Hour); r.Circuit.Evict(used, true) }, circuit.Closed},
+		{"a reset: the answer is about an older generation", func(r *rig) { r.Reset(&circuit.Cause{}, 0) }, circuit.Closed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			cfg := with(func(c *circuit.Config) { c.ConsecutiveFailures, c.Rand = 1, func() float64 { return 0 } })
-			test.change(&cfg)
-			r := newRig(t, cfg)
-			now := time.Duration(1)
-			for range test.probes {
-				r.send(now, bad)
-				now = r.read(now).Until
-			}
-			r.cfg.Rand = func() float64 { return test.random }
-			r.Done(&r.by, now, r.begin(now), circuit.Verdict{Outcome: bad, RetryAfter: test.retryAfter})
-			if got := r.lastEvent().OpenFor; got != test.want {
-				t.Errorf("open for %v, want %v", got, test.want)
-			}
-			wantUntil := now + min(test.want, math.MaxInt64-now)
-			if got := r.read(now).Until; got != wantUntil {
-				t.Errorf("open until %v, want %v", got, wantUntil)
-			}
+			var r *rig
+			r = newRig(t, with(func(c *circuit.Config) {
+				c.TripWhen = func(circuit.Counts) bool { test.use(r); return true }
+			}))
+			r.send(0, bad)
+			r.wantState(0, test.want)
 		})
 	}
 }
 
-func TestGrowthHasMemory(t *testing.T) {
-	const bound = 480 * second // three failed probes
+func TestTripWhenThatPanics(t *testing.T) {
+	panics := false
+	tripWhen := func(circuit.Counts) bool {
+		if panics {
+			panic("TripWhen")
+		}
+		return false
+	}
 	for _, test := range []struct {
-		closedFor time.Duration
-		want      time.Duration
+		name         string
+		hang         time.Duration
+		wantInFlight int
+		wantTotals   circuit.Totals
+		wantAgain    bool // the second verdict counts
 	}{
-		{0, 480 * second},
-		{bound - 1, 480 * second},
-		{bound, 240 * second},
-		{2*bound - 1, 240 * second},
-		{2 * bound, 120 * second},
-		{3 * bound, 60 * second},
-		{99 * bound, 60 * second},
+		{"about the failure itself", 0, 0, circuit.Totals{Failures: []circuit.ErrorTotal{{Type: "500", Count: 1}}}, false},
+		{"about a slow request, noticed by the verdict", 2 * second, 0, circuit.Totals{Failures: []circuit.ErrorTotal{{Type: "500", Count: 1}}}, false},
 	} {
-		cfg := with(func(c *circuit.Config) { c.ConsecutiveFailures, c.OpenGrowth, c.MaxOpenFor = 1, 2, bound })
-		r := newRig(t, cfg)
-		r.send(0, bad)
-		now := r.read(0).Until
-		for range 10 { // the count stops at three
-			r.send(now, bad)
-			now = r.read(now).Until
-		}
-		r.send(now, ok)
-		r.send(now+test.closedFor, bad)
-		if got := r.lastEvent().OpenFor; got != test.want {
-			t.Errorf("closed for %v, then open for %v, want %v", test.closedFor, got, test.want)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t, with(func(c *circuit.Config) { c.TripWhen, c.SlowAfter = tripWhen, second }))
+			call := r.begin(0)
+			panics = true
+			func() {
+				defer func() {
+					if got := recover(); got != "TripWhen" {
+						t.Errorf("recovered %v, want the panic of TripWhen", got)
+					}
+				}()
+				r.end(test.hang, call, bad)
+			}()
+			panics = false
+			if got := r.read(test.hang).InFlight; got != test.wantInFlight { // hangs if the lock is left locked
+				t.Errorf("%d are in flight, want %d", got, test.wantInFlight)
+			}
+			if got := r.Done(&r.by, test.hang, call, circuit.Verdict{}); got != test.wantAgain {
+				t.Errorf("a second verdict counts: %v, want %v", got, test.wantAgain)
+			}
+			got := r.read(test.hang)
+			if diff := cmp.Diff(test.wantTotals, got.Totals); diff != "" || got.InFlight != 0 {
+				t.Errorf("in the end %d are in flight, want 0; totals (-want +got):\n%s", got.InFlight, diff)
+			}
+		})
 	}
 }

@@ -10,6 +10,85 @@ import (
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
 )
 
+func TestOpenTime(t *testing.T) {
+	growing := func(c *circuit.Config) { c.OpenGrowth, c.MaxOpenFor = 2, 4*60*second }
+	for _, test := range []struct {
+		name       string
+		change     func(*circuit.Config)
+		probes     int // that have failed before
+		retryAfter time.Duration
+		random     float64
+		want       time.Duration
+	}{
+		{"as set", func(*circuit.Config) {}, 0, 0, 0, 60 * second},
+		{"no growth", func(*circuit.Config) {}, 3, 0, 0, 60 * second},
+		{"growth begins with the first failed probe", growing, 0, 0, 0, 60 * second},
+		{"growth", growing, 1, 0, 0, 120 * second},
+		{"growth to the bound", growing, 2, 0, 0, 240 * second},
+		{"growth is bounded", growing, 9, 0, 0, 240 * second},
+		{"growth is bounded between its steps", func(c *circuit.Config) { c.OpenGrowth, c.MaxOpenFor = 2, 200*second }, 2, 0, 0, 200 * second},
+		{"Retry-After is longer", growing, 0, 61 * second, 0, 61 * second},
+		{"Retry-After is shorter", growing, 1, 119 * second, 0, 120 * second},
+		{"Retry-After is bounded", growing, 0, math.MaxInt64, 0, 240 * second},
+		{"jitter at its least", func(c *circuit.Config) { c.Jitter = 0.5 }, 0, 0, 0, 60 * second},
+		{"jitter", func(c *circuit.Config) { c.Jitter = 0.5 }, 0, 0, 0.5, 75 * second},
+		{"jitter comes on top of the bound", func(c *circuit.Config) { growing(c); c.Jitter = 1 }, 0, time.Hour, 0.75, 7 * 60 * second},
+		{"the longest", func(c *circuit.Config) { c.OpenFor, c.MaxOpenFor = math.MaxInt64, math.MaxInt64 }, 0, 0, 0, math.MaxInt64},
+		{"jitter saturates", func(c *circuit.Config) { c.MaxOpenFor, c.Jitter = math.MaxInt64, 1 }, 0, math.MaxInt64 - 1, 0.9, math.MaxInt64},
+		{"growth saturates", func(c *circuit.Config) { c.OpenGrowth, c.MaxOpenFor = math.MaxFloat64, math.MaxInt64 }, 1, 0, 0, math.MaxInt64},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := with(func(c *circuit.Config) { c.ConsecutiveFailures, c.Rand = 1, func() float64 { return 0 } })
+			test.change(&cfg)
+			r := newRig(t, cfg)
+			now := time.Duration(1)
+			for range test.probes {
+				r.send(now, bad)
+				now = r.read(now).Until
+			}
+			r.cfg.Rand = func() float64 { return test.random }
+			r.Done(&r.by, now, r.begin(now), circuit.Verdict{Outcome: bad, RetryAfter: test.retryAfter})
+			if got := r.lastEvent().OpenFor; got != test.want {
+				t.Errorf("open for %v, want %v", got, test.want)
+			}
+			wantUntil := now + min(test.want, math.MaxInt64-now)
+			if got := r.read(now).Until; got != wantUntil {
+				t.Errorf("open until %v, want %v", got, wantUntil)
+			}
+		})
+	}
+}
+
+func TestGrowthHasMemory(t *testing.T) {
+	const bound = 480 * second // three failed probes
+	for _, test := range []struct {
+		closedFor time.Duration
+		want      time.Duration
+	}{
+		{0, 480 * second},
+		{bound - 1, 480 * second},
+		{bound, 240 * second},
+		{2*bound - 1, 240 * second},
+		{2 * bound, 120 * second},
+		{3 * bound, 60 * second},
+		{99 * bound, 60 * second},
+	} {
+		cfg := with(func(c *circuit.Config) { c.ConsecutiveFailures, c.OpenGrowth, c.MaxOpenFor = 1, 2, bound })
+		r := newRig(t, cfg)
+		r.send(0, bad)
+		now := r.read(0).Until
+		for range 10 { // the count stops at three
+			r.send(now, bad)
+			now = r.read(now).Until
+		}
+		r.send(now, ok)
+		r.send(now+test.closedFor, bad)
+		if got := r.lastEvent().OpenFor; got != test.want {
+			t.Errorf("closed for %v, then open for %v, want %v", test.closedFor, got, test.want)
+		}
+	}
+}
+
 // opened returns a rig that has opened at 0, and the moment of its first probe.
 func opened(t *testing.T, change func(*circuit.Config)) (*rig, time.Duration) {
 	r := newRig(t, with(change))

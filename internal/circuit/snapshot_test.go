@@ -2,6 +2,7 @@ package circuit_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -171,5 +172,47 @@ func checkHistory(t *testing.T, cfg *circuit.Config, events []circuit.Event) {
 			}
 		}
 		state, until = e.To, e.At+e.OpenFor
+	}
+}
+
+func TestErrorTypesAreBounded(t *testing.T) {
+	r := newRig(t, with(func(c *circuit.Config) { c.ConsecutiveFailures = -1 }))
+	want := circuit.Totals{}
+	for i := range 100 {
+		errorType := fmt.Sprint(400 + i)
+		r.Done(&r.by, 0, r.begin(0), circuit.Verdict{Outcome: bad, ErrorType: errorType})
+		if i < 15 {
+			want.Failures = append(want.Failures, circuit.ErrorTotal{Type: errorType, Count: 1})
+		}
+	}
+	want.Failures = append(want.Failures, circuit.ErrorTotal{Type: "_OTHER", Count: 85})
+	got := r.read(0).Totals
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("totals (-want +got):\n%s", diff)
+	}
+	if got := got.Failure(); got != 100 {
+		t.Errorf("%d failures in all, want 100", got)
+	}
+}
+
+func TestTotalsAdd(t *testing.T) {
+	total := circuit.Totals{Success: 1, Ignored: 2, Refused: 3, Failures: []circuit.ErrorTotal{{Type: "500", Count: 4}}}
+	total.Add(circuit.Totals{Success: 10, Ignored: 20, Refused: 30, Failures: []circuit.ErrorTotal{{Type: "body", Count: 50}, {Type: "500", Count: 40}}})
+	want := circuit.Totals{
+		Success: 11, Ignored: 22, Refused: 33,
+		Failures: []circuit.ErrorTotal{{Type: "500", Count: 44}, {Type: "body", Count: 50}},
+	}
+	if diff := cmp.Diff(want, total); diff != "" {
+		t.Errorf("sum (-want +got):\n%s", diff)
+	}
+}
+
+func TestASnapshotIsACopy(t *testing.T) {
+	r := newRig(t, with(func(*circuit.Config) {}))
+	r.send(0, bad)
+	before := r.read(0)
+	r.send(0, bad)
+	if got := before.Totals.Failure(); got != 1 {
+		t.Errorf("an earlier snapshot has %d failures by now, want 1", got)
 	}
 }
