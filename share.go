@@ -110,7 +110,6 @@ func (sh Sharing) withDefaults() Sharing {
 
 // sharing is the part of a Transport that shares circuits with other processes.
 type sharing struct {
-	store   Store
 	skip    func(key string) bool
 	refresh time.Duration
 	fleet   *fleet.Fleet
@@ -139,7 +138,7 @@ func newSharing(t *Transport, c *config) *sharing {
 			report(err)
 		},
 	})
-	return &sharing{store: c.store, skip: sh.Skip, refresh: sh.Refresh, fleet: f}
+	return &sharing{skip: sh.Skip, refresh: sh.Refresh, fleet: f}
 }
 
 // shares reports whether the circuit of a key is shared.
@@ -271,9 +270,5 @@ func (t *Transport) Watch(ctx context.Context) error {
 	if t.sharing == nil {
 		return errors.ErrUnsupported
 	}
-	w, ok := t.sharing.store.(Watcher)
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	return t.sharing.fleet.Watch(ctx, w)
+	return t.sharing.fleet.Watch(ctx)
 }

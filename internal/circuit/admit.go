@@ -133,11 +133,6 @@ func (c *Circuit) admissible(ctx context.Context, now time.Duration, mayProbe, a
 	return c.judge.admissible(ctx, now, mayProbe, asks)
 }
 
-func (c *Circuit) endRamp() {
-	c.ramped = 0
-	c.setRoad()
-}
-
 // Ready reports whether a request would be admitted now. If not, the caller may ask again after
 // wake, unless that is 0, and when changed is closed. A ramping circuit counts as ready. Ready never
 // calls TripWhen.

@@ -28,7 +28,8 @@ func (c classic) admissible(ctx context.Context, now time.Duration, mayProbe, as
 			return Refusal{State: Closed, Detail: c.detail}, false
 		}
 		if c.ramped > 0 && c.ramped <= now {
-			c.endRamp()
+			c.ramped = 0
+			c.setRoad()
 		}
 	}
 	return Refusal{}, true

@@ -42,7 +42,7 @@ func (f *Fleet) readDue(ctx context.Context, m *Member, now time.Duration, wait 
 		return
 	}
 	done := make(chan struct{})
-	go f.read(context.Background(), f.nextBatch(now), func([]*Member) {
+	go f.read(context.Background(), f.nextBatch(now), func() {
 		f.mu.Lock()
 		f.reading = false
 		f.mu.Unlock()

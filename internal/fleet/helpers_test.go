@@ -149,7 +149,7 @@ func (p *process) answer(item Item) {
 }
 
 // hint reads the record now, as a hint does.
-func (p *process) hint() { p.fleet.read(context.Background(), []*Member{p.Member}, func([]*Member) {}) }
+func (p *process) hint() { p.fleet.read(context.Background(), []*Member{p.Member}, func() {}) }
 
 func (p *process) fail() { p.Failed(context.Background(), p.now()) }
 

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -15,8 +16,13 @@ import (
 const gatherHints = 5 * time.Millisecond
 
 // Watch reads the records of which the store says that other processes have written them, until ctx
-// is done or the store fails. It returns the error.
-func (f *Fleet) Watch(ctx context.Context, w store.Watcher) (err error) {
+// is done or the store fails. It returns the error, which is [errors.ErrUnsupported] if the store is
+// not a [store.Watcher].
+func (f *Fleet) Watch(ctx context.Context) (err error) {
+	w, ok := f.cfg.Store.(store.Watcher)
+	if !ok {
+		return errors.ErrUnsupported
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	h := hints{fleet: f, hinted: make(chan struct{}, 1)}
 	var reader sync.WaitGroup
@@ -75,7 +81,7 @@ func (h *hints) read(ctx context.Context) {
 			return
 		}
 		for batch := range slices.Chunk(h.take(), maxBatch) {
-			h.fleet.read(ctx, batch, func([]*Member) {})
+			h.fleet.read(ctx, batch, func() {})
 		}
 	}
 }

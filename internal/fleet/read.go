@@ -79,7 +79,7 @@ func (f *Fleet) readFirst(m *Member) {
 		f.mu.Unlock()
 		var batches sync.WaitGroup
 		for batch := range slices.Chunk(firsts, maxBatch) {
-			batches.Go(func() { f.read(ctx, batch, endFirst) })
+			batches.Go(func() { f.read(ctx, batch, func() { endFirst(batch) }) })
 		}
 		batches.Wait()
 	}()
@@ -97,7 +97,7 @@ func endFirst(members []*Member) {
 
 // read reads the records of members, lets their circuits follow, and then calls done. Transitions
 // are delivered last, because that may call the user's code.
-func (f *Fleet) read(ctx context.Context, members []*Member, done func([]*Member)) {
+func (f *Fleet) read(ctx context.Context, members []*Member, done func()) {
 	began := f.cfg.Now()
 	items, err := f.load(ctx, keysOf(members), ordinary)
 	var after []func()
@@ -111,7 +111,7 @@ func (f *Fleet) read(ctx context.Context, members []*Member, done func([]*Member
 			after = append(after, m.adopt(context.Background(), items[i], began)...)
 		}
 	}
-	done(members)
+	done()
 	for _, deliver := range after {
 		f.catchPanics(deliver)
 	}

@@ -145,7 +145,7 @@ func TestItemErrors(t *testing.T) {
 					return items, nil, true
 				}
 				for range 3 {
-					crowd.fleet.read(context.Background(), crowd.all, func([]*Member) {})
+					crowd.fleet.read(context.Background(), crowd.all, func() {})
 				}
 				if got := crowd.fleet.Paused(); got != c.store {
 					t.Errorf("the store is left alone: %v, want %v", got, c.store)
