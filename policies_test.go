@@ -342,6 +342,24 @@ func TestSetPoliciesWhileForced(t *testing.T) {
 	}
 }
 
+// TestSetPoliciesWhileTripWhenIsAsked: a TripWhen that the policy no longer has opens nothing.
+func TestSetPoliciesWhileTripWhenIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan bool)
+		tr := newTransport(t, respond(500), breakerhttp.WithPolicy(breakerhttp.Policy{
+			ConsecutiveFailures: -1, TripWhen: func(breakerhttp.Counts) bool { return <-answer },
+		}))
+		go func() { _, _ = get(tr, host) }()
+		synctest.Wait()
+		if err := tr.SetPolicies(breakerhttp.Policy{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		answer <- true
+		synctest.Wait()
+		wantState(t, tr, host, breakerhttp.StateClosed)
+	})
+}
+
 func TestNormalPattern(t *testing.T) {
 	for _, c := range []struct{ pattern, want, wantCustom string }{
 		{"api.x.com", "api.x.com", "api.x.com"},

@@ -86,7 +86,7 @@ func (c *Circuit) askTripWhen(by *Cause) {
 	c.leave(by)
 	met := tripWhen(q.trip.Counts)
 	c.mu.Lock()
-	if met && q.gen == c.gen.Load() && !c.forced && !c.evicted {
+	if met && q.gen == c.gen.Load() && c.cfg.TripWhen != nil && !c.forced && !c.evicted {
 		c.judge.trip(by.Context, q.trip, q.v)
 	}
 }
