@@ -1830,6 +1830,32 @@ func TestProbeRetryAfter(t *testing.T) {
 	})
 }
 
+// TestAdaptiveProbeRetryAfter: what the host has asked a probe of an adaptive circuit for holds for the
+// whole fleet.
+func TestAdaptiveProbeRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 0)
+		var busy atomic.Bool
+		for range 3 {
+			f.add(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				resp, err := f.RoundTrip(req)
+				if err == nil && busy.Load() {
+					resp.Header.Set("Retry-After", "120")
+				}
+				return resp, err
+			}), breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true, MaxOpenFor: 5 * time.Minute}))
+		}
+		f.status.Store(503)
+		f.run(30 * time.Second)
+		busy.Store(true)
+		before := f.hits.Load()
+		f.run(100 * time.Second)
+		if got := f.hits.Load() - before; got != 2 {
+			t.Errorf("got %d hits, want a round of probes by the two processes of a quorum", got)
+		}
+	})
+}
+
 // TestWaitReadyOnlooker: while another process probes, nobody knows when a request may go. WaitReady
 // looks again, also if its deadline falls before the end of the lease.
 func TestWaitReadyOnlooker(t *testing.T) {

@@ -42,15 +42,14 @@ func (a *adaptive) admitted(ctx context.Context, now time.Duration) {
 	}
 	if a.probing == 0 && a.State() == Open {
 		a.probing = a.until
-		a.countOnly(ctx, HalfOpen, now, OpenElapsed, a.whyProbe())
+		a.countOnly(ctx, a.event(HalfOpen, now, OpenElapsed, a.whyProbe()))
 	}
 	a.stayClear(now + a.wait(now))
 }
 
 // countOnly records a change of state within an outage, which metrics count and nothing reports.
-func (a *adaptive) countOnly(ctx context.Context, to State, now time.Duration, reason, detail string) {
-	e := a.event(to, now, reason, detail)
-	if to == Open {
+func (a *adaptive) countOnly(ctx context.Context, e Event) {
+	if e.To == Open {
 		e.From = HalfOpen
 	}
 	e.Untold, e.Elected = true, a.elected > 0
@@ -100,7 +99,7 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 	case timedOut:
 		if a.probing > 0 && e.in <= 1 { // the schedule goes on
 			a.probing = 0
-			a.countOnly(ctx, Open, now, ProbeTimedOut, "probe failed: "+e.Detail)
+			a.countOnly(ctx, a.event(Open, now, ProbeTimedOut, "probe failed: "+e.Detail))
 			a.elected = 0
 		}
 	default:
@@ -109,7 +108,9 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 		a.stayClear(max(a.until, now+a.wait(now), t.notBefore))
 		if a.probing > 0 {
 			a.probing = 0
-			a.countOnly(ctx, Open, now, ProbeFailed, "probe failed: "+e.Detail)
+			failed := a.event(Open, now, ProbeFailed, "probe failed: "+e.Detail)
+			failed.RetryAfter = e.RetryAfter
+			a.countOnly(ctx, failed)
 		}
 		a.elected = 0
 	}
