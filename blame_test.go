@@ -433,7 +433,7 @@ func (panickingError) Temporary() bool { panic("Temporary") }
 
 // TestCancelled: net/http returns the cause of a cancelled context itself, and
 // errors of its own for Request.Cancel. A deadline that has passed at that very
-// moment, as http.Client.Timeout makes it, is a timeout all the same.
+// moment, as http.Client.Timeout makes it, is still a timeout.
 func TestCancelled(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -41,7 +41,7 @@ func TestHookOrder(t *testing.T) {
 	}
 }
 
-// TestHookPanic: what waits for a hook that panics is handed over all the same.
+// TestHookPanic: if the hook panics, the transitions that wait for it are still delivered.
 func TestHookPanic(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	var seen []breakerhttp.Reason

@@ -131,7 +131,7 @@ func TestRequestBodyFault(t *testing.T) {
 	}
 }
 
-// TestRequestBodyFaultAndResponse: a host that answers all the same is judged by
+// TestRequestBodyFaultAndResponse: a host that still answers is judged by
 // its answer.
 func TestRequestBodyFaultAndResponse(t *testing.T) {
 	for status, want := range map[int]tally{413: {"success": 1}, 503: {"failure 503": 1}} {

@@ -214,7 +214,7 @@ func (h *host) refresh(ctx context.Context) {
 // hook after it.
 func (x *exchange) elect() (r circuit.Refusal, d circuit.Decision) {
 	h, ctx := x.host, x.req.Context()
-	events, _ := h.recordEvents(&x.by) // no probe has succeeded, and so nobody is hastened
+	events, _ := h.recordEvents(&x.by) // no probe has succeeded, so no other host is hastened
 	if len(events) > 0 {
 		defer h.t.journal.deliver(h.hooks)
 	}

@@ -50,7 +50,7 @@ func newFleet(t *testing.T, n int, opts ...breakerhttp.Option) *fleetUnderTest {
 	return f
 }
 
-// add adds a process with a way to the host of its own.
+// add adds a process with a network path of its own to the host.
 func (f *fleetUnderTest) add(base http.RoundTripper, opts ...breakerhttp.Option) *breakerhttp.Transport {
 	f.t.Helper()
 	p := newTransport(f.t, base, append([]breakerhttp.Option{breakerhttp.WithStore(f.store, breakerhttp.Sharing{OnError: func(error) {}, Instance: fmt.Sprint("pod-", len(f.processes))})}, opts...)...)
@@ -199,8 +199,8 @@ func noAnswer(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// TestFleet: two processes trip, all are open; two probe for all, one after the
-// other; when the host is well all come back.
+// TestFleet: two processes trip, and all circuits open. Two processes probe for all, one after the
+// other. When the host has recovered, all circuits close.
 func TestFleet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 10)
@@ -225,8 +225,8 @@ func TestFleet(t *testing.T) {
 	})
 }
 
-// TestFleetOfOne behaves as without a store, also where the record says that
-// there were more.
+// TestFleetOfOne: a single process behaves as without a store, even if other processes have left an
+// open record.
 func TestFleetOfOne(t *testing.T) {
 	for name, record := range map[string]string{"alone": "", "left alone": `{"s":1,"st":"open","d":60000,"g":1}`} {
 		probes := func(shared bool) (at []string) {
@@ -262,7 +262,7 @@ func TestFleetOfOne(t *testing.T) {
 	}
 }
 
-// TestEveryRuleVotes: whatever rule opens a circuit, the others hear of it.
+// TestEveryRuleVotes: whichever rule opens a circuit, the process votes.
 func TestEveryRuleVotes(t *testing.T) {
 	for name, p := range map[string]breakerhttp.Policy{
 		"consecutive failures": {},
@@ -572,7 +572,7 @@ func TestTimedOutProbe(t *testing.T) {
 	}
 }
 
-// TestPanickingProbe: a probe that panics is a failed one, and says so to all.
+// TestPanickingProbe: a probe that panics has failed, and the process publishes that.
 func TestPanickingProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, way := newProberFleet(t)
@@ -1089,7 +1089,7 @@ func TestBrokenStore(t *testing.T) {
 	}
 }
 
-// A lyingStore says something of its own.
+// A lyingStore returns records of its own.
 type lyingStore struct {
 	breakerhttp.Item
 	none bool // not even as many items as were asked for
@@ -1246,7 +1246,7 @@ func TestReadOnlyStore(t *testing.T) {
 	}
 }
 
-// TestDeadRecord: a record of yesterday keeps nobody out.
+// TestDeadRecord: a record of yesterday keeps no process from sending requests.
 func TestDeadRecord(t *testing.T) {
 	for _, record := range []string{`{"s":1,"st":"open","d":60000,"g":1}`, `{"s":1,"st":"half","d":31000,"g":1}`, `{"s":1,"st":"open","d":0,"g":1}`} {
 		synctest.Test(t, func(t *testing.T) {
@@ -1341,7 +1341,7 @@ func TestResetEverywhere(t *testing.T) {
 	})
 }
 
-// TestResetReadsSoon: a process that was reset hears a new record within Refresh.
+// TestResetReadsSoon: a process that was reset reads a new record within Refresh.
 func TestResetReadsSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)

@@ -1,9 +1,8 @@
 // Package retryable puts a circuit breaker inside a go-retryablehttp client. The
 // breaker judges every attempt, and a refusal ends the retries.
 //
-// A breaker outside the retries needs nothing of this package: give
-// [breakerhttp.New] a [retryablehttp.RoundTripper] as its base. Then a call with all
-// its attempts is one outcome.
+// For a breaker outside the retries, this package is not needed: give [breakerhttp.New] a
+// [retryablehttp.RoundTripper] as its base. Then a call with all its attempts is one outcome.
 package retryable
 
 import (
@@ -89,8 +88,8 @@ func CheckRetry(next retryablehttp.CheckRetry) retryablehttp.CheckRetry {
 	}
 }
 
-// outer is the breaker as rc sees it, without CloseIdleConnections. It marks the
-// answers of a Fallback, for which inner has not been called.
+// outer is the breaker as rc uses it, without CloseIdleConnections. It marks the answers of a
+// Fallback: those for which inner has not been called.
 type outer struct{ breaker *breakerhttp.Transport }
 
 type (
@@ -114,7 +113,7 @@ func answered(resp *http.Response) bool {
 	return resp != nil && resp.Request != nil && resp.Request.Context().Value(answerKey{}) == resp
 }
 
-// inner is the base of the breaker.
+// inner is the base of the breaker. It notes that a request has been sent.
 type inner struct{ http.RoundTripper }
 
 func (i inner) RoundTrip(req *http.Request) (*http.Response, error) {

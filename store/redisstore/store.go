@@ -35,7 +35,7 @@
 //	  &breakerhttp:checkout -@all +evalsha +eval +time +hmget +exists +hset +pexpire
 //	  +publish +subscribe +ping +cluster|slots
 //
-// A user who may not PUBLISH shares circuits all the same: others find what it wrote at their next
+// A user who may not PUBLISH still shares circuits: other processes find its writes at their next
 // read. A Watch that starts before the Store is first asked for a key listens to all namespaces, if
 // the user may PSUBSCRIBE to "breakerhttp:*". Otherwise it starts to listen when the Store is asked
 // for its first key.

@@ -121,7 +121,7 @@ func refusesPattern(err error) bool {
 type namespaces struct {
 	mu    sync.RWMutex
 	known map[string]bool
-	more  chan struct{} // closed when there is another one; nil while nobody waits for that
+	more  chan struct{} // closed when there is another one; nil while no Watch waits for that
 }
 
 func (n *namespaces) add(name string) {
