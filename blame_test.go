@@ -134,7 +134,8 @@ func TestCauseOfASibling(t *testing.T) {
 			_, err := do(tr, newRequest(t, ctx, url))
 			return err
 		}
-		for _, path := range []string{"/half-a-second", "/stall-of-known-length"} {
+		tr.ForceClosed("http://dead.test") // it is to be asked in each round
+		for _, path := range slices.Concat(slices.Repeat([]string{"/half-a-second"}, 5), slices.Repeat([]string{"/stall-of-known-length"}, 5)) {
 			group, cancel := context.WithCancelCause(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -149,10 +150,10 @@ func TestCauseOfASibling(t *testing.T) {
 			})
 			wg.Wait()
 		}
-		if got, want := snapshot(t, tr, healthy.URL).Totals, (breakerhttp.Totals{Ignored: 1, Success: 1}); got != want {
+		if got, want := snapshot(t, tr, healthy.URL).Totals, (breakerhttp.Totals{Ignored: 5, Success: 5}); got != want {
 			t.Errorf("healthy host: got totals %+v, want %+v", got, want)
 		}
-		if got, want := snapshot(t, tr, "http://dead.test").Totals, (breakerhttp.Totals{Failure: 2}); got != want {
+		if got, want := snapshot(t, tr, "http://dead.test").Totals, (breakerhttp.Totals{Failure: 10}); got != want {
 			t.Errorf("dead host: got totals %+v, want %+v", got, want)
 		}
 	})

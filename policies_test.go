@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/breakerhttp/breakerhttp"
 )
 
@@ -121,6 +123,90 @@ func TestSetPoliciesLeavesAlone(t *testing.T) {
 			t.Errorf("open until %v, want %v as before", after.Until, before.Until)
 		}
 	})
+}
+
+// TestSetPoliciesTouchesNothing: to set the policies that are in force, or ones with another TripWhen,
+// begins no new generation: what is in flight still counts, and the circuit keeps its window.
+func TestSetPoliciesTouchesNothing(t *testing.T) {
+	never := func(breakerhttp.Counts) bool { return false }
+	for name, p := range map[string]breakerhttp.Policy{
+		"zero":     {},
+		"ratio":    {FailureRatio: 0.9},
+		"slow":     {SlowRatio: 0.9, SlowAfter: time.Hour},
+		"TripWhen": {TripWhen: never},
+		"adaptive": {Adaptive: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				answer := make(chan int)
+				tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+					if req.URL.Path == "/hang" {
+						return respond(<-answer)(req)
+					}
+					return respond(500)(req)
+				}), breakerhttp.WithPolicy(p))
+				time.Sleep(time.Second)
+				for range 2 {
+					_, _ = get(tr, host)
+				}
+				go func() { _, _ = get(tr, host+"/hang") }()
+				synctest.Wait()
+				before := snapshot(t, tr, host)
+				next := p
+				if p.TripWhen != nil {
+					next.TripWhen = func(breakerhttp.Counts) bool { return false }
+				}
+				if err := tr.SetPolicies(next, nil); err != nil {
+					t.Fatal(err)
+				}
+				after := snapshot(t, tr, host)
+				before.Policy, after.Policy = breakerhttp.Policy{}, breakerhttp.Policy{} // a func cannot be compared
+				if diff := cmp.Diff(before, after); diff != "" {
+					t.Errorf("snapshot (-before +after):\n%s", diff)
+				}
+				answer <- 500
+				synctest.Wait()
+				got, want := snapshot(t, tr, host), breakerhttp.Counts{Requests: 3, Failures: 3, ConsecutiveFailures: 3}
+				if got.Counts != want || got.InFlight != 0 || len(tr.Transitions()) != 0 {
+					t.Errorf("got %+v and %d transitions, want counts %+v and no transition", got, len(tr.Transitions()), want)
+				}
+			})
+		})
+	}
+}
+
+// TestSetPoliciesToCome: they hold for circuits that are made later, too.
+func TestSetPoliciesToCome(t *testing.T) {
+	tr := newTransport(t, respond(500), breakerhttp.WithHostPolicy("c.test", breakerhttp.Policy{ConsecutiveFailures: 9}))
+	err := tr.SetPolicies(breakerhttp.Policy{ConsecutiveFailures: 2}, map[string]breakerhttp.Policy{"b.test": {ConsecutiveFailures: 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]int{"http://a.test": 2, "http://b.test": 3, "http://c.test": 2} {
+		for i := range want {
+			wantRun := breakerhttp.Totals{Failure: uint64(i) + 1}
+			_, _ = get(tr, url)
+			if got := snapshot(t, tr, url); got.Totals != wantRun || (got.State == breakerhttp.StateOpen) != (i+1 == want) {
+				t.Errorf("%s after %d failures: %v, %+v, want it open after %d", url, i+1, got.State, got.Totals, want)
+			}
+		}
+	}
+}
+
+// TestSetPoliciesKeepsForce: a circuit that is forced closed stays so, whatever the new rules say.
+func TestSetPoliciesKeepsForce(t *testing.T) {
+	tr := newTransport(t, respond(500))
+	tr.ForceClosed(host)
+	if err := tr.SetPolicies(breakerhttp.Policy{ConsecutiveFailures: 1}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		_, _ = get(tr, host)
+	}
+	got, want := snapshot(t, tr, host), breakerhttp.Totals{Failure: 3}
+	if got.State != breakerhttp.StateClosed || !got.Forced || got.Totals != want {
+		t.Errorf("got %+v, want it forced closed with totals %+v", got, want)
+	}
 }
 
 func TestSetPoliciesKeepsProbes(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +31,22 @@ level=INFO msg="circuit closed" name=default key=http://a.test from=open to=clos
 `
 	if got := log.String(); got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)
+	}
+}
+
+// TestLogTransitionsRounds: the log has open times in milliseconds, and the name of the Transport.
+func TestLogTransitionsRounds(t *testing.T) {
+	var log bytes.Buffer
+	tr := newTransport(t, respond(500), breakerhttp.WithName("billing"),
+		breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: 8212183194, MaxOpenFor: time.Minute}),
+		breakerhttp.WithTransitionHook(breakerhttp.LogTransitions(slog.New(slog.NewTextHandler(&log, nil)))))
+	for range 5 {
+		_, _ = get(tr, host)
+	}
+	for _, want := range []string{" open_for=8.212s\n", " name=billing "} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log says %q, want %q in it", log.String(), want)
+		}
 	}
 }
 

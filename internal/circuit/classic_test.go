@@ -89,6 +89,52 @@ func TestGrowthHasMemory(t *testing.T) {
 	}
 }
 
+// TestFlapping: a host that answers every probe and fails under traffic gets longer and longer open
+// times.
+func TestFlapping(t *testing.T) {
+	r := newRig(t, with(func(c *circuit.Config) { c.OpenFor, c.OpenGrowth, c.MaxOpenFor = 5*second, 2, 60*second }))
+	now := time.Duration(0)
+	for _, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
+		r.send(now, bad, bad, bad, bad, bad)
+		if got := r.lastEvent().OpenFor; got != want*second {
+			t.Errorf("open for %v, want %v", got, want*second)
+		}
+		now = r.read(now).Until
+		r.send(now, ok)
+		r.wantState(now, circuit.Closed)
+		now += second // which is less than it was open
+	}
+}
+
+// TestSlowProbes: where slow requests open a circuit, a probe that is slow does not close it.
+func TestSlowProbes(t *testing.T) {
+	const slowAfter = 2 * second
+	for _, test := range []struct {
+		name      string
+		slowRatio float64
+		took      time.Duration
+		want      circuit.State
+		reason    string
+		detail    string
+	}{
+		{"in time", 0.5, slowAfter, circuit.Closed, circuit.ProbeSucceeded, ""},
+		{"too late", 0.5, slowAfter + 1, circuit.Open, circuit.ProbeFailed, "probe took longer than 2s"},
+		{"far too late", 0.5, 10 * second, circuit.Open, circuit.ProbeFailed, "probe took longer than 2s"},
+		{"without a rule for it", 0, 10 * second, circuit.Closed, circuit.ProbeSucceeded, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, now := opened(t, func(c *circuit.Config) { c.SlowRatio, c.SlowAfter = test.slowRatio, slowAfter })
+			probe := r.begin(now)
+			r.end(now+test.took, probe, ok)
+			r.wantState(now+test.took, test.want)
+			last := r.events[len(r.events)-1]
+			if last.Reason != test.reason || test.detail != "" && last.Detail != test.detail {
+				t.Errorf("got reason %s, %q, want %s, %q", last.Reason, last.Detail, test.reason, test.detail)
+			}
+		})
+	}
+}
+
 // opened returns a rig that has opened at 0, and the moment of its first probe.
 func opened(t *testing.T, change func(*circuit.Config)) (*rig, time.Duration) {
 	r := newRig(t, with(change))

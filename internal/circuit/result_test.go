@@ -106,3 +106,39 @@ func TestLimitedProbe(t *testing.T) {
 	r.wantState(now, circuit.HalfOpen)
 	r.begin(now)
 }
+
+// TestBreakingTogether: a broken connection adds to the run if its request was admitted after the
+// previous one that did, or a second later. Everything else that counts them counts each.
+func TestBreakingTogether(t *testing.T) {
+	broken := circuit.Verdict{Outcome: bad, ErrorType: "connection", Broken: true}
+	for _, test := range []struct {
+		name  string
+		apart time.Duration
+		want  int
+	}{
+		{"at once", 0, 1},
+		{"within a second", second - 1, 1},
+		{"a second apart", second, 6},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t, with(func(c *circuit.Config) { c.ConsecutiveFailures = 10 }))
+			var calls []*circuit.Call
+			for range 6 {
+				calls = append(calls, r.begin(0))
+			}
+			now := time.Duration(0)
+			for i, call := range calls {
+				if i > 0 && (test.apart == second || i == 1) {
+					now += test.apart
+				}
+				r.Done(&r.by, now, call, broken)
+			}
+			r.wantCounts(now, circuit.Counts{Requests: 6, Failures: 6, ConsecutiveFailures: test.want})
+		})
+	}
+	r := newRig(t, defaults())
+	for range 5 { // one after another
+		r.Done(&r.by, 0, r.begin(0), broken)
+	}
+	r.wantState(0, circuit.Open)
+}
