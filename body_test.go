@@ -544,6 +544,32 @@ func TestDeadlineInBody(t *testing.T) {
 	}
 }
 
+// TestCancelledInBody: a call that was cancelled before its deadline is no timeout, though the Read
+// of its body returns only after the deadline.
+func TestCancelledInBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
+		defer stop()
+		ctx, cancel := context.WithCancel(ctx)
+		time.AfterFunc(time.Second, cancel)
+		base := roundTripFunc(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, ContentLength: 10, Body: io.NopCloser(slowReader{ctx})}, nil
+		})
+		got := judged(t, base, newRequest(t, ctx, host))
+		if diff := cmp.Diff(tally{"success": 1}, got); diff != "" {
+			t.Errorf("counted (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A slowReader returns the context's error after a minute.
+type slowReader struct{ ctx context.Context }
+
+func (r slowReader) Read([]byte) (int, error) {
+	time.Sleep(time.Minute)
+	return 0, r.ctx.Err()
+}
+
 // TestReadTimeoutInBody: the same holds for a deadline of the base's own.
 func TestReadTimeoutInBody(t *testing.T) {
 	for _, tt := range []struct {

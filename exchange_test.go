@@ -274,6 +274,33 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestTripWhenPanicsAboutHungRequests: each of six requests that hang counts, and is in flight no
+// more once it has ended, though TripWhen panics whenever it is asked about one.
+func TestTripWhenPanicsAboutHungRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		panics := 0
+		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			time.Sleep(10 * time.Second)
+			return respond(500)(req)
+		}), breakerhttp.WithPolicy(breakerhttp.Policy{ConsecutiveFailures: -1, SlowAfter: time.Second, TripWhen: func(breakerhttp.Counts) bool {
+			panics++
+			panic("TripWhen")
+		}}))
+		for range 6 {
+			go func() {
+				defer func() { _ = recover() }()
+				_, _ = get(tr, host)
+			}()
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		got, want := snapshot(t, tr, host), breakerhttp.Totals{Failure: 6}
+		if got.Totals != want || got.InFlight != 0 || panics == 0 {
+			t.Errorf("got totals %+v, %d in flight and %d panics, want %+v and 0", got.Totals, got.InFlight, panics, want)
+		}
+	})
+}
+
 // minus returns what was counted since before.
 func (y tally) minus(before tally) tally {
 	since := tally{}

@@ -2169,6 +2169,126 @@ func TestHookPanicAndFleet(t *testing.T) {
 	})
 }
 
+// TestTripWhenPanicsAfterElection: a Reset closes the circuit during an election, and a request hangs
+// meanwhile, of which TripWhen is asked as the election ends. That it panics then ends the election
+// all the same.
+func TestTripWhenPanicsAfterElection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 0)
+		var hanging, panics atomic.Bool
+		p := f.add(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if hanging.Load() {
+				time.Sleep(time.Second)
+			}
+			return respond(int(f.status.Load()))(req)
+		}), breakerhttp.WithPolicy(breakerhttp.Policy{SlowAfter: 10 * time.Millisecond, TripWhen: func(breakerhttp.Counts) bool {
+			if panics.Swap(false) {
+				panic("TripWhen")
+			}
+			return false
+		}}))
+		outage := func() {
+			f.status.Store(http.StatusServiceUnavailable)
+			for range 5 {
+				_, _ = get(p, host)
+			}
+			wantState(t, p, host, breakerhttp.StateOpen)
+			f.status.Store(http.StatusOK)
+			time.Sleep(time.Minute)
+		}
+		outage()
+		f.store.misbehave(func(context.Context) error { time.Sleep(40 * time.Millisecond); return nil })
+		hanging.Store(true)
+		panics.Store(true)
+		ended := make(chan any)
+		go func() {
+			defer func() { ended <- recover() }()
+			_, _ = get(p, host)
+		}()
+		synctest.Wait() // until it waits for the store
+		p.Reset(host)
+		time.Sleep(time.Millisecond)
+		go func() { _, _ = get(p, host) }()
+		if got := <-ended; got != "TripWhen" {
+			t.Fatalf("the one that asked for the lease ended with %v, want the panic of TripWhen", got)
+		}
+		time.Sleep(time.Minute)
+		f.store.misbehave(nil)
+		hanging.Store(false)
+		if got := snapshot(t, p, host).InFlight; got != 0 {
+			t.Errorf("%d in flight, want 0", got)
+		}
+		outage()
+		if _, err := get(p, host); err != nil {
+			t.Errorf("after the next outage: got %v, want a probe", err)
+		}
+		wantState(t, p, host, breakerhttp.StateClosed)
+	})
+}
+
+// TestHookPanicsAfterElection: the request that notices a timed-out probe asks for the lease, and is
+// admitted, by a Reset meanwhile or as a probe. If the hook panics before it is sent, it is not in
+// flight any more.
+func TestHookPanicsAfterElection(t *testing.T) {
+	for name, reset := range map[string]bool{"probe": false, "reset": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 0)
+				var hanging atomic.Bool
+				p := f.add(roundTripFunc(func(req *http.Request) (*http.Response, error) {
+					if hanging.Load() {
+						time.Sleep(10 * time.Minute)
+					}
+					return respond(int(f.status.Load()))(req)
+				}), breakerhttp.WithTransitionHook(func(_ context.Context, tn breakerhttp.Transition) {
+					if tn.Reason == breakerhttp.ReasonProbeTimeout {
+						panic("hook")
+					}
+				}))
+				f.status.Store(http.StatusServiceUnavailable)
+				for range 5 {
+					_, _ = get(p, host)
+				}
+				f.status.Store(http.StatusOK)
+				time.Sleep(time.Minute)
+				hanging.Store(true)
+				go func() { _, _ = get(p, host) }()
+				time.Sleep(95 * time.Second) // it fails after 30 s, and 60 s later another may probe
+				hanging.Store(false)
+				f.store.misbehave(func(context.Context) error { time.Sleep(40 * time.Millisecond); return nil })
+				panics := make(chan any, 2)
+				do := func(f func()) {
+					defer func() { panics <- recover() }()
+					f()
+				}
+				go do(func() { _, _ = get(p, host) })
+				synctest.Wait() // until it waits for the store
+				if reset {
+					do(func() { p.Reset(host) })
+				} else {
+					do(func() {})
+				}
+				if a, b := <-panics, <-panics; (a == "hook") == (b == "hook") {
+					t.Errorf("got panics %v and %v, want that of the hook once", a, b)
+				}
+				f.store.misbehave(nil)
+				if got := snapshot(t, p, host).InFlight; got != 1 {
+					t.Errorf("%d in flight, want the hung probe", got)
+				}
+				time.Sleep(time.Minute)
+				if _, err := get(p, host); err != nil {
+					t.Errorf("a minute later: got %v, want an answer", err)
+				}
+				wantState(t, p, host, breakerhttp.StateClosed)
+				time.Sleep(10 * time.Minute)
+				if got := snapshot(t, p, host).InFlight; got != 0 {
+					t.Errorf("in the end %d in flight, want 0", got)
+				}
+			})
+		})
+	}
+}
+
 // TestSetPoliciesOfAFleet: the records are written by the new policy.
 func TestSetPoliciesOfAFleet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
