@@ -37,7 +37,7 @@ func main() {
 	flag.StringVar(&o.scenario, "scenario", "", "the `name` of the only scenario to play")
 	flag.StringVar(&o.policy, "policy", "", "`file` with a policy in JSON, to be judged too")
 	flag.StringVar(&o.into, "into", "", "`file` to write the tables into")
-	flag.StringVar(&o.readme, "short", "", "`file` to write the short table into too")
+	flag.StringVar(&o.readme, "short", "", "`file` to write the short table into")
 	flag.StringVar(&o.picture, "picture", "", "`file` to draw the picture into")
 	flag.Parse()
 	inTest(func(t *testing.T) {
@@ -87,9 +87,7 @@ func (o *options) run(t *testing.T) error {
 	}
 	measured := fmt.Sprintf("Measured on %s by `make judge`. Seeds: %d, for the others %d.\n\n",
 		time.Now().UTC().Format(time.DateOnly), o.seeds, min(o.seeds, fewSeeds))
-	err := errors.Join(
-		report.Write(o.into, "judge", measured+b.String()),
-		report.Write(o.into, "judge-short", b.inShort()))
+	err := report.Write(o.into, "judge", measured+b.String())
 	if o.readme == "" {
 		return err
 	}
