@@ -44,8 +44,8 @@ func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause) 
 	}
 }
 
-// Reset closes the circuit of a key, empties its counts, and ends ForceOpen and ForceClosed. It does
-// nothing if there is no such circuit. It reads the key as [Transport.ForceOpen] does. With
+// Reset closes the circuit of a key, empties its counts, and ends ForceOpen and ForceClosed. It
+// does nothing if there is no such circuit. It reads the key as [Transport.ForceOpen] does. With
 // [WithStore], this process ignores the circuit's shared record until there is a newer one. The
 // other processes do not.
 func (t *Transport) Reset(key string) {
@@ -67,8 +67,8 @@ func (t *Transport) Reset(key string) {
 // shared record, and each other process closes its circuit when it reads the record next. A circuit
 // that is forced in another process stays forced there.
 //
-// It tries up to four times to close the record, even if the store has failed before. It returns the
-// store's error if the record could not be closed, or the error of ctx if ctx is done earlier.
+// It tries up to four times to close the record, even if the store has failed before. It returns
+// the store's error if the record could not be closed, or the error of ctx if ctx is done earlier.
 // Without a store, or if the circuit is not shared, it resets the circuit here and returns nil.
 func (t *Transport) ResetFleet(ctx context.Context, key string) error {
 	t.Reset(key)

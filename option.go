@@ -115,8 +115,8 @@ func WithProbeFilter(f func(*http.Request) bool) Option {
 //     the hook, or another request of the same circuit does.
 //   - by any other method of the Transport that causes a transition or finds that one is due:
 //     [Transport.WaitReady] with the context of its request, all others with a background context.
-//   - by a collection of metrics that finds that a transition is due, with a background context. The
-//     hook must then neither flush metrics nor make instruments.
+//   - by a collection of metrics that finds that a transition is due, with a background context.
+//     The hook must then neither flush metrics nor make instruments.
 //   - with [WithStore], by a goroutine of the Transport that has read what other processes found,
 //     with a background context. If the hook panics there, Sharing.OnError gets the error.
 func WithTransitionHook(f func(context.Context, Transition)) Option {

@@ -116,8 +116,8 @@ func (m *metrics) place(a address) *series {
 	return s
 }
 
-// room returns the index of another series: a new index, or that of the series that has been without
-// circuits for longest. It returns 0 if there is no room.
+// room returns the index of another series: a new index, or that of the series that has been
+// without circuits for longest. It returns 0 if there is no room.
 func (m *metrics) room() int {
 	if len(m.all) <= m.maxKeys {
 		m.all = append(m.all, nil)

@@ -42,7 +42,8 @@ func watchRequestBody(req *http.Request) (*http.Request, *requestBody) {
 	return &out, body
 }
 
-// watchedBody returns what watches the body of a request that watchRequestBody has returned, or nil.
+// watchedBody returns what watches the body of a request that watchRequestBody has returned, or
+// nil.
 func watchedBody(out *http.Request) *requestBody {
 	switch body := out.Body.(type) {
 	case *requestBody:

@@ -60,11 +60,11 @@ const maxQuorum = 20
 // probes for all.
 //
 // Requests seldom wait for the store, and no failure of the store reaches their callers:
-//   - The first request of a process to a host waits for a read, and so does the first one after ten
-//     times Refresh without a request. It waits for at most ReadTimeout, and for at most half of the
-//     time that it has.
-//   - While the last two requests to a host have failed, at most one request per second to that host
-//     waits in the same way.
+//   - The first request of a process to a host waits for a read, and so does the first one after
+//     ten times Refresh without a request. It waits for at most ReadTimeout, and for at most half
+//     of the time that it has.
+//   - While the last two requests to a host have failed, at most one request per second to that
+//     host waits in the same way.
 //   - A probe waits for a read and a write.
 //   - The request that opens a circuit or ends a probe publishes that before it returns, within
 //     WriteTimeout.

@@ -49,8 +49,8 @@ func (s *sympathy) notice(h *host, e circuit.Event) (others []*host) {
 	return others
 }
 
-// with returns the hosts whose circuits opened together with that of h, if they are enough. Some may
-// have recovered already. The caller holds mu.
+// with returns the hosts whose circuits opened together with that of h, if they are enough. Some
+// may have recovered already. The caller holds mu.
 func (s *sympathy) with(h *host, fell time.Duration) (others []*host) {
 	for other, at := range s.falls {
 		if apart := at - fell; other != h && -fellTogether <= apart && apart <= fellTogether {

@@ -46,8 +46,8 @@ const (
 	ReasonShared              Reason = circuit.Shared              // as other processes have found
 )
 
-// MarshalJSON writes OpenFor as a number of seconds, and a key of any bytes as valid UTF-8. Two keys
-// never have the same text.
+// MarshalJSON writes OpenFor as a number of seconds, and a key of any bytes as valid UTF-8. Two
+// keys never have the same text.
 func (tr Transition) MarshalJSON() ([]byte, error) {
 	type fields Transition
 	tr.Key = keytext.Encode(tr.Key)

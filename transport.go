@@ -132,5 +132,6 @@ func (t *Transport) clock() clock {
 }
 
 // wall returns the wall-clock time of a circuit's time. It counts from the clock's own moment and
-// not from the epoch, because since then the machine may have slept, or its clock may have been set.
+// not from the epoch, because since then the machine may have slept, or its clock may have been
+// set.
 func (c clock) wall(d time.Duration) time.Time { return c.at.Add(d - c.now) }

@@ -12,9 +12,9 @@ import (
 // [OpenError] at once if the request's deadline is earlier than the circuit's next probe, and the
 // error of the request's context if that ends first.
 //
-// A circuit that is ramping up counts as ready, and so does every circuit in a dry run. If a circuit
-// is forced open, WaitReady waits until it is reset. It reserves nothing: another request may take
-// the only probe.
+// A circuit that is ramping up counts as ready, and so does every circuit in a dry run. If a
+// circuit is forced open, WaitReady waits until it is reset. It reserves nothing: another request
+// may take the only probe.
 func (t *Transport) WaitReady(req *http.Request) error {
 	t.mustBeMade()
 	if req == nil || req.URL == nil || t.dryRun {

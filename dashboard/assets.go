@@ -19,8 +19,8 @@ func page(controls bool) http.Handler {
 	return content(p, "text/html; charset=utf-8")
 }
 
-// parts returns the names of the files that the page loads, and their content types. The types do not
-// depend on those that this machine knows.
+// parts returns the names of the files that the page loads, and their content types. The types do
+// not depend on those that this machine knows.
 func parts() map[string]string {
 	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 	files, err := assets.ReadDir("assets")

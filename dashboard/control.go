@@ -14,7 +14,8 @@ import (
 // maxForm is the size in bytes of the largest form that a control reads.
 const maxForm = 64 << 10
 
-// control returns a handler that acts on the circuit that the form names, and answers with the circuit.
+// control returns a handler that acts on the circuit that the form names, and answers with the
+// circuit.
 func control(t *breakerhttp.Transport, act func(key string)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -38,8 +39,8 @@ func control(t *breakerhttp.Transport, act func(key string)) http.Handler {
 	})
 }
 
-// noCircuit returns a message that says that there is no circuit of a name, and which names are like
-// it.
+// noCircuit returns a message that says that there is no circuit of a name, and which names are
+// like it.
 func noCircuit(t *breakerhttp.Transport, name string) string {
 	var keys []string
 	for s := range t.Snapshots() {

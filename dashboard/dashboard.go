@@ -62,8 +62,8 @@ func WithTrustedOrigins(origins ...string) Option {
 	})
 }
 
-// securityPolicy lets the page load its own parts only, and lets no other page frame it. No script may
-// write HTML, so a key cannot become HTML.
+// securityPolicy lets the page load its own parts only, and lets no other page frame it. No script
+// may write HTML, so a key cannot become HTML.
 const securityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
@@ -121,8 +121,8 @@ func Handler(t *breakerhttp.Transport, opts ...Option) http.Handler {
 	})
 }
 
-// requestedPath returns the path that the client asked for, before any handler stripped it, or "" if
-// the request did not come from a client.
+// requestedPath returns the path that the client asked for, before any handler stripped it, or ""
+// if the request did not come from a client.
 func requestedPath(r *http.Request) string {
 	u, err := url.ParseRequestURI(r.RequestURI)
 	if err != nil {
@@ -131,9 +131,9 @@ func requestedPath(r *http.Request) string {
 	return u.Path
 }
 
-// redirectToSlash redirects a request whose whole path [http.StripPrefix] has stripped to the same path
-// with a slash, which the relative URLs of the page need. The Location is relative too, because a
-// proxy may have stripped more.
+// redirectToSlash redirects a request whose whole path [http.StripPrefix] has stripped to the same
+// path with a slash, which the relative URLs of the page need. The Location is relative too,
+// because a proxy may have stripped more.
 func redirectToSlash(w http.ResponseWriter, r *http.Request) {
 	last := "."
 	if p := requestedPath(r); p != "" {

@@ -85,10 +85,10 @@ type stream struct {
 	due time.Time // when the slowest client has taken all bytes that were written
 }
 
-// send sends events, and reports whether the client is still there. It gives up a client that makes no
-// progress, not one that is slow. So its deadlines allow for all bytes that are still on their way:
-// Linux buffers 4 MB of a stream, and then takes nothing until a third of that is sent, which takes
-// 12 s at 1 Mbit/s.
+// send sends events, and reports whether the client is still there. It gives up a client that makes
+// no progress, not one that is slow. So its deadlines allow for all bytes that are still on their
+// way: Linux buffers 4 MB of a stream, and then takes nothing until a third of that is sent, which
+// takes 12 s at 1 Mbit/s.
 func (s *stream) send(events [][]byte) bool {
 	for _, e := range events {
 		if now := time.Now(); s.due.Before(now) {

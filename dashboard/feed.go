@@ -17,9 +17,9 @@ const (
 	backlog  = 8                 // changes kept for streams that fell behind
 )
 
-// A feed has the events that all streams send. The first stream that looks at the feed after the last
-// reading has gone stale makes the next one. The others do not wait for it, because a reading may
-// call the Transport's hook.
+// A feed has the events that all streams send. The first stream that looks at the feed after the
+// last reading has gone stale makes the next one. The others do not wait for it, because a reading
+// may call the Transport's hook.
 type feed struct {
 	source  *source
 	id      string     // no other feed has it, in this process or another
@@ -33,8 +33,8 @@ type feed struct {
 
 func newFeed(s *source) *feed { return &feed{source: s, id: rand.Text()} }
 
-// next returns the events that bring a stream from a version to the present one. Version 0 is that of
-// a stream that has sent nothing.
+// next returns the events that bring a stream from a version to the present one. Version 0 is that
+// of a stream that has sent nothing.
 func (f *feed) next(version int) (events [][]byte, present int) {
 	f.refresh()
 	f.mu.Lock()
@@ -85,8 +85,8 @@ func (f *feed) event(name string, r *report, version int) []byte {
 	return b.Bytes()
 }
 
-// versionOf returns the version that the event with this id leads to, or 0 if the event is not of this
-// feed.
+// versionOf returns the version that the event with this id leads to, or 0 if the event is not of
+// this feed.
 func (f *feed) versionOf(id string) int {
 	digits, ok := strings.CutPrefix(id, f.id+"-")
 	version, err := strconv.Atoi(digits)

@@ -10,8 +10,8 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
-// inWords says in words what a policy does that has its defaults filled in: when it opens a circuit,
-// for how long, and what else differs from the zero Policy.
+// inWords says in words what a policy does that has its defaults filled in: when it opens a
+// circuit, for how long, and what else differs from the zero Policy.
 func inWords(p breakerhttp.Policy) string {
 	var rules []string
 	switch n := p.ConsecutiveFailures; {

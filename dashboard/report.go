@@ -65,8 +65,8 @@ func newSource(t *breakerhttp.Transport) *source {
 	return &source{t, process{Host: host, PID: os.Getpid(), Since: time.Now()}}
 }
 
-// read returns all that the Transport knows. It may call the Transport's hook, because it may find that
-// a transition is due.
+// read returns all that the Transport knows. It may call the Transport's hook, because it may find
+// that a transition is due.
 func (s *source) read() *report {
 	r := newReport()
 	r.Transport, r.Process = s.t.Name(), &s.process
@@ -125,8 +125,8 @@ func (r *report) find(key string) (circuit, bool) {
 	return r.Circuits[i], true
 }
 
-// same reports whether two descriptions of a circuit say the same. The same moment can differ slightly
-// between them, because the system's clock is adjusted.
+// same reports whether two descriptions of a circuit say the same. The same moment can differ
+// slightly between them, because the system's clock is adjusted.
 func same(a, b circuit) bool {
 	const adjusted = 100 * time.Millisecond
 	if a.Since.Sub(b.Since).Abs() > adjusted || a.Until.Sub(b.Until).Abs() > adjusted {

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// adaptive is a judgement that follows its host instead of fixed times and counts. A run of failures,
-// or silence, opens the circuit for a quarter of the time that the trouble has lasted. After that it
-// admits only 16 requests at a time, and more as they succeed, as in TCP (RFC 5681). docs/judgement.md
-// has the scenarios that each number comes from.
+// adaptive is a judgement that follows its host instead of fixed times and counts. A run of
+// failures, or silence, opens the circuit for a quarter of the time that the trouble has lasted.
+// After that it admits only 16 requests at a time, and more as they succeed, as in TCP (RFC 5681).
+// docs/judgement.md has the scenarios that each number comes from.
 type adaptive struct {
 	*Circuit
 	alert     uint64   // with so many requests in flight, the host is watched for silence
@@ -119,8 +119,8 @@ func (a *adaptive) silentFor(ctx context.Context, now time.Duration, in int) boo
 	return true
 }
 
-// patienceOf returns how long the host may have been silent when this request comes. A caller with a
-// long deadline expects slow answers.
+// patienceOf returns how long the host may have been silent when this request comes. A caller with
+// a long deadline expects slow answers.
 func (a *adaptive) patienceOf(ctx context.Context) time.Duration {
 	if a.cfg.Silence != 0 {
 		return a.cfg.Silence
@@ -151,8 +151,8 @@ func (a *adaptive) ended(ctx context.Context, now time.Duration, e ending) {
 	}
 }
 
-// widen lets the bound grow as in TCP, if at least half of it is used: below the threshold by one for
-// each success, above it by one for each round of requests.
+// widen lets the bound grow as in TCP, if at least half of it is used: below the threshold by one
+// for each success, above it by one for each round of requests.
 func (a *adaptive) widen(now time.Duration, in int) {
 	if !a.bounded() {
 		return
@@ -171,8 +171,8 @@ func (a *adaptive) widen(now time.Duration, in int) {
 	a.wake()
 }
 
-// runGrew opens the circuit after quickTrip failures in a row at once, and after fewer if the run has
-// lasted a while. A short burst of failures must not open it.
+// runGrew opens the circuit after quickTrip failures in a row at once, and after fewer if the run
+// has lasted a while. A short burst of failures must not open it.
 func (a *adaptive) runGrew(ctx context.Context, now time.Duration, e ending) {
 	run := a.Run()
 	if run == 1 && a.gen.Load().runAt == now || a.trouble == nil { // it grew, or began under another policy

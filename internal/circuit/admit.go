@@ -134,8 +134,8 @@ func (c *Circuit) admissible(ctx context.Context, now time.Duration, mayProbe, a
 }
 
 // Ready reports whether a request would be admitted now. If not, the caller may ask again after
-// wake, unless that is 0, and when changed is closed. A ramping circuit counts as ready. Ready never
-// calls TripWhen.
+// wake, unless that is 0, and when changed is closed. A ramping circuit counts as ready. Ready
+// never calls TripWhen.
 func (c *Circuit) Ready(by *Cause, mayProbe bool) (r Refusal, wake time.Duration, changed <-chan struct{}, ok bool) {
 	now := c.owner.Now()
 	c.mu.Lock()

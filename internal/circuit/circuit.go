@@ -227,7 +227,8 @@ func (c *counter) add() (uint64, bool) { n := c.n.Add(1); return n, n < counterC
 func (c *counter) close() uint64 { return c.n.Or(counterClosed) &^ counterClosed }
 func (c *counter) load() uint64  { return c.n.Load() &^ counterClosed }
 
-// A Call is a request. A circuit that admits the request fills it in; the zero Call is not admitted.
+// A Call is a request. A circuit that admits the request fills it in; the zero Call is not
+// admitted.
 type Call struct {
 	Receipt
 	wait *waiting // nil unless the request is a probe, or may still count as slow

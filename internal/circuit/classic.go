@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// classic is the judgement of a policy that is not Adaptive: a rule opens the circuit for a time that
-// is fixed or grows, and then a few probes decide.
+// classic is the judgement of a policy that is not Adaptive: a rule opens the circuit for a time
+// that is fixed or grows, and then a few probes decide.
 type classic struct{ *Circuit }
 
 func (c classic) admissible(ctx context.Context, now time.Duration, mayProbe, asks bool) (Refusal, bool) {
@@ -35,8 +35,8 @@ func (c classic) admissible(ctx context.Context, now time.Duration, mayProbe, as
 	return Refusal{}, true
 }
 
-// rampShare returns the share of the requests that a ramping circuit admits: a tenth at first, all in
-// the end.
+// rampShare returns the share of the requests that a ramping circuit admits: a tenth at first, all
+// in the end.
 func (c classic) rampShare(now time.Duration) float64 {
 	left := float64(c.ramped-now) / float64(c.cfg.Ramp)
 	return 1 - 0.9*left
@@ -89,8 +89,8 @@ func (c classic) probeEnded(ctx context.Context, now time.Duration, e ending) {
 	}
 }
 
-// adaptiveProbeEnded takes in the result of a probe that was sent while the policy was adaptive. The
-// circuit is open, but reads as half-open.
+// adaptiveProbeEnded takes in the result of a probe that was sent while the policy was adaptive.
+// The circuit is open, but reads as half-open.
 func (c classic) adaptiveProbeEnded(ctx context.Context, now time.Duration, e ending) {
 	from := Open
 	if c.probing > 0 {

@@ -2,10 +2,10 @@ package circuit
 
 import "time"
 
-// Evict takes a circuit that is not needed out of service, and returns its totals. It also returns a
-// number that each use of the circuit changes, except in rare cases. Evict returns false, and changes
-// nothing, if that number is no longer equal to seen, or if the circuit must stay. A circuit must stay
-// while
+// Evict takes a circuit that is not needed out of service, and returns its totals. It also returns
+// a number that each use of the circuit changes, except in rare cases. Evict returns false, and
+// changes nothing, if that number is no longer equal to seen, or if the circuit must stay. A
+// circuit must stay while
 //   - it is forced or ramping,
 //   - it has a request in flight,
 //   - it has had a failure in the last Window,
@@ -31,8 +31,8 @@ func (c *Circuit) Evict(seen uint64, lastResort bool) (t Totals, used uint64, ok
 	return c.totals(), used, true
 }
 
-// dispensable reports whether nothing would be lost if a new circuit replaced this one, which has no
-// requests in flight.
+// dispensable reports whether nothing would be lost if a new circuit replaced this one, which has
+// no requests in flight.
 func (c *Circuit) dispensable(g *generation, now time.Duration, lastResort bool) bool {
 	if g.state != Closed {
 		return now >= after(max(c.until, c.usedAt), c.cfg.MaxOpenFor)

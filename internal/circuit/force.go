@@ -1,13 +1,13 @@
 package circuit
 
-// ForceOpen makes the circuit refuse every request until [Circuit.Reset]. first reports whether it was
-// not forced before. ok is false, and nothing has changed, if it has been evicted.
+// ForceOpen makes the circuit refuse every request until [Circuit.Reset]. first reports whether it
+// was not forced before. ok is false, and nothing has changed, if it has been evicted.
 func (c *Circuit) ForceOpen(by *Cause) (first, ok bool) {
 	return c.force(by, Open, "forced open")
 }
 
-// ForceClosed makes the circuit admit every request until [Circuit.Reset]. It returns what ForceOpen
-// does.
+// ForceClosed makes the circuit admit every request until [Circuit.Reset]. It returns what
+// ForceOpen does.
 func (c *Circuit) ForceClosed(by *Cause) (first, ok bool) {
 	return c.force(by, Closed, "forced closed")
 }
@@ -37,8 +37,8 @@ func (c *Circuit) force(by *Cause, to State, detail string) (first, ok bool) {
 	return first, true
 }
 
-// Reset closes the circuit, and forgets everything except the totals. It reports whether the circuit
-// was forced.
+// Reset closes the circuit, and forgets everything except the totals. It reports whether the
+// circuit was forced.
 func (c *Circuit) Reset(by *Cause) (wasForced bool) {
 	now := c.owner.Now()
 	c.mu.Lock()

@@ -5,10 +5,10 @@ import "time"
 // oneRecovery is the longest time between two recoveries that count as one.
 const oneRecovery = 10 * time.Second
 
-// Hasten lets an open circuit probe now, because others that opened together with it have recovered,
-// as detail says. It does so only once for all of their recoveries, because the host may be down for
-// a reason of its own. If the probe fails, the open time does not grow. Hasten does nothing to a
-// circuit that is forced, or that is open because its host asked for less.
+// Hasten lets an open circuit probe now, because others that opened together with it have
+// recovered, as detail says. It does so only once for all of their recoveries, because the host may
+// be down for a reason of its own. If the probe fails, the open time does not grow. Hasten does
+// nothing to a circuit that is forced, or that is open because its host asked for less.
 func (c *Circuit) Hasten(by *Cause, detail string) {
 	now := c.owner.Now()
 	c.mu.Lock()

@@ -31,8 +31,8 @@ func (a *adaptive) startTrouble(since time.Duration) *trouble {
 	return a.trouble
 }
 
-// admitted makes the admitted request a probe if the circuit is open. The next probe may be sent when
-// it is due, whether this one has been answered or not.
+// admitted makes the admitted request a probe if the circuit is open. The next probe may be sent
+// when it is due, whether this one has been answered or not.
 func (a *adaptive) admitted(ctx context.Context, now time.Duration) {
 	if a.State() == Closed {
 		return

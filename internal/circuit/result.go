@@ -19,9 +19,9 @@ type Verdict struct {
 // change no generation.
 var over generation
 
-// Succeed counts a success if there is nothing to decide. Otherwise it returns false, and the caller
-// calls [Circuit.Done]. A whole response has no body that could still fail, so it ends a run of
-// failures.
+// Succeed counts a success if there is nothing to decide. Otherwise it returns false, and the
+// caller calls [Circuit.Done]. A whole response has no body that could still fail, so it ends a run
+// of failures.
 func (c *Circuit) Succeed(call *Call, whole bool) bool {
 	g := call.gen
 	if g.plain.Load() {
@@ -134,8 +134,8 @@ func (c *Circuit) countFailure(now time.Duration, slow int64) {
 	}
 }
 
-// Ended is called when the body of a successful response has ended without an error. It ends the run
-// of failures.
+// Ended is called when the body of a successful response has ended without an error. It ends the
+// run of failures.
 func (c *Circuit) Ended(r Receipt) {
 	if g := r.gen; g.state == Closed && g.run.Load() == 0 {
 		return

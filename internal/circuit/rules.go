@@ -7,8 +7,8 @@ import (
 )
 
 // An ask is a question for TripWhen about a failed or slow request. TripWhen is the user's code,
-// which may block, panic, or use the circuit. So it is asked after the request has been counted, and
-// without the lock.
+// which may block, panic, or use the circuit. So it is asked after the request has been counted,
+// and without the lock.
 type ask struct {
 	gen  *generation
 	trip Event // if the answer is yes

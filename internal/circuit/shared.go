@@ -80,8 +80,8 @@ func (c *Circuit) adoptOpen(ctx context.Context, now time.Duration, o Opening) {
 	c.wake()
 }
 
-// AdoptClosed closes the circuit if it was opened before closedAt, because other processes found its
-// host healthy then. It does nothing to a circuit that is forced or has a probe in flight.
+// AdoptClosed closes the circuit if it was opened before closedAt, because other processes found
+// its host healthy then. It does nothing to a circuit that is forced or has a probe in flight.
 func (c *Circuit) AdoptClosed(by *Cause, closedAt time.Duration) {
 	now := c.owner.Now()
 	c.mu.Lock()
@@ -98,8 +98,8 @@ func (c *Circuit) isProbing() bool {
 	return g.state != Closed && c.inFlight(g) > 0
 }
 
-// release gives up the right to probe if no probe is in flight. It is called when a request has ended
-// without a verdict.
+// release gives up the right to probe if no probe is in flight. It is called when a request has
+// ended without a verdict.
 func (c *Circuit) release() {
 	if c.elected > 0 && !c.isProbing() {
 		c.elected = 0

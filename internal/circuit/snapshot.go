@@ -31,8 +31,8 @@ type ErrorTotal struct {
 	Count uint64
 }
 
-// maxErrorTypes bounds the memory that a host can take up by its choice of status codes. All further
-// types are counted as otherErrors.
+// maxErrorTypes bounds the memory that a host can take up by its choice of status codes. All
+// further types are counted as otherErrors.
 const (
 	maxErrorTypes = 16
 	otherErrors   = "_OTHER"
@@ -83,8 +83,8 @@ func (t *Totals) Add(u Totals) {
 	}
 }
 
-// Snapshot describes the circuit now. It never calls TripWhen: if it finds that a request has become
-// slow, the next request asks TripWhen about that.
+// Snapshot describes the circuit now. It never calls TripWhen: if it finds that a request has
+// become slow, the next request asks TripWhen about that.
 func (c *Circuit) Snapshot(by *Cause) Snapshot {
 	now := c.owner.Now()
 	c.mu.Lock()
@@ -115,8 +115,8 @@ func (c *Circuit) Snapshot(by *Cause) Snapshot {
 	return s
 }
 
-// inFlight returns how many requests of g are in flight. It reads the counters again if a success has
-// been counted meanwhile, because this goroutine may have had to wait between two loads.
+// inFlight returns how many requests of g are in flight. It reads the counters again if a success
+// has been counted meanwhile, because this goroutine may have had to wait between two loads.
 func (c *Circuit) inFlight(g *generation) int {
 	if c.evicted {
 		return 0 // Enter still counts the requests that it does not admit
@@ -138,8 +138,8 @@ func (c *Circuit) totals() Totals {
 	return t
 }
 
-// counts returns the counts of the window, if the circuit is closed and has one, and otherwise those
-// of the generation.
+// counts returns the counts of the window, if the circuit is closed and has one, and otherwise
+// those of the generation.
 func (c *Circuit) counts(now time.Duration) Counts {
 	g := c.gen.Load()
 	run := int(g.run.Load())

@@ -17,9 +17,9 @@ type Event struct {
 
 	RetryAfter time.Duration // of that failure; 0 if it had none
 
-	// An adaptive circuit reports an outage only after it has lasted a while. Until then its changes
-	// of state are Untold: metrics count them, but the Owner does not record them. The opening that
-	// is reported later is Uncounted, because metrics have counted it already.
+	// An adaptive circuit reports an outage only after it has lasted a while. Until then its
+	// changes of state are Untold: metrics count them, but the Owner does not record them. The
+	// opening that is reported later is Uncounted, because metrics have counted it already.
 	Untold, Uncounted bool
 
 	Elected bool // the end of a probe on behalf of all processes

@@ -9,9 +9,9 @@ type windowCounts struct {
 	Requests, Failures, Slow int
 }
 
-// A window counts requests over a sliding period, in ten buckets that drop out one at a time. It has
-// no clock: times count from an origin of the caller's choice, and must not go backwards by more than
-// a bucket.
+// A window counts requests over a sliding period, in ten buckets that drop out one at a time. It
+// has no clock: times count from an origin of the caller's choice, and must not go backwards by
+// more than a bucket.
 //
 // A window must not be used concurrently.
 type window struct {

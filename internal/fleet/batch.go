@@ -73,9 +73,9 @@ func (f *Fleet) enqueue(m *Member, now time.Duration) bool {
 	return true
 }
 
-// nextBatch returns the members whose records are to be read now: those that requests have found due,
-// and others that are due. The record of a member without requests is read only once in this way,
-// until a request finds it due.
+// nextBatch returns the members whose records are to be read now: those that requests have found
+// due, and others that are due. The record of a member without requests is read only once in this
+// way, until a request finds it due.
 func (f *Fleet) nextBatch(now time.Duration) []*Member {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -113,8 +113,8 @@ func (f *Fleet) swap(ctx context.Context, key string, old uint64, r record, p pr
 	})
 }
 
-// writing returns a context in which a request publishes something. It does not end if the request is
-// cancelled, because other processes can still use what the request has found out.
+// writing returns a context in which a request publishes something. It does not end if the request
+// is cancelled, because other processes can still use what the request has found out.
 func (f *Fleet) writing(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), f.cfg.WriteTimeout)
 }

@@ -40,8 +40,8 @@ func (m *Member) listen(now time.Duration) {
 	}
 }
 
-// ignores reports whether this process is deaf to the record. It is deaf only to a record that is open
-// or half. The caller holds mu.
+// ignores reports whether this process is deaf to the record. It is deaf only to a record that is
+// open or half. The caller holds mu.
 func (m *Member) ignores() bool {
 	return m.deaf.on && (m.known.rec.State == Open || m.known.rec.State == Half)
 }

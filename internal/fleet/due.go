@@ -23,8 +23,8 @@ func (m *Member) Due(now time.Duration) bool { return int64(now) >= m.due.Load()
 // NextRead returns when the record is to be read again.
 func (m *Member) NextRead() time.Duration { return time.Duration(m.due.Load()) }
 
-// Failed is called when a request of this process has failed. Other processes may know more about the
-// host, so the record is read soon.
+// Failed is called when a request of this process has failed. Other processes may know more about
+// the host, so the record is read soon.
 func (m *Member) Failed(ctx context.Context, now time.Duration) {
 	m.mu.Lock()
 	m.reads.wantedSoon = true

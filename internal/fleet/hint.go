@@ -16,8 +16,8 @@ import (
 const gatherHints = 5 * time.Millisecond
 
 // Watch reads the records of which the store says that other processes have written them, until ctx
-// is done or the store fails. It returns the error, which is [errors.ErrUnsupported] if the store is
-// not a [store.Watcher].
+// is done or the store fails. It returns the error, which is [errors.ErrUnsupported] if the store
+// is not a [store.Watcher].
 func (f *Fleet) Watch(ctx context.Context) (err error) {
 	w, ok := f.cfg.Store.(store.Watcher)
 	if !ok {
@@ -86,8 +86,8 @@ func (h *hints) read(ctx context.Context) {
 	}
 }
 
-// take returns the members whose records are to be read. If a guard forbids that for one, it drops the
-// hint, and the next Refresh reads the record.
+// take returns the members whose records are to be read. If a guard forbids that for one, it drops
+// the hint, and the next Refresh reads the record.
 func (h *hints) take() (members []*Member) {
 	h.mu.Lock()
 	hinted := h.members

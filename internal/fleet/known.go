@@ -24,8 +24,8 @@ type known struct {
 // ageAt returns the age of the record at now.
 func (k *known) ageAt(now time.Duration) time.Duration { return k.age + now - k.at }
 
-// healthyAt returns how long the host has been healthy at now, if the record is closed or suspect and
-// says that.
+// healthyAt returns how long the host has been healthy at now, if the record is closed or suspect
+// and says that.
 func (k *known) healthyAt(now time.Duration) (d time.Duration, ok bool) {
 	switch {
 	case k.rec.State == Closed:
@@ -96,9 +96,10 @@ const (
 	believeLowerAfter = 2 * time.Second
 )
 
-// overtaken reports whether an answer is to be ignored because a higher version is known. If the call
-// began before that version was read, the answer is only late. Answers of later calls are counted:
-// after a few of them, the store must have lost writes, and they are believed. The caller holds mu.
+// overtaken reports whether an answer is to be ignored because a higher version is known. If the
+// call began before that version was read, the answer is only late. Answers of later calls are
+// counted: after a few of them, the store must have lost writes, and they are believed. The caller
+// holds mu.
 func (m *Member) overtaken(item store.Item, began time.Duration) bool {
 	k := &m.known
 	if item.Version >= k.version {
@@ -124,8 +125,8 @@ func (m *Member) overtaken(item store.Item, began time.Duration) bool {
 	return false
 }
 
-// live reports whether the record is open or half, and not dead. A record is dead when one lease time
-// has passed since its own time was over.
+// live reports whether the record is open or half, and not dead. A record is dead when one lease
+// time has passed since its own time was over.
 func (m *Member) live(now time.Duration) bool {
 	s := m.known.rec.State
 	return (s == Open || s == Half) && m.known.ageAt(now) < m.known.rec.Lasts.duration()+m.leaseTime()
@@ -148,8 +149,8 @@ func (m *Member) isOwnLease() bool {
 	return m.known.rec.State == Half && m.known.rec.Owner == m.fleet.id
 }
 
-// opensKept returns the record's number of openings in a row, less one for each MaxOpenFor for which
-// the host has been healthy or the record has been dead.
+// opensKept returns the record's number of openings in a row, less one for each MaxOpenFor for
+// which the host has been healthy or the record has been dead.
 func (m *Member) opensKept(now time.Duration) int64 {
 	rec, age := &m.known.rec, m.known.ageAt(now)
 	steps := func(d time.Duration) int64 { return int64(min(d/m.policy.MaxOpenFor, maxOpens)) }

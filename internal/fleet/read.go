@@ -14,9 +14,9 @@ import (
 // gatherFirst is how long a first read waits for others, which share its Load.
 const gatherFirst = 100 * time.Microsecond
 
-// Refresh reads the record, which is due. If this is the first request, or the first one after a long
-// time without requests, it waits for the read. If the host is failing, the request also waits for a
-// read that a failure wants. Otherwise the read goes on in the background.
+// Refresh reads the record, which is due. If this is the first request, or the first one after a
+// long time without requests, it waits for the read. If the host is failing, the request also waits
+// for a read that a failure wants. Otherwise the read goes on in the background.
 func (m *Member) Refresh(ctx context.Context, now time.Duration, failing bool) {
 	m.mu.Lock()
 	if !m.idle(now) {
@@ -35,8 +35,8 @@ func (m *Member) Refresh(ctx context.Context, now time.Duration, failing bool) {
 	await(ctx, done, longest) // the read has a limit of its own
 }
 
-// await lets a request wait for a read: at most for limit, and at most for half of the time that the
-// request has. The other half is for its host.
+// await lets a request wait for a read: at most for limit, and at most for half of the time that
+// the request has. The other half is for its host.
 func await(ctx context.Context, done <-chan struct{}, limit time.Duration) {
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(deadline)/2)
@@ -49,17 +49,17 @@ func await(ctx context.Context, done <-chan struct{}, limit time.Duration) {
 	}
 }
 
-// idle reports whether the record was never read, or no request has come for so long that the latest
-// read says nothing any more. A record that has been due for long shows that no request has come,
-// because a request would have read it. The caller holds mu.
+// idle reports whether the record was never read, or no request has come for so long that the
+// latest read says nothing any more. A record that has been due for long shows that no request has
+// come, because a request would have read it. The caller holds mu.
 func (m *Member) idle(now time.Duration) bool {
 	refresh := m.fleet.cfg.Refresh
 	overdue := now - m.NextRead()
 	return m.reads.latest == never || (now-m.reads.latest)/10 >= refresh && overdue/8 >= refresh
 }
 
-// readFirst reads the record of m, for which requests wait. One Load also reads the records of other
-// members whose first reads begin at the same moment.
+// readFirst reads the record of m, for which requests wait. One Load also reads the records of
+// other members whose first reads begin at the same moment.
 func (f *Fleet) readFirst(m *Member) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

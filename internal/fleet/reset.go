@@ -7,8 +7,8 @@ import (
 	"github.com/breakerhttp/breakerhttp/store"
 )
 
-// Reset makes this process ignore the record as it is. The process still reads and votes. If it holds
-// a lease, it gives the lease up, which takes at most WriteTimeout.
+// Reset makes this process ignore the record as it is. The process still reads and votes. If it
+// holds a lease, it gives the lease up, which takes at most WriteTimeout.
 func (m *Member) Reset(ctx context.Context) {
 	m.mu.Lock()
 	m.deafen()
@@ -21,8 +21,8 @@ func (m *Member) Reset(ctx context.Context) {
 // maxResets bounds the attempts to reset a record.
 const maxResets = 4
 
-// Reset closes the record of a circuit for all processes, unless the record is of another schema. It
-// calls the store even if the store has failed before. It takes at most four times the sum of
+// Reset closes the record of a circuit for all processes, unless the record is of another schema.
+// It calls the store even if the store has failed before. It takes at most four times the sum of
 // ReadTimeout and WriteTimeout.
 func (f *Fleet) Reset(ctx context.Context, key string) (err error) {
 	record := RecordKey(f.cfg.Namespace, key)

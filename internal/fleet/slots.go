@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// maxCalls is how many calls of the store a Transport has under way at most. If many hosts fail at the
-// same time, that must neither exhaust the store's connections nor delay its answers.
+// maxCalls is how many calls of the store a Transport has under way at most. If many hosts fail at
+// the same time, that must neither exhaust the store's connections nor delay its answers.
 const maxCalls = 16
 
 // slots bounds the calls that are under way. Verdicts come first, because all other processes wait

@@ -65,10 +65,10 @@ func (m *Member) Release(ctx context.Context) {
 	m.publishVerdict(ctx, m.releaseRecord)
 }
 
-// publishVerdict gives up the lease, and replaces the record by the one that next returns. It returns
-// false if this process has no lease. A process whose lease is over writes nothing, and follows the
-// record. If the store does not say how the write has ended, and the next Load still shows the lease,
-// the verdict is written once more, because all other processes wait for it.
+// publishVerdict gives up the lease, and replaces the record by the one that next returns. It
+// returns false if this process has no lease. A process whose lease is over writes nothing, and
+// follows the record. If the store does not say how the write has ended, and the next Load still
+// shows the lease, the verdict is written once more, because all other processes wait for it.
 func (m *Member) publishVerdict(ctx context.Context, next func() record) (leased bool, o outcome) {
 	if m.resolveDoubt(ctx) != nil {
 		return true, unknown // nobody knows whether there is a lease
@@ -112,9 +112,9 @@ func (m *Member) releaseRecord() record {
 	return next
 }
 
-// ignoredRecord returns the record after a probe without a verdict. If many processes take turns, none
-// of them has two such probes in a row. So from the third such probe in a row, of whichever processes,
-// all processes wait, and longer each time.
+// ignoredRecord returns the record after a probe without a verdict. If many processes take turns,
+// none of them has two such probes in a row. So from the third such probe in a row, of whichever
+// processes, all processes wait, and longer each time.
 func (m *Member) ignoredRecord() record {
 	next := m.releaseRecord()
 	if next.Ignored = min(next.Ignored+1, maxOpens); next.Ignored > maxIgnored {
@@ -125,8 +125,8 @@ func (m *Member) ignoredRecord() record {
 }
 
 // failureRecord adds this process to those whose probe has failed in this round. Quorum of them end
-// the round, and the open time begins again. Until then another process may probe at once, because a
-// process with a broken network must not keep all others out.
+// the round, and the open time begins again. Until then another process may probe at once, because
+// a process with a broken network must not keep all others out.
 func (m *Member) failureRecord(retryAfter time.Duration) record {
 	rec := &m.known.rec
 	own := vote{ID: m.fleet.voter.ID, RetryAfter: millisOf(retryAfter)}

@@ -16,8 +16,8 @@ type ownVote struct {
 }
 
 // Tripped publishes that the local circuit has opened for openFor by its own rules: a vote to open
-// the circuits of all processes. It takes at most WriteTimeout. If too many calls are under way, the
-// vote is cast after the next read of the record.
+// the circuits of all processes. It takes at most WriteTimeout. If too many calls are under way,
+// the vote is cast after the next read of the record.
 func (m *Member) Tripped(ctx context.Context, openFor time.Duration) {
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()

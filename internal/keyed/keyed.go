@@ -17,9 +17,9 @@ const Spaces = 3
 type Value[T any] interface {
 	*T
 
-	// Evict takes the value out of service. It returns false, and changes nothing, if the value must
-	// stay, or has been used since an earlier Evict returned the number seen. Each use of the value
-	// changes that number. Some values can be evicted only as a last resort.
+	// Evict takes the value out of service. It returns false, and changes nothing, if the value
+	// must stay, or has been used since an earlier Evict returned the number seen. Each use of the
+	// value changes that number. Some values can be evicted only as a last resort.
 	Evict(seen uint64, lastResort bool) (used uint64, evicted bool)
 }
 
@@ -68,8 +68,8 @@ func (m *Map[T, V]) Add(k Key, create func(V)) (v V, ok bool) {
 	return m.insert(k, create), true
 }
 
-// AddPinned is [Map.Add] for a caller that pins the value afterwards by [Map.Pin]. It adds the value
-// even if the map is full. Until Pin is called, the value counts towards the bound.
+// AddPinned is [Map.Add] for a caller that pins the value afterwards by [Map.Pin]. It adds the
+// value even if the map is full. Until Pin is called, the value counts towards the bound.
 func (m *Map[T, V]) AddPinned(k Key, create func(V)) V {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -142,9 +142,9 @@ func (m *Map[T, V]) makeRoom(n int, keep V) bool {
 	return true
 }
 
-// evictOne moves the hand like that of a clock, for at most three rounds. A value that has been used
-// since the hand last passed it stays in the first round. A value that can be evicted only as a last
-// resort stays in the first two.
+// evictOne moves the hand like that of a clock, for at most three rounds. A value that has been
+// used since the hand last passed it stays in the first round. A value that can be evicted only as
+// a last resort stays in the first two.
 func (m *Map[T, V]) evictOne(keep V) bool {
 	for _, lastResort := range []bool{false, false, true} {
 		if m.round(keep, lastResort) {

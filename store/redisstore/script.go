@@ -16,8 +16,8 @@ import (
 //
 // With arguments, it writes the record if its version is ARGV[1], and returns what it wrote and 1.
 // ARGV[2] is the version that follows, ARGV[3] the value, ARGV[4] the time to live in milliseconds,
-// ARGV[5] the channel on which it publishes the key. One command writes all fields, so a server that
-// refuses to write has written nothing. A user who may not publish can still write.
+// ARGV[5] the channel on which it publishes the key. One command writes all fields, so a server
+// that refuses to write has written nothing. A user who may not publish can still write.
 //
 // An expired record is kept for another hour, because a swap needs its version.
 const script = `

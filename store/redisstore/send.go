@@ -117,8 +117,8 @@ func split(calls []call, serverOf func(key string) (*redis.Client, error)) (part
 	return parts, nil
 }
 
-// recoverClient makes a panic of the client an error. A Ring panics if it is asked for the server of a
-// key just when it has dropped that server.
+// recoverClient makes a panic of the client an error. A Ring panics if it is asked for the server
+// of a key just when it has dropped that server.
 func recoverClient(err *error) {
 	if v := recover(); v != nil {
 		*err = fmt.Errorf("breakerhttp: redis: the client panicked: %v", v)
