@@ -733,6 +733,9 @@ func TestDryRunIsSeen(t *testing.T) {
 			t.Errorf("%s: marked as a dry run: %v", name, marked)
 		}
 	}
+	for _, name := range []string{"untracked", "unguarded"} { // of both Transports
+		wantPoints(t, name, collectPoints(t, reader).of(name), points{series(name): 0, series(name, "dry_run=true"): 0})
+	}
 	if len(events) != 2 {
 		t.Fatalf("got events %+v, want an opening and a refusal", events)
 	}
@@ -757,8 +760,10 @@ func TestDryRunIsSeen(t *testing.T) {
 
 // TestForeignBytes: keys of any bytes leave the process as valid UTF-8, and two stay two.
 func TestForeignBytes(t *testing.T) {
+	var log bytes.Buffer
 	tr, reader := newMetered(t, respond(200), breakerhttp.WithName("a\xffb"),
-		breakerhttp.WithKey(func(req *http.Request) string { return req.Header.Get("X-Tenant") }))
+		breakerhttp.WithKey(func(req *http.Request) string { return req.Header.Get("X-Tenant") }),
+		breakerhttp.WithTransitionHook(breakerhttp.LogTransitions(slog.New(slog.NewTextHandler(&log, nil)))))
 	for _, tenant := range []string{"\xff", "\xfe", "ok", `\xff`} {
 		req := newRequest(t, t.Context(), host)
 		req.Header["X-Tenant"] = []string{tenant}
@@ -771,6 +776,11 @@ func TestForeignBytes(t *testing.T) {
 		}
 		keys[name] = true
 	}
+	for _, m := range collect(t, reader).Metrics {
+		if text := fmt.Sprint(m.Data); !utf8.ValidString(text) {
+			t.Errorf("%s: %q is no valid UTF-8", m.Name, text)
+		}
+	}
 	if len(keys) != 4*3 {
 		t.Errorf("got %d series of the status, want three for each of four keys: %v", len(keys), keys)
 	}
@@ -782,6 +792,20 @@ func TestForeignBytes(t *testing.T) {
 		var back breakerhttp.Snapshot
 		if err := json.Unmarshal(text, &back); err != nil || back.Key != s.Key {
 			t.Errorf("%q comes back as %q, %v", s.Key, back.Key, err)
+		}
+	}
+	tc, _ := newTracer()
+	tr.ForceOpen("\xff")
+	ctx, span := tc.Start(t.Context(), "call")
+	req := newRequest(t, ctx, host)
+	req.Header["X-Tenant"] = []string{"\xff"}
+	_, err := do(tr, req)
+	span.End()
+	for what, text := range map[string]string{
+		"the error": err.Error(), "the log": log.String(), "events": fmt.Sprint(eventsOf(tc.spans.Ended()[0])),
+	} {
+		if text == "" || !utf8.ValidString(text) {
+			t.Errorf("%s: %q, want valid UTF-8", what, text)
 		}
 	}
 }
