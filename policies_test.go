@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -394,6 +395,43 @@ func TestSetPoliciesWithAProbeOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSetPoliciesToAdaptiveAndBack: probes of both kinds have been cancelled, and WaitReady and the next
+// request agree that another may go.
+func TestSetPoliciesToAdaptiveAndBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hanging atomic.Bool
+		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if hanging.Load() {
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			}
+			return respond(500)(req)
+		}))
+		for range 5 {
+			_, _ = get(tr, host)
+		}
+		time.Sleep(time.Minute)
+		hanging.Store(true)
+		ctx, cancel := context.WithCancel(t.Context())
+		for _, next := range []breakerhttp.Policy{{Adaptive: true}, {}} {
+			go func() { _, _ = do(tr, newRequest(t, ctx, host)) }()
+			synctest.Wait()
+			if err := tr.SetPolicies(next, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cancel()
+		synctest.Wait()
+		hanging.Store(false)
+		if err := tr.WaitReady(newRequest(t, t.Context(), host)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := get(tr, host); err != nil {
+			t.Errorf("the request after WaitReady: %v", err)
+		}
+	})
 }
 
 // TestSetPoliciesWhileForced: a probe that was out when its circuit was forced open changes nothing,
