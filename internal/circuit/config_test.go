@@ -88,3 +88,27 @@ func TestNoTripWhenAnyMore(t *testing.T) {
 		t.Errorf("a request: %v, %+v; TripWhen was asked: %t", d, r, asked)
 	}
 }
+
+// TestSamePolicy: a circuit whose policy is the same as before is not touched, and needs no memory.
+func TestSamePolicy(t *testing.T) {
+	for name, cfg := range map[string]*circuit.Config{
+		"classic":  {ConsecutiveFailures: 5, MaxOpenFor: time.Minute},
+		"adaptive": {ConsecutiveFailures: 5, MaxOpenFor: time.Minute, Adaptive: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			circuits := make([]circuit.Circuit, 1000)
+			for i := range circuits {
+				circuits[i].Init(cfg, new(owner))
+			}
+			i := 0
+			allocated := testing.AllocsPerRun(len(circuits)-1, func() {
+				same := *cfg
+				circuits[i].SetConfig(&circuit.Cause{Context: t.Context()}, &same)
+				i++
+			})
+			if allocated > 1 { // the policy
+				t.Errorf("got %v allocations, want 1", allocated)
+			}
+		})
+	}
+}
