@@ -3,6 +3,7 @@ package circuit_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -151,7 +152,7 @@ func checkHistory(t *testing.T, cfg *circuit.Config, events []circuit.Event) {
 	if len(events) < 10 {
 		t.Fatalf("only %d events, want more to look at", len(events))
 	}
-	state := circuit.Closed
+	state, opened := circuit.Closed, openTimes{cfg: cfg}
 	var until time.Duration
 	for i, e := range events {
 		if e.From != state {
@@ -171,8 +172,48 @@ func checkHistory(t *testing.T, cfg *circuit.Config, events []circuit.Event) {
 				t.Errorf("event %d: closed by %+v, want %+v", i, e.Counts, want)
 			}
 		}
+		opened.check(t, i, e)
 		state, until = e.To, e.At+e.OpenFor
 	}
+}
+
+// An openTimes follows the open time of a circuit from event to event.
+type openTimes struct {
+	cfg         *circuit.Config
+	level       int
+	closedSince time.Duration
+	lastOpen    time.Duration
+}
+
+func (g *openTimes) openFor() time.Duration {
+	d := float64(g.cfg.OpenFor) * math.Pow(g.cfg.OpenGrowth, float64(g.level))
+	return time.Duration(min(d, float64(g.cfg.MaxOpenFor)))
+}
+
+// check makes sure that a circuit that opens does so for as long as its history says.
+func (g *openTimes) check(t *testing.T, i int, e circuit.Event) {
+	t.Helper()
+	if e.To == circuit.Closed {
+		g.closedSince = e.At
+	}
+	if e.To != circuit.Open {
+		return
+	}
+	grows := true // a probe has failed
+	if e.From == circuit.Closed {
+		closedFor := e.At - g.closedSince
+		g.level = max(0, g.level-int(closedFor/g.cfg.MaxOpenFor))
+		grows = closedFor < g.lastOpen
+	}
+	if grows && g.openFor() < g.cfg.MaxOpenFor {
+		g.level++
+	}
+	least := g.openFor()
+	most := least + time.Duration(float64(least)*g.cfg.Jitter)
+	if e.OpenFor < least || e.OpenFor > most {
+		t.Errorf("event %d: open for %v, want %v to %v", i, e.OpenFor, least, most)
+	}
+	g.lastOpen = e.OpenFor
 }
 
 func TestErrorTypesAreBounded(t *testing.T) {
