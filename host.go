@@ -14,12 +14,12 @@ import (
 
 // A host is a key with its circuit.
 type host struct {
+	member  *fleet.Member // nil without a store; each request reads it and the start of circuit
 	circuit circuit.Circuit
 	t       *Transport
 	key     string
 	series  *series
-	member  *fleet.Member // nil without a store
-	hooks   *hookQueue    // nil before the first transition for a hook
+	hooks   *hookQueue // nil before the first transition for a hook
 }
 
 // The spaces of the map of hosts. With HostKey, the name in a space is the part of the key after

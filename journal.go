@@ -70,11 +70,13 @@ func (h *host) Record(ctx context.Context, e circuit.Event) {
 // hosts probe early if this one has recovered, and delivers the transitions to the hook. The hook
 // comes last because it is the user's code, which may block or panic.
 func (h *host) emit(by *circuit.Cause) {
-	if events, others := h.recordEvents(by); len(events) > 0 {
-		h.publish(by.Context, events)
-		defer h.t.journal.deliver(h.hooks) // even if the hook panics for one of the others
-		h.hasten(others)
+	if len(by.Events) == 0 {
+		return
 	}
+	events, others := h.recordEvents(by)
+	h.publish(by.Context, events)
+	defer h.t.journal.deliver(h.hooks) // even if the hook panics for one of the others
+	h.hasten(others)
 }
 
 // emitRead is emit for a read, which must not wait for a store.
