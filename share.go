@@ -201,9 +201,12 @@ const failing = 2
 
 // refresh reads the circuit's record if that is due.
 func (h *host) refresh(ctx context.Context) {
-	if h.member == nil {
-		return
+	if h.member != nil {
+		h.refreshShared(ctx)
 	}
+}
+
+func (h *host) refreshShared(ctx context.Context) {
 	if now := h.t.now(); h.member.Due(now) {
 		h.member.Refresh(ctx, now, h.circuit.Run() >= failing)
 	}
