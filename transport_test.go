@@ -1,11 +1,15 @@
 package breakerhttp_test
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,4 +171,168 @@ func TestUnmadeTransport(t *testing.T) {
 		}
 	}()
 	tr.Snapshot(host)
+}
+
+// TestConcurrentHistory: eight callers at once call a dead host, a flapping one, a slow one and many
+// new ones, with fewer circuits than hosts, and with a TripWhen and a hook that panic. In whatever
+// order that happens, the history keeps the rules.
+func TestConcurrentHistory(t *testing.T) {
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := &history{seed: seed, last: map[string]breakerhttp.Transition{}, level: map[string]int{}, openFor: map[string]time.Duration{}}
+				h.play(t)
+			})
+		})
+	}
+}
+
+// A history checks the transitions as the hook is told of them.
+type history struct {
+	t    *testing.T
+	seed uint64
+
+	sent, sentToDead atomic.Int64
+
+	mu      sync.Mutex
+	last    map[string]breakerhttp.Transition // by key
+	level   map[string]int                    // of growth
+	openFor map[string]time.Duration          // the latest
+	probes  int                               // of the dead host
+}
+
+const (
+	deadHost, flappingHost, slowHost = "dead.test", "flapping.test", "slow.test"
+
+	historySlowAfter  = 100 * time.Millisecond
+	historyMaxOpenFor = 8 * time.Second
+)
+
+type tookKey struct{} // of the request's context: a *time.Duration, set by base
+
+func (h *history) play(t *testing.T) {
+	h.t = t
+	reader, mp := newMeter()
+	tr := newTransport(t, roundTripFunc(h.answer),
+		breakerhttp.WithMeterProvider(mp), breakerhttp.WithMaxMetricKeys(0), // all are counted together
+		breakerhttp.WithMaxCircuits(4), breakerhttp.WithTransitionHook(h.hook),
+		breakerhttp.WithPolicy(breakerhttp.Policy{
+			ConsecutiveFailures: 3, SlowRatio: 1, SlowAfter: historySlowAfter, MinRequests: 3,
+			TripWhen: func(c breakerhttp.Counts) bool {
+				if c.Requests%7 == 6 {
+					panic("TripWhen")
+				}
+				return false
+			},
+			OpenFor: time.Second, OpenGrowth: 2, MaxOpenFor: historyMaxOpenFor,
+		}))
+	const callers, calls = 8, 300
+	var all sync.WaitGroup
+	for caller := range uint64(callers) {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(h.seed, caller))
+			for range calls {
+				host := fmt.Sprintf("new%d.test", random.IntN(1000))
+				switch n := random.IntN(10); {
+				case n < 1:
+					host = deadHost
+				case n < 4:
+					host = flappingHost
+				case n < 6:
+					host = slowHost
+				}
+				h.call(tr, host)
+				time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
+			}
+		})
+	}
+	all.Wait()
+	var counted int64 // of a panic before it is sent, a request is ignored, or not decided at all
+	for name, n := range collectPoints(t, reader).of("requests", "untracked") {
+		if !strings.Contains(name, "outcome=refused") && !strings.Contains(name, "outcome=ignored") {
+			counted += n
+		}
+	}
+	if counted != h.sent.Load() {
+		t.Errorf("%d results are counted, want %d", counted, h.sent.Load())
+	}
+	for s := range tr.Snapshots() {
+		if s.InFlight != 0 {
+			t.Errorf("%s: %d in flight, want 0", s.Key, s.InFlight)
+		}
+	}
+	// Those that open the circuit, those in flight then, and the probes: no run is forgotten.
+	if sent, most := int(h.sentToDead.Load()), 3+callers+h.probes; sent > most {
+		t.Errorf("%d requests reached the dead host, want %d at most", sent, most)
+	}
+	runtime.KeepAlive(tr)
+}
+
+// answer is the base.
+func (h *history) answer(req *http.Request) (*http.Response, error) {
+	h.sent.Add(1)
+	began := time.Now()
+	status, latency := http.StatusOK, 5*time.Millisecond
+	switch req.URL.Host {
+	case deadHost:
+		h.sentToDead.Add(1)
+		status = http.StatusServiceUnavailable
+	case flappingHost:
+		if began.UnixMilli()%1700 < 800 {
+			status = http.StatusServiceUnavailable
+		}
+	case slowHost:
+		if began.Second()%4 < 2 {
+			latency = 3 * historySlowAfter
+		}
+	}
+	time.Sleep(latency)
+	*req.Context().Value(tookKey{}).(*time.Duration) = time.Since(began)
+	return respond(status)(req)
+}
+
+func (h *history) call(tr *breakerhttp.Transport, host string) {
+	defer func() { _ = recover() }() // of TripWhen or the hook
+	req := newRequest(h.t, context.WithValue(h.t.Context(), tookKey{}, new(time.Duration)), "http://"+host)
+	_, _ = do(tr, req)
+}
+
+func (h *history) hook(ctx context.Context, tr breakerhttp.Transition) {
+	time.Sleep(time.Duration(tr.Seq%3) * 20 * time.Millisecond) // another transition may overtake this one
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last, told := h.last[tr.Key]
+	h.last[tr.Key] = tr
+	if told && (last.To != tr.From || last.Seq >= tr.Seq) || !told && tr.From != breakerhttp.StateClosed {
+		h.t.Errorf("%s: %v to %v (%d) after %v to %v (%d)", tr.Key, tr.From, tr.To, tr.Seq, last.From, last.To, last.Seq)
+	}
+	took, ofRequest := ctx.Value(tookKey{}).(*time.Duration)
+	switch {
+	case tr.Reason == breakerhttp.ReasonProbeSucceeded && ofRequest && *took > historySlowAfter:
+		h.t.Errorf("%s: closed by a probe that took %v", tr.Key, *took)
+	case tr.To == breakerhttp.StateHalfOpen && tr.Key == "http://"+deadHost:
+		h.probes++
+	case tr.To == breakerhttp.StateOpen && tr.Key != "http://"+slowHost: // whose circuit may have been evicted
+		h.wantOpenFor(last, tr)
+	}
+	if tr.Seq%5 == 0 {
+		panic("hook")
+	}
+}
+
+// wantOpenFor computes the open time from the history.
+func (h *history) wantOpenFor(last, tr breakerhttp.Transition) {
+	if closedFor := tr.At.Sub(last.At); tr.From == breakerhttp.StateClosed {
+		h.level[tr.Key] = max(0, h.level[tr.Key]-int(closedFor/historyMaxOpenFor))
+		if closedFor < h.openFor[tr.Key] {
+			h.level[tr.Key]++
+		}
+	} else {
+		h.level[tr.Key]++
+	}
+	h.level[tr.Key] = min(h.level[tr.Key], 3) // 8s
+	h.openFor[tr.Key] = time.Second << h.level[tr.Key]
+	if tr.OpenFor != h.openFor[tr.Key] {
+		h.t.Errorf("%s: %v to open, for %v, want %v", tr.Key, tr.From, tr.OpenFor, h.openFor[tr.Key])
+	}
 }

@@ -7,16 +7,16 @@ import (
 
 // SetConfig changes the policy. The state, the run of failures, the totals, force and the probes in
 // flight stay, and so does the window if the new one is as long. A circuit whose policy is the same
-// as before is not touched.
+// as before notices only what is due anyway.
 func (c *Circuit) SetConfig(by *Cause, cfg *Config) {
 	now := c.owner.Now()
 	c.mu.Lock()
 	defer c.leave(by)
+	c.settle(by.Context, now)
 	if reflect.DeepEqual(c.cfg, cfg) { // never if there is a TripWhen
 		return
 	}
 	c.remember()
-	c.settle(by.Context, now)
 	old := c.cfg
 	c.cfg = cfg
 	c.resize(old, now)
