@@ -12,7 +12,7 @@ import (
 // Protocols is a connection, whose methods a wrapper would hide. An empty body over HTTP/2 is not
 // http.NoBody, and only its length shows that it is empty.
 func canFailLate(req *http.Request, resp *http.Response) bool {
-	if resp == nil || resp.Body == nil || resp.Body == http.NoBody || resp.ContentLength == 0 ||
+	if resp == nil || resp.Body == nil || resp.ContentLength == 0 || resp.Body == http.NoBody ||
 		req != nil && req.Method == http.MethodHead {
 		return false
 	}
