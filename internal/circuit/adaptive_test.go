@@ -110,6 +110,24 @@ func TestAdaptiveOpensForAQuarterOfTheTrouble(t *testing.T) {
 	}
 }
 
+// TestAdaptiveProbeThatFailsLate: the next probe waits from the moment at which the last has failed.
+func TestAdaptiveProbeThatFailsLate(t *testing.T) {
+	r, began := warm(t)
+	for range 12 {
+		r.send(began, bad)
+	}
+	now := r.read(began).Until
+	for ; now < began+10*second; now = r.read(now).Until {
+		r.send(now, bad)
+	}
+	call := r.begin(now)
+	now += second
+	r.Done(&r.by, now, call, circuit.Verdict{Outcome: bad})
+	if got, want := r.read(now).Until-now, (now-began)/4; got != want {
+		t.Errorf("after the failure it stays open for %v, want %v", got, want)
+	}
+}
+
 // TestAdaptiveTimesVary by a tenth, so that many processes do not probe at once.
 func TestAdaptiveTimesVary(t *testing.T) {
 	for _, test := range []struct {
