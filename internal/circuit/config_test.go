@@ -112,3 +112,20 @@ func TestSamePolicy(t *testing.T) {
 		})
 	}
 }
+
+// TestOldPolicyJudges: what was due before a new policy is judged by the old one.
+func TestOldPolicyJudges(t *testing.T) {
+	by := &circuit.Cause{Context: context.Background()}
+	c := newClocked(&circuit.Config{
+		SlowRatio: 0.5, SlowAfter: time.Second, MinRequests: 1, Window: 10 * time.Second, OpenFor: time.Minute, OpenGrowth: 1, MaxOpenFor: time.Minute,
+	}, nil, 0)
+	var hung, next circuit.Call
+	c.Enter(0, &hung)
+	if c.Enter(3*time.Second, &next) { // it only tells the time
+		t.Fatal("admitted without a decision")
+	}
+	c.SetConfig(by, &circuit.Config{ConsecutiveFailures: 5, OpenFor: time.Minute, MaxOpenFor: time.Minute})
+	if got := c.Snapshot(by, 3*time.Second); got.State != circuit.Open || got.Since != time.Second {
+		t.Errorf("%v since %v, want open since the request was slow", got.State, got.Since)
+	}
+}
