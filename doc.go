@@ -46,7 +46,7 @@
 //
 // By default, a request that succeeds on a closed circuit takes no lock, reads no
 // clock and allocates nothing. A deadline adds one clock read. A response body adds
-// one allocation, and a request body that cannot be sent again adds two. A ratio
-// rule, TripWhen, a [Classifier] and a [Store] read the clock; the first two also
-// take a lock.
+// one allocation. A request body that is neither in memory nor a file adds two, or
+// three if the request has a GetBody. A ratio rule, TripWhen, a [Classifier] and a
+// [Store] read the clock; the first two also take a lock.
 package breakerhttp

@@ -19,10 +19,21 @@ import (
 	"github.com/breakerhttp/breakerhttp"
 )
 
+var errNoNetwork = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
+
+// behindNetwork returns a base that reaches healthy hosts, unless our own network is down.
+func behindNetwork(down *bool) roundTripFunc {
+	return func(req *http.Request) (*http.Response, error) {
+		if *down {
+			return nil, errNoNetwork
+		}
+		return respond(200)(req)
+	}
+}
+
 // TestSympathy: when our own network was away and one circuit has recovered, the others that fell
 // with it are due at once. Each needs a successful probe of its own.
 func TestSympathy(t *testing.T) {
-	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
 	for _, test := range []struct {
 		name   string
 		hosts  int
@@ -48,7 +59,7 @@ func TestSympathy(t *testing.T) {
 					case test.status != 0:
 						return respond(test.status)(req)
 					}
-					return nil, refused
+					return nil, errNoNetwork
 				}), breakerhttp.WithPolicy(breakerhttp.Policy{OpenGrowth: 2}))
 				var hosts []string
 				for i := range test.hosts {
@@ -92,7 +103,6 @@ func TestSympathy(t *testing.T) {
 // that one recovers.
 func TestSympathySpares(t *testing.T) {
 	const a, b, c = "http://a.test", "http://b.test", "http://c.test"
-	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
 	for _, tt := range []struct {
 		name  string
 		b     func(tr *breakerhttp.Transport, answer map[string]http.RoundTripper)
@@ -123,7 +133,7 @@ func TestSympathySpares(t *testing.T) {
 					if rt := answer[req.URL.Host]; rt != nil {
 						return rt.RoundTrip(req)
 					}
-					return nil, refused
+					return nil, errNoNetwork
 				}), breakerhttp.WithPolicy(breakerhttp.Policy{OpenGrowth: 2}), breakerhttp.WithClassifier(breakerhttp.LimitedStatus(429)))
 				for _, host := range []string{a, b, c} {
 					for range 5 {
@@ -170,12 +180,7 @@ func TestSympathySpares(t *testing.T) {
 func TestSympathyAfterEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := true
-		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if down {
-				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
-			}
-			return respond(200)(req)
-		}), breakerhttp.WithPolicy(breakerhttp.Policy{OpenGrowth: 2}), breakerhttp.WithMaxCircuits(3))
+		tr := newTransport(t, behindNetwork(&down), breakerhttp.WithPolicy(breakerhttp.Policy{OpenGrowth: 2}), breakerhttp.WithMaxCircuits(3))
 		hosts := []string{"http://a.test", "http://b.test", "http://left-alone.test"}
 		for _, host := range hosts {
 			for range 5 {
@@ -218,7 +223,7 @@ func (n *ownNetwork) RoundTrip(req *http.Request) (*http.Response, error) {
 		n.hits[req.URL.Host]++
 	}
 	if away {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
+		return nil, errNoNetwork
 	}
 	return respond(200)(req)
 }
@@ -347,12 +352,7 @@ func TestDownAllTheSame(t *testing.T) {
 func TestSympathyOfForeignKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := true
-		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if down {
-				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
-			}
-			return respond(200)(req)
-		}), breakerhttp.WithKey(func(req *http.Request) string { return req.URL.Host + "\xff" }),
+		tr := newTransport(t, behindNetwork(&down), breakerhttp.WithKey(func(req *http.Request) string { return req.URL.Host + "\xff" }),
 			breakerhttp.WithPolicy(breakerhttp.Policy{OpenGrowth: 2}))
 		hosts := []string{"http://a.test", "http://b.test", "http://c.test"}
 		for _, host := range hosts {
@@ -382,12 +382,7 @@ func TestSympathyAndHookPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := true
 		var told []string
-		tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
-			if down {
-				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
-			}
-			return respond(200)(req)
-		}), breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true}),
+		tr := newTransport(t, behindNetwork(&down), breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true}),
 			breakerhttp.WithTransitionHook(func(_ context.Context, tn breakerhttp.Transition) {
 				told = append(told, fmt.Sprint(tn.Key, " ", tn.To))
 				if tn.Key != "http://a.test" {

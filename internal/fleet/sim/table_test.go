@@ -107,7 +107,8 @@ func (r *report) oneBroken() string {
 
 func (r *report) oneOfMany() string {
 	one, two := r.quorums[0].results[0], r.quorums[1].results[0]
-	return fmt.Sprintf("With one such process of 1,000 and a healthy host, the others had %s of %s requests refused with `Quorum: 1`, and %s with 2.\n",
+	return fmt.Sprintf("With one such process of 1,000 and a healthy host, the others had %s of %s requests\n"+
+		"refused with `Quorum: 1`, and %s with 2.\n",
 		thousands(one.refused), thousands(one.sent), thousands(two.refused))
 }
 
