@@ -1,6 +1,9 @@
 package breakerhttp
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -50,9 +53,12 @@ var refusals = []string{
 	"http2: unsupported scheme",
 }
 
-// malformed reports whether err says that net/http refused to send req.
+// malformed reports whether net/http refused to send req. Over HTTP/1, http.Transport closes its
+// connection then. If the closed connection is what it sees first, that is the error.
 func malformed(req *http.Request, err error) bool {
-	return wraps(err, isRefusal) || hasBadPort(req) && (is[*net.AddrError](err) || is[*net.DNSError](err))
+	return wraps(err, isRefusal) ||
+		hasBadPort(req) && (is[*net.AddrError](err) || is[*net.DNSError](err)) ||
+		errors.Is(err, net.ErrClosed) && isUnwritable(req)
 }
 
 func isRefusal(err error) bool {
@@ -68,4 +74,17 @@ func hasBadPort(req *http.Request) bool {
 	}
 	_, err := strconv.ParseUint(req.URL.Port(), 10, 16)
 	return err != nil
+}
+
+// isUnwritable reports whether net/http refuses to write req over HTTP/1, whatever its body is. It
+// writes the request once more, to nowhere.
+func isUnwritable(req *http.Request) bool {
+	if req == nil {
+		return false
+	}
+	again := req.WithContext(context.Background()) // its httptrace hooks are not to be called
+	if again.Body != nil {
+		again.Body, again.ContentLength = io.NopCloser(strings.NewReader("")), -1
+	}
+	return again.WriteProxy(io.Discard) != nil // it refuses what Write refuses, and an invalid Host
 }
