@@ -99,7 +99,10 @@ func (x *exchange) send() {
 	if x.t.classifier != nil {
 		x.began = x.t.now()
 	}
-	x.out, x.body = watchRequestBody(x.req)
+	x.out = x.req
+	if x.req.Body != nil {
+		x.out, x.body = watchRequestBody(x.req)
+	}
 	x.stage = sending
 	x.resp, x.err = x.t.base.RoundTrip(x.out)
 	x.stage = answered
@@ -184,11 +187,7 @@ func otherErrorType(a *Attempt) string {
 
 // abandon cleans up if base or a function of the user's has panicked, or has called
 // runtime.Goexit. It frees the slot, closes the bodies, and lets the panic go on.
-func (x *exchange) abandon() {
-	if x.stage == over {
-		return
-	}
-	cause := recover()
+func (x *exchange) abandon(cause any) {
 	if cause != nil {
 		defer panic(cause) // even if what follows panics too
 	}

@@ -46,19 +46,37 @@ func origin(u *url.URL) string {
 	if u == nil {
 		return ""
 	}
-	scheme := strings.ToLower(u.Scheme)
+	key, _, _ := appendOrigin(make([]byte, 0, maxDNS), u.Scheme, u.Host)
+	return string(key)
+}
+
+// maxDNS is the length of a key of the longest DNS name. Such keys are built on the stack.
+const maxDNS = 288
+
+// appendOrigin appends the origin of a URL with this scheme and this host to b, if there is one. It
+// also returns its canonical name and its port.
+func appendOrigin(b []byte, scheme, hostPort string) (key []byte, host string, port int) {
+	scheme = strings.ToLower(scheme)
 	std := defaultPort(scheme)
-	host, port, ok := splitHost(u.Host)
+	host, port, ok := splitHost(hostPort)
 	if std == 0 || !ok {
-		return ""
+		return b, "", 0
 	}
-	if port == std {
-		port = -1
-	}
-	b := make([]byte, 0, 288) // on the stack, and enough for any DNS name
 	b = append(b, scheme...)
 	b = append(b, "://"...)
-	return string(appendHost(b, host, port))
+	if port < 0 || port == std {
+		return appendHost(b, host, -1), host, std
+	}
+	return appendHost(b, host, port), host, port
+}
+
+// appendHost appends a canonical name and its port to b. It has none if port is -1.
+func appendHost(b []byte, host string, port int) []byte {
+	b = append(b, host...)
+	if port < 0 {
+		return b
+	}
+	return strconv.AppendInt(append(b, ':'), int64(port), 10)
 }
 
 func defaultPort(scheme string) int {
@@ -69,14 +87,6 @@ func defaultPort(scheme string) int {
 		return 443
 	}
 	return 0
-}
-
-func appendHost(b []byte, host string, port int) []byte {
-	b = append(b, host...)
-	if port < 0 {
-		return b
-	}
-	return strconv.AppendInt(append(b, ':'), int64(port), 10)
 }
 
 // splitHost splits the host of a URL into its canonical name, an IPv6 address in
@@ -179,26 +189,16 @@ func canonicalIPv6(s string) (string, bool) {
 // without reports whether s is valid UTF-8 that has no control characters and none of chars, as
 // url.Parse demands of a host.
 func without(s, chars string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] == 0x7f || strings.IndexByte(chars, s[i]) >= 0 {
-			return false
-		}
-	}
-	return utf8.ValidString(s)
+	isControl := func(r rune) bool { return r < ' ' || r == 0x7f }
+	return utf8.ValidString(s) && !strings.ContainsAny(s, chars) && !strings.ContainsFunc(s, isControl)
 }
 
 // splitOrigin splits a key that HostKey has returned into its host and its port, which is the
 // scheme's own if the key has none. ok is false for any other key.
 func splitOrigin(key string) (host string, port int, ok bool) {
 	scheme, rest, _ := strings.Cut(key, "://")
-	if key == "" || origin(&url.URL{Scheme: scheme, Host: rest}) != key {
-		return "", 0, false
-	}
-	host, port, _ = splitHost(rest)
-	if port < 0 {
-		port = defaultPort(scheme)
-	}
-	return host, port, true
+	origin, host, port := appendOrigin(make([]byte, 0, maxDNS), scheme, rest)
+	return host, port, key != "" && string(origin) == key
 }
 
 // addressOf returns server.address and server.port of a key that is an origin.

@@ -30,9 +30,6 @@ type requestBody struct {
 // watchRequestBody returns the request to send, and what watches its body, or nil if the body need
 // not be watched.
 func watchRequestBody(req *http.Request) (*http.Request, *requestBody) {
-	if req.Body == nil {
-		return req, nil
-	}
 	body, watched := newRequestBody(req, req.Body)
 	if body == nil {
 		return req, nil

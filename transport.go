@@ -72,7 +72,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, t.refuseUnmade(req)
 	}
 	x := exchange{t: t, req: req}
-	defer x.abandon()
+	defer func() {
+		if x.stage != over {
+			x.abandon(recover())
+		}
+	}()
 	if refusal := x.admit(); refusal != nil {
 		return x.refuse(refusal)
 	}

@@ -2,7 +2,10 @@
 // order of use; eviction is CLOCK, by numbers that the values keep anyway.
 package keyed
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // Key of an entry. Names in different spaces are different keys.
 type Key struct {
@@ -33,7 +36,8 @@ type Map[T any, V Value[T]] struct {
 	entries []*entry[T]
 	hand    int // index of the entry to look at next
 	pinned  int // number of values that do not count towards the bound
-	skip    int // number of new keys to turn away before looking for room again
+
+	full time.Time // until then, new keys are turned away without a search for room
 }
 
 type entry[T any] struct {
@@ -91,7 +95,7 @@ func (m *Map[T, V]) Unpin(v V) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pinned--
-	m.skip = 0
+	m.full = time.Time{}
 	m.makeRoom(0, v)
 }
 
@@ -126,21 +130,24 @@ func (m *Map[T, V]) insert(k Key, create func(V)) V {
 }
 
 // makeRoom evicts values other than keep until there is room for n more. If none can be evicted, it
-// turns the next keys away without looking again, because otherwise an attacker could make requests
-// expensive by sending new keys.
+// turns new keys away for a while without another search, because otherwise an attacker could make
+// requests expensive by sending new keys.
 func (m *Map[T, V]) makeRoom(n int, keep V) bool {
 	for len(m.entries)-m.pinned+n > m.bound {
-		if m.skip > 0 {
-			m.skip--
+		if !m.full.IsZero() && time.Now().Before(m.full) {
 			return false
 		}
 		if !m.evictOne(keep) {
-			m.skip = len(m.entries) / 64
+			m.full = time.Now().Add(time.Duration(len(m.entries)/64) * pause)
 			return false
 		}
 	}
 	return true
 }
+
+// pause is the time without a search, for each 64 values, after a search that has found nothing. A
+// search takes about a hundredth of that.
+const pause = 5 * time.Millisecond
 
 // evictOne moves the hand like that of a clock, for at most three rounds. A value that has been
 // used since the hand last passed it stays in the first round. A value that can be evicted only as
