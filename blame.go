@@ -183,13 +183,14 @@ func readable(err error) (safe error) {
 	return err
 }
 
-// isBroken reports whether err says that the connection broke, or that the peer closed it. Such
-// errors come together: one restart of a host breaks all connections to it, and all requests that
-// share a connection. A malformed response breaks its connection too, but is a failure of its own.
+// isBroken reports whether err, which is not a timeout, says that the connection broke, or that the
+// peer closed it. Such errors come together: one restart of a host breaks all connections to it, and
+// all requests that share a connection. A malformed response breaks its connection too, but is a
+// failure of its own.
 func isBroken(err error) bool {
 	err = readable(err)
 	switch {
-	case err == nil, wraps(err, isTimeout):
+	case err == nil:
 		return false
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), wraps(err, isOp("read")), wraps(err, isOp("write")):
 		return true
