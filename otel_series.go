@@ -178,30 +178,41 @@ func (s *series) addTransition(ctx context.Context, n int64, from, to State) {
 
 // leave removes an evicted circuit, whose totals it takes over.
 func (s *series) leave(totals circuit.Totals) {
-	s.retire(totals)
 	m := s.metrics
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	s.past.Add(totals)
 	if s.circuits--; s.circuits == 0 && s.index > 0 {
 		s.free = m.free.PushBack(s)
 	}
 }
 
-// retire adds totals of an evicted circuit to the past.
-func (s *series) retire(totals circuit.Totals) { s.add(&s.past, totals) }
-
-// add adds the totals of a circuit to a sum that began as the past. It decides only once whether an
-// error type has a count of its own or counts as _OTHER. Otherwise a counter could go down.
-func (s *series) add(sum *circuit.Totals, totals circuit.Totals) {
+// retire adds what an evicted circuit counts later.
+func (s *series) retire(totals circuit.Totals) {
 	s.metrics.mu.Lock()
 	defer s.metrics.mu.Unlock()
-	for _, f := range totals.Failures {
+	s.past.Add(totals)
+}
+
+// add adds the totals of a circuit to a sum that began as the past.
+func (s *series) add(sum *circuit.Totals, totals circuit.Totals) {
+	if len(totals.Failures) > 0 {
+		s.meetTypes(sum, totals.Failures)
+	}
+	sum.Add(totals)
+}
+
+// meetTypes decides only once whether an error type has a count of its own or counts as _OTHER.
+// Otherwise a counter could go down.
+func (s *series) meetTypes(sum *circuit.Totals, failures []circuit.ErrorTotal) {
+	s.metrics.mu.Lock()
+	defer s.metrics.mu.Unlock()
+	for _, f := range failures {
 		s.past.Fail(f.Type, 0)
 	}
 	for _, f := range s.past.Failures[len(sum.Failures):] {
 		sum.Fail(f.Type, 0)
 	}
-	sum.Add(totals)
 }
 
 // endSeries ends the series that have no circuit, except that of _other. A series
