@@ -185,7 +185,7 @@ func otherErrorType(a *Attempt) string {
 	return errorTypeOther
 }
 
-// abandon cleans up if base or a function of the user's has panicked, or has called
+// abandon cleans up if base or a function of the user's has panicked with cause, or has called
 // runtime.Goexit. It frees the slot, closes the bodies, and lets the panic go on.
 func (x *exchange) abandon(cause any) {
 	if cause != nil {
