@@ -100,7 +100,7 @@ func (t *Transport) add(key string) (*host, bool) {
 	key = strings.Clone(key) // it may be part of something large
 	h, ok := t.hosts.Add(t.place(key), func(h *host) { h.init(t, key) })
 	if ok {
-		h.series.announceFirst()
+		h.series.initializeFirst()
 	}
 	return h, ok
 }
@@ -125,7 +125,7 @@ func (t *Transport) forced(key string) *host {
 	t.mustBeMade()
 	key = strings.Clone(t.normal(key))
 	h := t.hosts.AddPinned(t.place(key), func(h *host) { h.init(t, key) })
-	h.series.announceFirst()
+	h.series.initializeFirst()
 	return h
 }
 

@@ -96,7 +96,7 @@ func (h *host) recordEvents(by *circuit.Cause) (events []circuit.Event, others [
 	events, by.Events = by.Events, nil
 	for _, e := range events {
 		h.recordTransition(by.Context, e)
-		others = append(others, h.t.sympathy.notice(h, e)...)
+		others = append(others, h.t.sympathy.record(h, e)...)
 	}
 	return events, others
 }

@@ -50,7 +50,7 @@ type metrics struct {
 	transport []attribute.KeyValue // attributes of all series and events of the Transport
 	maxKeys   int
 	store     *storeMetrics // nil without a store
-	steps     [][2]State    // transitions, from and to, that new series announce
+	steps     [][2]State    // transitions, from and to, that new series initialize
 
 	// New circuits, evictions and collections take mu. A request to a host that has a circuit does
 	// not.
@@ -59,7 +59,7 @@ type metrics struct {
 	all       []*series           // in a fixed order, because an SDK drops the last ones; that of _other first
 	free      list.List           // series without circuits; in front the one that lost its circuit first
 
-	eager atomic.Int32 // series that have announced all steps at once
+	eager atomic.Int32 // series that have initialized all steps at once
 }
 
 // newMetrics sets t.metrics, and has them collected.
@@ -102,10 +102,10 @@ func (h *host) recordTransition(ctx context.Context, e circuit.Event) {
 		h.series.addTransition(ctx, 1, from, to)
 	}
 	if to == StateOpen {
-		h.series.announceSteps(len(h.series.metrics.steps))
+		h.series.initializeSteps(len(h.series.metrics.steps))
 	}
 	span := trace.SpanFromContext(ctx)
-	if e.Untold || !span.IsRecording() {
+	if e.Unrecorded || !span.IsRecording() {
 		return
 	}
 	attrs := append(h.attributes(),

@@ -156,7 +156,7 @@ func (t *Transport) observe(o metric.Observer, summed bool, statuses statusSums)
 		if all[i].series == nil {
 			continue
 		}
-		all[i].announce()
+		all[i].initialize()
 		switch {
 		case all[i].states == [3]int64{}: // it has no circuits now
 		case summed:

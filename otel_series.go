@@ -44,11 +44,11 @@ func (a address) attributes() []attribute.KeyValue {
 
 // A series sums up the circuits of one address.
 type series struct {
-	metrics   *metrics
-	address   address
-	index     int          // in metrics.all
-	takesOver bool         // another series had the index before
-	announced atomic.Int32 // number of steps
+	metrics     *metrics
+	address     address
+	index       int          // in metrics.all
+	takesOver   bool         // another series had the index before
+	initialized atomic.Int32 // number of steps
 
 	// metrics.mu guards the following.
 	options  *seriesOptions // nil before the first collection
@@ -140,33 +140,33 @@ var steps = [...][2]State{
 	{StateHalfOpen, StateOpen},
 }
 
-// eagerSeries is how many series announce all steps at once. Later ones announce only the first
+// eagerSeries is how many series initialize all steps at once. Later ones initialize only the first
 // until they open: the SDK keeps 2000 sets of attributes per instrument.
 const eagerSeries = 300
 
-// announceFirst announces a new series at once. A series that takes over an index is announced at
+// initializeFirst initializes a new series at once. A series that takes over an index has to wait for
 // the next collection, because otherwise a caller that sends each request to a new host could make
 // requests expensive.
-func (s *series) announceFirst() {
+func (s *series) initializeFirst() {
 	if !s.takesOver {
-		s.announce()
+		s.initialize()
 	}
 }
 
-// announce adds 0 to the transitions of a new series, so that monitoring sees the first transition
+// initialize adds 0 to the transitions of a new series, so that monitoring sees the first transition
 // as an increase.
-func (s *series) announce() {
+func (s *series) initialize() {
 	switch {
-	case s.announced.Load() > 0:
+	case s.initialized.Load() > 0:
 	case s.index == 0 || s.metrics.eager.Add(1) <= eagerSeries:
-		s.announceSteps(len(s.metrics.steps))
+		s.initializeSteps(len(s.metrics.steps))
 	default:
-		s.announceSteps(1)
+		s.initializeSteps(1)
 	}
 }
 
-func (s *series) announceSteps(n int) {
-	done := int(s.announced.Swap(int32(n)))
+func (s *series) initializeSteps(n int) {
+	done := int(s.initialized.Swap(int32(n)))
 	for _, step := range s.metrics.steps[min(done, n):n] {
 		s.addTransition(context.Background(), 0, step[0], step[1])
 	}

@@ -239,7 +239,7 @@ func (h *host) publish(ctx context.Context, events []circuit.Event) {
 		return
 	}
 	for _, e := range events {
-		if e.Untold && !e.Elected {
+		if e.Unrecorded && !e.Elected {
 			continue
 		}
 		switch e.Reason {

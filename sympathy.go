@@ -26,9 +26,9 @@ const (
 // networkErrors are the error types of failures that our own network may cause.
 var networkErrors = []string{errorTypeConnect, errorTypeConnection, errorTypeDNS, errorTypeTLS, errorTypeProxy, errorTypeTimeout}
 
-// notice takes in a transition of h. If a probe has just closed the circuit, it returns the hosts
+// record records a transition of h. If a probe has just closed the circuit, it returns the hosts
 // whose circuits opened together with that of h.
-func (s *sympathy) notice(h *host, e circuit.Event) (others []*host) {
+func (s *sympathy) record(h *host, e circuit.Event) (others []*host) {
 	switch {
 	case e.From == circuit.Closed && e.To == circuit.Open && slices.Contains(networkErrors, e.ErrorType):
 		s.mu.Lock()

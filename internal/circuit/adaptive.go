@@ -39,7 +39,7 @@ const (
 	silentAtMost = 10 * time.Second       // the longest open time after silence
 	silentAtOnce = time.Second            // the same in the first minute of the trouble
 	boundFor     = 10 * time.Second       // the bound is lifted when it has refused no request for so long
-	tellAfter    = time.Second            // how long an outage must last to be reported
+	recordAfter  = time.Second            // how long an outage must last to be recorded
 )
 
 func newAdaptive(c *Circuit) *adaptive {
@@ -223,8 +223,8 @@ func (a *adaptive) limit() int {
 }
 
 func (a *adaptive) forget(ctx context.Context) {
-	if a.untold {
-		a.tell(ctx)
+	if a.unrecorded {
+		a.recordOpening(ctx)
 	}
 	a.trouble = nil
 	a.alert = alertFrom

@@ -131,34 +131,34 @@ type Circuit struct {
 // A memory is what a circuit knows beyond its state and its successes. The circuits of healthy
 // hosts, which are most circuits, have nothing to remember, and share a blank memory.
 type memory struct {
-	until    time.Duration // end of an open state
-	own      time.Duration // end of the open state that this process has decided on by itself
-	openedAt time.Duration // by this process or by others, whichever was later
-	openFor  time.Duration // how long the latest open state was to last; 0 if growth has nothing to remember
-	ramped   time.Duration // end of a ramp, 0 if there is none
-	failedAt time.Duration // the latest failure; never if there is none
-	usedAt   time.Duration // the latest request that was decided, or ended, while the circuit was not closed
-	detail   string        // of the latest opening
-	window   *window       // nil unless the rules need one
-	expired  int64         // the highest number of a bucket of earlier windows
-	waiting  queue         // if half-open, probes in flight; if closed, requests that are not slow yet
-	changed  chan struct{} // closed when a refused request might be admitted; nil if nobody waits
-	asks     []ask         // questions for TripWhen, to be asked once the lock is free
-	events   []Event       // changes under this lock, for the cause
-	past     Totals        // all requests that the counters of the current generation do not count
-	level    int           // failed probes in a row: the exponent of growth
-	probing  time.Duration // since when a probe of an open, adaptive circuit is out; 0 if none is
-	judged   int           // successes and failures of this generation, under the lock
-	failed   int           // failures of this generation, late ones too
-	stale    int           // requests of earlier generations in flight
-	released bool          // the right to probe was given up under this lock, without a verdict
-	forced   bool
-	hastened bool          // it may probe early, because others have recovered
-	limited  bool          // it is open because the host asked for less
-	untold   bool          // it is open, and that has not been reported yet: see Event.Untold
-	electing bool          // a request asks whether this process may probe
-	spared   time.Duration // until then no recovery of others hastens it
-	elected  time.Duration // this process may probe until then, in this generation
+	until      time.Duration // end of an open state
+	own        time.Duration // end of the open state that this process has decided on by itself
+	openedAt   time.Duration // by this process or by others, whichever was later
+	openFor    time.Duration // how long the latest open state was to last; 0 if growth has nothing to remember
+	ramped     time.Duration // end of a ramp, 0 if there is none
+	failedAt   time.Duration // the latest failure; never if there is none
+	usedAt     time.Duration // the latest request that was decided, or ended, while the circuit was not closed
+	detail     string        // of the latest opening
+	window     *window       // nil unless the rules need one
+	expired    int64         // the highest number of a bucket of earlier windows
+	waiting    queue         // if half-open, probes in flight; if closed, requests that are not slow yet
+	changed    chan struct{} // closed when a refused request might be admitted; nil if nobody waits
+	asks       []ask         // questions for TripWhen, to be asked once the lock is free
+	events     []Event       // changes under this lock, for the cause
+	past       Totals        // all requests that the counters of the current generation do not count
+	level      int           // failed probes in a row: the exponent of growth
+	probing    time.Duration // since when a probe of an open, adaptive circuit is out; 0 if none is
+	judged     int           // successes and failures of this generation, under the lock
+	failed     int           // failures of this generation, late ones too
+	stale      int           // requests of earlier generations in flight
+	released   bool          // the right to probe was given up under this lock, without a verdict
+	forced     bool
+	hastened   bool          // it may probe early, because others have recovered
+	limited    bool          // it is open because the host asked for less
+	unrecorded bool          // it is open, and that has not been recorded yet: see Event.Unrecorded
+	electing   bool          // a request asks whether this process may probe
+	spared     time.Duration // until then no recovery of others hastens it
+	elected    time.Duration // this process may probe until then, in this generation
 }
 
 // blank is never written to.

@@ -38,8 +38,8 @@ type judgement interface {
 	// any number.
 	limit() int
 
-	// forget drops all that the judgement remembers. An outage that is not reported
-	// yet is reported first.
+	// forget drops all that the judgement remembers. An outage that is not recorded
+	// yet is recorded first.
 	forget(ctx context.Context)
 }
 

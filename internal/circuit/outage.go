@@ -12,7 +12,7 @@ type trouble struct {
 	since     time.Duration // when it began
 	opened    time.Duration // when the trouble of the latest opening began
 	notBefore time.Duration // the host has asked by Retry-After for no request before this
-	opening   Event         // reported once it has lasted tellAfter
+	opening   Event         // recorded once it has lasted recordAfter
 	silent    bool          // no answer has come since silence opened the circuit
 	alarm     bool          // silence opened the circuit, and late answers may still come
 	waiting   int           // requests in flight when silence opened the circuit
@@ -47,12 +47,12 @@ func (a *adaptive) admitted(ctx context.Context, now time.Duration) {
 	a.stayClear(now + a.wait(now))
 }
 
-// countOnly records a change of state within an outage, which metrics count and nothing reports.
+// countOnly adds a change of state within an outage that metrics count and the Owner does not record.
 func (a *adaptive) countOnly(ctx context.Context, e Event) {
 	if e.To == Open {
 		e.From = HalfOpen
 	}
-	e.Untold, e.Elected = true, a.elected > 0
+	e.Unrecorded, e.Elected = true, a.elected > 0
 	a.record(ctx, e)
 }
 
@@ -74,8 +74,8 @@ func (a *adaptive) wait(now time.Duration) time.Duration {
 func (a *adaptive) stayClear(until time.Duration) {
 	a.until, a.own = until, until
 	decide := until
-	if a.untold {
-		decide = min(until, a.trouble.opening.At+tellAfter) // then settle reports the outage
+	if a.unrecorded {
+		decide = min(until, a.trouble.opening.At+recordAfter) // then settle records the outage
 	}
 	a.refuseAll(refusing{until: until, decide: decide})
 }
@@ -95,7 +95,7 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 	case e.Outcome != Failure:
 	case a.State() == HalfOpen: // a classic policy has sent the first probe
 		a.openUp(ctx, a.event(Open, now, ProbeFailed, "probe failed: "+e.Detail), e.RetryAfter)
-		a.tell(ctx)
+		a.recordOpening(ctx)
 	case timedOut:
 		if a.probing > 0 && e.in <= 1 { // the schedule goes on
 			a.probing = 0
@@ -143,31 +143,31 @@ func (a *adaptive) unbind() {
 	a.setRoad()
 }
 
-// openUp opens the circuit. That is reported once it has lasted tellAfter.
+// openUp opens the circuit. That is recorded once it has lasted recordAfter.
 func (a *adaptive) openUp(ctx context.Context, e Event, retryAfter time.Duration) {
 	t := a.trouble
 	t.opened, t.bound = t.since, 0
 	a.alert = alertFrom
 	t.notBefore = after(e.At, min(retryAfter, a.cfg.MaxRetryAfter))
 	until := max(e.At+a.wait(e.At), t.notBefore)
-	e.OpenFor, e.RetryAfter, e.Untold = until-e.At, retryAfter, true
+	e.OpenFor, e.RetryAfter, e.Unrecorded = until-e.At, retryAfter, true
 	a.become(ctx, e)
 	a.detail, a.openedAt = e.Detail, e.At
-	t.opening, a.untold = e, true
+	t.opening, a.unrecorded = e, true
 	a.stayClear(until)
 }
 
-// settle reports an outage that has lasted for tellAfter.
+// settle records an outage that has lasted for recordAfter.
 func (a *adaptive) settle(ctx context.Context, now time.Duration) {
-	if a.untold && now-a.trouble.opening.At >= tellAfter {
-		a.tell(ctx)
+	if a.unrecorded && now-a.trouble.opening.At >= recordAfter {
+		a.recordOpening(ctx)
 	}
 }
 
-func (a *adaptive) tell(ctx context.Context) {
-	a.untold = false
+func (a *adaptive) recordOpening(ctx context.Context) {
+	a.unrecorded = false
 	e := a.trouble.opening
-	e.Untold, e.Uncounted = false, true
+	e.Unrecorded, e.Uncounted = false, true
 	a.record(ctx, e)
 	a.stayClear(a.until)
 }
@@ -182,7 +182,7 @@ func (a *adaptive) closeUp(ctx context.Context, e Event, limit float64) {
 	if a.probing > 0 {
 		e.From = HalfOpen
 	}
-	e.Untold = a.untold
+	e.Unrecorded = a.unrecorded
 	a.trouble.bound, a.trouble.held = limit, e.At
 	a.become(ctx, e)
 	a.mark = mark{at: e.At, answers: a.answers()}

@@ -48,7 +48,7 @@ func (c *Circuit) Elected(by *Cause, call *Call, e Election) (Refusal, Decision)
 
 // mustElect reports whether the other processes are to be asked before a probe.
 func (c *Circuit) mustElect(now time.Duration) bool {
-	return c.cfg.Elect && c.State() != Closed && !c.untold && now >= c.elected
+	return c.cfg.Elect && c.State() != Closed && !c.unrecorded && now >= c.elected
 }
 
 // AdoptOpen opens the circuit because other processes have found its host down. If this process has

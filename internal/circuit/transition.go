@@ -17,10 +17,10 @@ type Event struct {
 
 	RetryAfter time.Duration // of that failure; 0 if it had none
 
-	// An adaptive circuit reports an outage only after it has lasted a while. Until then its
-	// changes of state are Untold: metrics count them, but the Owner does not record them. The
-	// opening that is reported later is Uncounted, because metrics have counted it already.
-	Untold, Uncounted bool
+	// An adaptive circuit records an outage only after it has lasted a while. Until then its
+	// changes of state are Unrecorded: metrics count them, but the Owner does not record them. The
+	// opening that is recorded later is Uncounted, because metrics have counted it already.
+	Unrecorded, Uncounted bool
 
 	Elected bool // the end of a probe on behalf of all processes
 }
@@ -64,7 +64,7 @@ func (c *Circuit) become(ctx context.Context, e Event) {
 
 func (c *Circuit) record(ctx context.Context, e Event) {
 	c.events = append(c.events, e)
-	if !e.Untold {
+	if !e.Unrecorded {
 		c.owner.Record(ctx, e)
 	}
 }
@@ -90,7 +90,7 @@ func (c *Circuit) renew(s State, at time.Duration) {
 	c.past.Refused += g.refused.close()
 	c.stale += int(started-succeeded) - int(g.ended.Load())
 	c.judged, c.failed, c.asks = 0, 0, nil
-	c.limited, c.untold, c.probing = false, false, 0
+	c.limited, c.unrecorded, c.probing = false, false, 0
 	if s != HalfOpen {
 		c.hastened, c.elected = false, 0
 	}

@@ -15,19 +15,19 @@ type adaptive struct {
 	alert   float64 // requests in flight from which on silence is looked for
 	mark    mark    // from which silence is counted
 
-	since     time.Duration // the trouble began, if known
-	known     bool
-	opened    time.Duration // since, as it was at the latest opening
-	everOpen  bool          // there was one
-	due       span          // when the next probe may go
-	notBefore time.Duration // the host asked for that
-	probing   bool          // a probe has been sent, and none has been answered
-	probedAt  span          // when it was due
-	untold    *event        // the opening, until the outage has lasted a second
-	silent    bool          // opened by silence, and no probe has been answered
-	alarm     bool          // opened by silence: late answers may come
-	waiting   int           // requests in flight when silence opened the circuit
-	late      int           // answers to requests of older generations since
+	since      time.Duration // the trouble began, if known
+	known      bool
+	opened     time.Duration // since, as it was at the latest opening
+	everOpen   bool          // there was one
+	due        span          // when the next probe may go
+	notBefore  time.Duration // the host asked for that
+	probing    bool          // a probe has been sent, and none has been answered
+	probedAt   span          // when it was due
+	unrecorded *event        // the opening, until the outage has lasted a second
+	silent     bool          // opened by silence, and no probe has been answered
+	alarm      bool          // opened by silence: late answers may come
+	waiting    int           // requests in flight when silence opened the circuit
+	late       int           // answers to requests of older generations since
 
 	limit    float64       // requests in flight while it recovers; 0 means no bound
 	ssthresh float64       // up to which the limit grows fast
@@ -289,7 +289,7 @@ func (m *model) openAdaptive(h *host, at time.Duration, reason breakerhttp.Reaso
 	a.opened, a.everOpen, a.limit, a.alert = a.since, true, 0, 16
 	a.notBefore = at + min(retryAfter, h.maxRetryAfter())
 	a.due = a.wait(at, h.policy).atLeast(a.notBefore)
-	a.untold = &event{host: h, at: at, openFor: span{a.due.from - at, a.due.to - at}, Transition: breakerhttp.Transition{
+	a.unrecorded = &event{host: h, at: at, openFor: span{a.due.from - at, a.due.to - at}, Transition: breakerhttp.Transition{
 		Key: h.key, From: breakerhttp.StateClosed, To: breakerhttp.StateOpen, Reason: reason, Counts: counts,
 	}}
 	a.probing = false
@@ -299,9 +299,9 @@ func (m *model) openAdaptive(h *host, at time.Duration, reason breakerhttp.Reaso
 
 // tell tells of an outage that has lasted a second.
 func (m *model) tell(h *host, now time.Duration) {
-	if a := h.adaptive; a != nil && a.untold != nil && now-a.untold.at >= time.Second {
-		m.record(*a.untold)
-		a.untold = nil
+	if a := h.adaptive; a != nil && a.unrecorded != nil && now-a.unrecorded.at >= time.Second {
+		m.record(*a.unrecorded)
+		a.unrecorded = nil
 	}
 }
 
@@ -315,13 +315,13 @@ func (m *model) closeAdaptive(h *host, at time.Duration, reason breakerhttp.Reas
 	if a.probing {
 		from = breakerhttp.StateHalfOpen
 	}
-	if a.untold == nil {
+	if a.unrecorded == nil {
 		m.record(event{host: h, at: at, Transition: breakerhttp.Transition{
 			Key: h.key, From: from, To: breakerhttp.StateClosed, Reason: reason, Counts: h.counts(at),
 		}})
 	}
 	h.stay(&generation{state: breakerhttp.StateClosed, since: at})
-	a.untold, a.probing = nil, false
+	a.unrecorded, a.probing = nil, false
 	a.limit, a.held = limit, at
 	a.mark = mark{at: at, answers: a.answers}
 }
@@ -331,7 +331,7 @@ func (m *model) forget(h *host, now time.Duration) {
 	if h.adaptive == nil {
 		return
 	}
-	if u := h.adaptive.untold; u != nil {
+	if u := h.adaptive.unrecorded; u != nil {
 		m.record(*u)
 	}
 	answers := h.adaptive.answers
