@@ -424,8 +424,17 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	_, _ = io.WriteString(w, "body")
 }
 
-// newTransport is New for options that are right.
+// newTransport is New for options that are right. The Transport lives as long as the test, because
+// one that is garbage has no metrics.
 func newTransport(t *testing.T, base http.RoundTripper, opts ...breakerhttp.Option) *breakerhttp.Transport {
+	t.Helper()
+	tr := newDroppable(t, base, opts...)
+	t.Cleanup(func() { runtime.KeepAlive(tr) })
+	return tr
+}
+
+// newDroppable returns a Transport that may become garbage during the test.
+func newDroppable(t *testing.T, base http.RoundTripper, opts ...breakerhttp.Option) *breakerhttp.Transport {
 	t.Helper()
 	tr, err := breakerhttp.New(base, opts...)
 	if err != nil {

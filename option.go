@@ -137,7 +137,9 @@ func WithDryRun() Option {
 	return optionFunc(func(c *config) { c.dryRun = true })
 }
 
-// WithMeterProvider sets where metrics go. The default is the global provider.
+// WithMeterProvider sets where metrics go. The default is the global provider. The metrics of a
+// Transport end when it becomes garbage, so a program that ends soon must keep it until the last
+// export.
 func WithMeterProvider(mp metric.MeterProvider) Option {
 	return option("WithMeterProvider", mp == nil, func(c *config) { c.meterProvider = mp })
 }

@@ -211,8 +211,6 @@ func TestMetricNames(t *testing.T) {
 	if diff := cmp.Diff(map[string]int64{"one": 1, "two": 2}, got); diff != "" {
 		t.Errorf("requests by name (-want +got):\n%s", diff)
 	}
-	runtime.KeepAlive(one)
-	runtime.KeepAlive(two)
 }
 
 func requestsByName(own metricdata.ScopeMetrics) map[string]int64 {
@@ -239,13 +237,11 @@ func newMeter(opts ...sdkmetric.Option) (*sdkmetric.ManualReader, *sdkmetric.Met
 	return reader, sdkmetric.NewMeterProvider(append(opts, sdkmetric.WithReader(reader))...)
 }
 
-// newMetered returns a Transport that lives as long as the test, and what reads
-// its metrics: once it is garbage, it has none.
+// newMetered returns a Transport, and what reads its metrics.
 func newMetered(t *testing.T, base http.RoundTripper, opts ...breakerhttp.Option) (*breakerhttp.Transport, *sdkmetric.ManualReader) {
 	t.Helper()
 	reader, mp := newMeter()
 	tr := newTransport(t, base, append(opts, breakerhttp.WithMeterProvider(mp))...)
-	t.Cleanup(func() { runtime.KeepAlive(tr) })
 	return tr, reader
 }
 
@@ -491,7 +487,6 @@ func TestCollectionAllocations(t *testing.T) {
 	if n := testing.AllocsPerRun(10, func() { _ = s.callback(context.Background(), noop.Observer{}) }); n > 20 {
 		t.Errorf("got %v allocations for 100 circuits, want at most 20 in all", n)
 	}
-	runtime.KeepAlive(tr)
 }
 
 // TestDroppedTransport: who drops a Transport drops its series.
@@ -499,7 +494,7 @@ func TestDroppedTransport(t *testing.T) {
 	reader, mp := newMeter()
 	s := &spy{MeterProvider: mp}
 	func() {
-		tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(s))
+		tr := newDroppable(t, respondByPath(), breakerhttp.WithMeterProvider(s))
 		_, _ = get(tr, "http://a.test/200")
 		want := requestsOf(atA, 1, 0, 0).and(statusOf(atA, 1, 0, 0)).and(points{"untracked ": 0})
 		wantPoints(t, "in use", collectPoints(t, reader).of("requests", "status", "untracked"), want)
@@ -520,7 +515,7 @@ func TestGlobalProvider(t *testing.T) {
 		}
 		return
 	}
-	dropped := newTransport(t, respondByPath(), breakerhttp.WithName("dropped"))
+	dropped := newDroppable(t, respondByPath(), breakerhttp.WithName("dropped"))
 	tr := newTransport(t, respondByPath())
 	_, _ = get(tr, "http://a.test/200")
 	_, _ = get(dropped, "http://a.test/200")
@@ -540,8 +535,6 @@ func TestGlobalProvider(t *testing.T) {
 	runtime.KeepAlive(dropped)
 	waitUntil(t, "the Transport is collected", gone.Load)
 	want(map[string]int64{"default": 1, "later": 1})
-	runtime.KeepAlive(tr)
-	runtime.KeepAlive(later)
 }
 
 // TestCollectionBlocksNobody: while a collection is held up, requests go on.
@@ -696,7 +689,7 @@ func transitionsOf(address string, opened, tried, closed, reopened int64) points
 func TestOneName(t *testing.T) {
 	reader, mp := newMeter()
 	first := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp))
-	second := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp))
+	second := newDroppable(t, respondByPath(), breakerhttp.WithMeterProvider(mp))
 	for range 5 {
 		_, _ = get(first, "http://a.test/503")
 	}
@@ -711,7 +704,6 @@ func TestOneName(t *testing.T) {
 		return len(collectPoints(t, reader).of("requests").matching("success")) == 1 &&
 			collectPoints(t, reader)[series("status", atA, "state=closed")] == 0
 	})
-	runtime.KeepAlive(first)
 }
 
 // TestDryRunIsSeen: wherever a dry run reports, it says that it is one.
@@ -843,7 +835,6 @@ func TestMaxMetricKeys(t *testing.T) {
 	tr = newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp), breakerhttp.WithMaxMetricKeys(0))
 	_, _ = get(tr, "http://a.test/200")
 	wantPoints(t, "with no series of their own", collectPoints(t, none).of("status"), statusOf(other, 1, 0, 0))
-	runtime.KeepAlive(tr)
 }
 
 // TestEvictedSeries: the series of an evicted circuit end, and their place is free
@@ -1033,7 +1024,6 @@ func TestSDKLimit(t *testing.T) {
 		neverFalls(t, last, now)
 		last = now
 	}
-	runtime.KeepAlive(tr)
 }
 
 // A metricsModel counts by the book: what a caller saw goes to the series of the
@@ -1293,7 +1283,6 @@ func TestConcurrentCollection(t *testing.T) {
 	senders.Wait()
 	close(done)
 	readers.Wait()
-	runtime.KeepAlive(tr)
 }
 
 // An event is one of a span: its name, and its attributes without

@@ -22,7 +22,7 @@ import (
 func TestTransportIsCollected(t *testing.T) {
 	collected := make(chan bool)
 	func() {
-		tr := newTransport(t, respond(500))
+		tr := newDroppable(t, respond(500))
 		for range 6 {
 			_, _ = get(tr, host)
 		}
@@ -265,7 +265,6 @@ func (h *history) play(t *testing.T) {
 	if sent, most := int(h.sentToDead.Load()), 3+callers+h.probes; sent > most {
 		t.Errorf("%d requests reached the dead host, want %d at most", sent, most)
 	}
-	runtime.KeepAlive(tr)
 }
 
 // answer is the base.

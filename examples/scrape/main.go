@@ -76,6 +76,7 @@ func run(out io.Writer, p plan) error {
 	if err != nil {
 		return err
 	}
+	runtime.KeepAlive(t) // it has metrics as long as it lives
 
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "\twithout\twith circuits\t")
