@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/breakerhttp/breakerhttp/internal/servertest"
@@ -76,6 +78,52 @@ func TestClientPanics(t *testing.T) {
 		}
 		if _, _, err := s.CompareAndSwap(t.Context(), "a", 0, nil, time.Hour); err == nil || !strings.Contains(err.Error(), "panicked") {
 			t.Errorf("%s: CompareAndSwap: got error %v, want that the client panicked", name, err)
+		}
+	}
+}
+
+// TestRingClosedMeanwhile: a pipeline of a Ring that is closed just then panics in a goroutine of its
+// own, which nobody can recover.
+func TestRingClosedMeanwhile(t *testing.T) {
+	addr := miniredis.RunT(t).Addr()
+	for range 100 {
+		client := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": addr}})
+		s := redisstore.New(client)
+		if _, err := s.Load(t.Context(), []string{"key"}); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 10 {
+					_, _ = s.Load(t.Context(), []string{"key"})
+				}
+			})
+		}
+		time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
+		_ = client.Close()
+		wg.Wait()
+		if _, err := s.Load(t.Context(), []string{"key"}); err == nil {
+			t.Fatal("Load by a closed Ring returned no error")
+		}
+	}
+}
+
+// TestWatchOfARingWithoutServers: such a Ring panics when it is to subscribe.
+func TestWatchOfARingWithoutServers(t *testing.T) {
+	closed := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": miniredis.RunT(t).Addr()}})
+	_ = closed.Close()
+	empty := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{}})
+	defer empty.Close()
+	for name, client := range map[string]*redis.Ring{"closed": closed, "empty": empty} {
+		for _, key := range []string{"", "orders/key"} { // all namespaces, and one
+			s := redisstore.New(client)
+			if key != "" {
+				_, _ = s.Load(t.Context(), []string{key})
+			}
+			if err := s.Watch(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "panicked") {
+				t.Errorf("%s, key %q: Watch returned %v, want that the client panicked", name, key, err)
+			}
 		}
 	}
 }

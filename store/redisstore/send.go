@@ -89,9 +89,19 @@ func (s *Store) spread(ctx context.Context, calls []call, done chan<- struct{}, 
 	if ofSeveral {
 		close(done)
 	}
-	for _, p := range parts {
-		go func() { batches <- s.ask(ctx, p, ofSeveral) }()
+	for server, p := range parts {
+		go func() { batches <- ask(ctx, s.through(server), p, ofSeveral) }()
 	}
+}
+
+// through returns the client that sends a server its calls. The client of a Cluster follows keys
+// that have moved. That of a Ring is left out, because its pipelines run in goroutines of their own,
+// in which they panic if the Ring is closed meanwhile.
+func (s *Store) through(server *redis.Client) redis.UniversalClient {
+	if _, ok := s.client.(ring); ok {
+		return server
+	}
+	return s.client
 }
 
 // A part is the calls for one server. positions are their places among all calls.
@@ -118,7 +128,7 @@ func split(calls []call, serverOf func(key string) (*redis.Client, error)) (part
 }
 
 // recoverClient makes a panic of the client an error. A Ring panics if it is asked for the server
-// of a key just when it has dropped that server.
+// of a key just when it has dropped that server, and if it is to subscribe when it has none.
 func recoverClient(err *error) {
 	if v := recover(); v != nil {
 		*err = fmt.Errorf("breakerhttp: redis: the client panicked: %v", v)
@@ -147,11 +157,11 @@ func (s *Store) serverOf(ctx context.Context) func(key string) (*redis.Client, e
 }
 
 // ask runs the script for the calls of one server. ofSeveral says that there are others.
-func (s *Store) ask(ctx context.Context, p part, ofSeveral bool) (b batch) {
+func ask(ctx context.Context, client redis.UniversalClient, p part, ofSeveral bool) (b batch) {
 	defer recoverClient(&b.err)
-	commands := s.run(ctx, p.calls, "evalsha", hash)
+	commands := run(ctx, client, p.calls, "evalsha", hash)
 	if slices.ContainsFunc(commands, func(c command) bool { return redis.HasErrorPrefix(c.Err(), "NOSCRIPT") }) {
-		commands = s.run(ctx, p.calls, "eval", script) // sends all again: several calls only read
+		commands = run(ctx, client, p.calls, "eval", script) // sends all again: several calls only read
 	}
 	b = batch{positions: p.positions, replies: make([]reply, len(p.calls))}
 	for i, c := range commands {
@@ -169,11 +179,10 @@ func (s *Store) ask(ctx context.Context, p part, ofSeveral bool) (b batch) {
 
 func keyError(key string, err error) error { return fmt.Errorf("breakerhttp: redis: %q: %w", key, err) }
 
-// run returns the commands that have run the script, each with its own error. It uses the client of
-// all servers, because that one follows a key that has moved.
-func (s *Store) run(ctx context.Context, calls []call, eval, script string) []command {
+// run returns the commands that have run the script, each with its own error.
+func run(ctx context.Context, client redis.UniversalClient, calls []call, eval, script string) []command {
 	commands := make([]command, len(calls))
-	_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, _ = client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, c := range calls {
 			commands[i] = c.by(ctx, eval, script)
 			_ = p.Process(ctx, commands[i])

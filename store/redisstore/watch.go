@@ -88,7 +88,8 @@ func (s *Store) listen(ctx context.Context, names []string, keys chan<- string) 
 }
 
 // subscribe subscribes to these namespaces, or to all if there are none.
-func (s *Store) subscribe(ctx context.Context, names []string) (*redis.PubSub, error) {
+func (s *Store) subscribe(ctx context.Context, names []string) (subscription *redis.PubSub, err error) {
+	defer recoverClient(&err)
 	var client interface {
 		Subscribe(ctx context.Context, channels ...string) *redis.PubSub
 		PSubscribe(ctx context.Context, patterns ...string) *redis.PubSub
@@ -96,7 +97,6 @@ func (s *Store) subscribe(ctx context.Context, names []string) (*redis.PubSub, e
 	if c, ok := s.client.(cluster); ok {
 		// Each master has all messages. The client would always choose the same master, even if
 		// that one is down.
-		var err error
 		if client, err = c.MasterForKey(ctx, rand.Text()); err != nil {
 			return nil, err
 		}
