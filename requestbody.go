@@ -19,8 +19,9 @@ import (
 type requestBody struct {
 	io.ReadCloser
 	ctx     context.Context
-	length  int64 // ContentLength; 0 or less if it is unknown
-	read    int64 // only Read and WriteTo use it
+	length  int64       // ContentLength; 0 or less if it is unknown
+	read    int64       // only Read and WriteTo use it
+	whole   atomic.Bool // its end has been read, where it should be
 	closed  atomic.Bool
 	fault   atomic.Bool
 	waiting atomic.Bool                 // base waits for a Read now, or did when the context ended
@@ -103,14 +104,23 @@ func (b *requestBody) wait(begins bool) {
 // the host has failed.
 func (b *requestBody) end(err error) {
 	whole := err == io.EOF && (b.length <= 0 || b.read == b.length) //nolint:errorlint // the io.Reader contract: EOF itself
-	if !whole && !b.closed.Load() {
+	switch {
+	case whole:
+		b.whole.Store(true)
+	case !b.closed.Load():
 		b.fault.Store(true)
 	}
 }
 
+// Close closes the body. If that fails although the body is whole, net/http gives the request up
+// over HTTP/1.
 func (b *requestBody) Close() error {
-	b.closed.Store(true)
-	return b.ReadCloser.Close()
+	first := !b.closed.Swap(true)
+	err := b.ReadCloser.Close()
+	if err != nil && first && b.whole.Load() {
+		b.fault.Store(true)
+	}
+	return err
 }
 
 // failed reports whether the request could not be sent because of its own body.

@@ -252,6 +252,52 @@ func TestHostFailsDuringUpload(t *testing.T) {
 	}
 }
 
+// TestRequestBodyThatDoesNotClose: over HTTP/1, net/http gives up a request whose body
+// has been read to its end and does not close. HTTP/2 does not mind. A host that
+// fails before that end is at fault all the same.
+func TestRequestBodyThatDoesNotClose(t *testing.T) {
+	serve := func(protocol string) fault {
+		return func(t testing.TB) (http.RoundTripper, string) {
+			srv := pipetest.NewServer(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+				if _, _ = io.Copy(io.Discard, req.Body); protocol == "HTTP/1.1" {
+					<-req.Context().Done() // no answer that could come before the fault is found
+				}
+			}))
+			if protocol == "HTTP/2" {
+				srv.UseHTTP2()
+			}
+			return srv.Transport, srv.URL
+		}
+	}
+	hangUp := func(conn net.Conn) { _, _ = conn.Read(make([]byte, 4<<10)) }
+	for name, tt := range map[string]struct {
+		fault fault
+		size  int64
+		want  tally
+	}{
+		"HTTP/1.1": {serve("HTTP/1.1"), 5, tally{"ignored": 1}},
+		"HTTP/2":   {serve("HTTP/2"), 5, tally{"success": 1}},
+		"refuses":  {at(faultserver.Refusing), 5, tally{"failure connect": 1}},
+		"hangs up": {at(serving(hangUp)), 64 << 20, tally{"failure connection": 1}},
+	} {
+		for _, length := range []int64{tt.size, -1} {
+			t.Run(fmt.Sprintf("%s/%d", name, length), func(t *testing.T) {
+				base, url := tt.fault(t)
+				req := post(t, url, nil, length)
+				req.Body = unclosable{io.LimitReader(zeros{}, tt.size)}
+				if diff := cmp.Diff(tt.want, judged(t, base, req)); diff != "" {
+					t.Errorf("counted (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// An unclosable is a body whose Close fails.
+type unclosable struct{ io.Reader }
+
+func (unclosable) Close() error { return errOwn }
+
 // TestUnreadableFile: over TCP a file is sent by sendfile, whose errors are those of
 // a connection.
 func TestUnreadableFile(t *testing.T) {
