@@ -34,6 +34,7 @@ var refusals = []string{
 	"net/http: extended connect not supported by peer",
 	"unsupported protocol scheme",
 	"invalid Trailer key",
+	"request header list larger than peer's advertised limit", // of HTTP/2; also of a trailer
 	"idna: ", // a host name
 
 	"http2: Request.URL is nil",
@@ -46,7 +47,6 @@ var refusals = []string{
 	"http2: invalid Connection request header: ",
 	"http2: invalid Transfer-Encoding request header: ",
 	"http2: invalid Upgrade request header: ",
-	"http2: request header list larger than peer's advertised limit",
 	"http2: request body larger than specified content length",
 	"http: Transport does not support unencrypted HTTP/2",
 	"http2: unencrypted HTTP/2 not enabled",
@@ -58,7 +58,7 @@ var refusals = []string{
 func malformed(req *http.Request, err error) bool {
 	return wraps(err, isRefusal) ||
 		hasBadPort(req) && (is[*net.AddrError](err) || is[*net.DNSError](err)) ||
-		errors.Is(err, net.ErrClosed) && isUnwritable(req)
+		(errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)) && isUnwritable(req)
 }
 
 func isRefusal(err error) bool {
