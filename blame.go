@@ -202,9 +202,8 @@ var brokenTexts = []string{
 	"broken pipe",
 	"server closed idle connection",
 	"cannot rewind body after connection loss",
+	"unexpected EOF reading trailer",
 	"GOAWAY",
-	"http2: client connection lost",
-	"http2: client conn is closed",
-	"http2: client conn not usable",
+	"http2: client conn", // is closed, not usable, lost, ...
 	"received from peer", // an HTTP/2 stream that the peer has reset
 }

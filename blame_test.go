@@ -477,6 +477,7 @@ func TestCancelled(t *testing.T) {
 // their connections broke; otherwise they are one each.
 func TestBrokenConnections(t *testing.T) {
 	const n = 4
+	noTrailer := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n0\r\n"
 	malformedChunk := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\npart\r\n"
 	for _, tt := range []struct {
 		name  string
@@ -490,11 +491,13 @@ func TestBrokenConnections(t *testing.T) {
 		{"closed within the header", at(serving(faultserver.Reply("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n"))), true},
 		{"closed within the body", at(serving(faultserver.Reply(truncated))), true},
 		{"closed within a chunk", at(serving(faultserver.Reply(truncatedChunk))), true},
+		{"closed before the trailer", at(serving(faultserver.Reply(noTrailer))), true},
 		{"closed before TLS", secure(at(serving(faultserver.Hangup))), true},
 		{"closed while idle", failingWith(errors.New("http: server closed idle connection")), true},
 		{"HTTP/2 GOAWAY", at(serving(faultserver.GoAway), speakHTTP2), true},
 		{"HTTP/2 stream reset", at(serving(faultserver.StreamReset), speakHTTP2), true},
 		{"HTTP/2 stream reset within the body", at(serving(faultserver.BodyReset), speakHTTP2), true},
+		{"HTTP/2 connection closed at once", failingWith(errors.New("http2: client conn could not be established")), true},
 		{"HTTP/2 connection lost", at(serving(faultserver.Stall), speakHTTP2, pinging), true},
 
 		{"malformed response", at(serving(faultserver.Reply("garbage\r\n\r\n"))), false},
@@ -623,6 +626,59 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestLostConnectionFoundByAWrite: an HTTP/2 connection that carries six watches is
+// lost. A write finds that out, and net/http closes the connection itself.
+func TestLostConnectionFoundByAWrite(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		_, _ = io.WriteString(w, "event")
+		_ = http.NewResponseController(w).Flush()
+		<-req.Context().Done()
+	}))
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Start()
+	defer srv.Close()
+	base := newBase(t, speakHTTP2)
+	var lost atomic.Bool
+	base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return oneWayConn{conn, &lost}, err
+	}
+	tr := newTransport(t, base)
+	const n = 6
+	var watches []*http.Response
+	for range n {
+		watches = append(watches, fetch(t, tr, t.Context(), srv.URL))
+	}
+	lost.Store(true)
+	if _, err := get(tr, srv.URL); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("got error %v, want that of the write", err)
+	}
+	for _, resp := range watches {
+		if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+			t.Error("a watch has ended well, want it broken off")
+		}
+		_ = resp.Body.Close()
+	}
+	s := snapshot(t, tr, srv.URL)
+	if s.Totals.Failure != n+1 || s.Counts.ConsecutiveFailures != 1 || s.State != breakerhttp.StateClosed {
+		t.Errorf("%d failures, %d in a row, %v; want %d, 1, closed", s.Totals.Failure, s.Counts.ConsecutiveFailures, s.State, n+1)
+	}
+}
+
+// A oneWayConn is silent once it is lost, except that writes fail.
+type oneWayConn struct {
+	net.Conn
+	lost *atomic.Bool
+}
+
+func (c oneWayConn) Write(p []byte) (int, error) {
+	if c.lost.Load() {
+		return 0, &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}
+	}
+	return c.Conn.Write(p)
+}
+
 // TestBrokenTextsInGOROOT: the texts by which broken connections are told are those
 // of net/http, and all of them.
 func TestBrokenTextsInGOROOT(t *testing.T) {
@@ -646,14 +702,9 @@ func TestBrokenTextsInGOROOT(t *testing.T) {
 			t.Errorf("net/http says %q no more", text)
 		}
 	}
-	others := []string{
-		"http2: client conn could not be established",
-		"http2: client connection force closed via ClientConn.Close",
-	}
-	about := regexp.MustCompile(`(?:errors\.New|fmt\.Errorf)\("([^"]*(?:GOAWAY|client conn|connection lo|closed idle)[^"]*)"`)
+	about := regexp.MustCompile(`(?:errors\.New|fmt\.Errorf)\("([^"]*(?:GOAWAY|client conn|connection lo|closed idle|unexpected EOF)[^"]*)"`)
 	for _, found := range about.FindAllStringSubmatch(sources.String(), -1) {
-		known := slices.ContainsFunc(breakerhttp.BrokenTexts, func(text string) bool { return strings.Contains(found[1], text) })
-		if !known && !slices.Contains(others, found[1]) {
+		if !slices.ContainsFunc(breakerhttp.BrokenTexts, func(text string) bool { return strings.Contains(found[1], text) }) {
 			t.Errorf("net/http says %q: is that a broken connection?", found[1])
 		}
 	}
