@@ -129,7 +129,7 @@ func isTLS(err error) bool {
 	case *net.OpError: // in which crypto/tls hides alerts
 		return err.Op == "remote error" || err.Op == "local error"
 	}
-	return false
+	return strings.HasPrefix(err.Error(), "tls: ") // most errors of crypto/tls have no type
 }
 
 func isOp(name string) func(error) bool {

@@ -2,6 +2,9 @@ package breakerhttp_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -70,6 +73,7 @@ func TestWhoseFault(t *testing.T) {
 		{"wrong host name", overTLS(asIs, func(c *tls.Config) { c.ServerName = "a.test" }), tally{"failure tls": 1}},
 		{"expired certificate", overTLS(asIs, func(c *tls.Config) { c.Time = inTheYear3000 }), tally{"failure tls": 1}},
 		{"client certificate wanted", overTLS(wantCertificate, asIs), tally{"failure tls": 1}},
+		{"malformed certificate", overTLS(malformedCertificate, asIs), tally{"failure tls": 1}},
 		{"no common TLS version", overTLS(asIs, tls10), tally{"failure tls": 1}},
 		{"HTTP for TLS", secure(at(serving(faultserver.Say("HTTP/1.1 400 Bad Request\r\n\r\n")))), tally{"failure tls": 1}},
 		{"TLS for HTTP", at(serving(faultserver.Reply("\x15\x03\x01\x00\x02\x02\x0a"))), tally{"failure connection": 1}},
@@ -114,6 +118,14 @@ func inTheYear3000() time.Time { return time.Date(3000, 1, 1, 0, 0, 0, 0, time.U
 func wantCertificate(c *tls.Config) {
 	c.ClientAuth = tls.RequireAnyClientCert
 	c.MaxVersion = tls.VersionTLS12
+}
+
+func malformedCertificate(c *tls.Config) {
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		malformed := tls.Certificate{Certificate: [][]byte{[]byte("malformed")}, PrivateKey: key}
+		return &tls.Config{Certificates: []tls.Certificate{malformed}}, err
+	}
 }
 
 func tls10(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS10 }
