@@ -641,41 +641,36 @@ func TestRestart(t *testing.T) {
 // TestLostConnectionFoundByAWrite: an HTTP/2 connection that carries six watches is
 // lost. A write finds that out, and net/http closes the connection itself.
 func TestLostConnectionFoundByAWrite(t *testing.T) {
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		_, _ = io.WriteString(w, "event")
-		_ = http.NewResponseController(w).Flush()
-		<-req.Context().Done()
-	}))
-	srv.Config.Protocols = new(http.Protocols)
-	srv.Config.Protocols.SetUnencryptedHTTP2(true)
-	srv.Start()
-	defer srv.Close()
-	base := newBase(t, speakHTTP2)
-	var lost atomic.Bool
-	base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-		return oneWayConn{conn, &lost}, err
-	}
-	tr := newTransport(t, base)
-	const n = 6
-	var watches []*http.Response
-	for range n {
-		watches = append(watches, fetch(t, tr, t.Context(), srv.URL))
-	}
-	lost.Store(true)
-	if _, err := get(tr, srv.URL); !errors.Is(err, syscall.EPIPE) {
-		t.Errorf("got error %v, want that of the write", err)
-	}
-	for _, resp := range watches {
-		if _, err := io.Copy(io.Discard, resp.Body); err == nil {
-			t.Error("a watch has ended well, want it broken off")
+	synctest.Test(t, func(t *testing.T) {
+		srv := pipetest.NewServer(t, http.HandlerFunc(hangInBody))
+		srv.UseHTTP2()
+		var lost atomic.Bool
+		dial := srv.Transport.DialContext
+		srv.Transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			return oneWayConn{conn, &lost}, err
 		}
-		_ = resp.Body.Close()
-	}
-	s := snapshot(t, tr, srv.URL)
-	if s.Totals.Failure != n+1 || s.Counts.ConsecutiveFailures != 1 || s.State != breakerhttp.StateClosed {
-		t.Errorf("%d failures, %d in a row, %v; want %d, 1, closed", s.Totals.Failure, s.Counts.ConsecutiveFailures, s.State, n+1)
-	}
+		tr := newTransport(t, srv.Transport)
+		const n = 6
+		var watches []*http.Response
+		for range n {
+			watches = append(watches, fetch(t, tr, t.Context(), srv.URL))
+		}
+		lost.Store(true)
+		if _, err := get(tr, srv.URL); !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("got error %v, want that of the write", err)
+		}
+		for _, resp := range watches {
+			if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+				t.Error("a watch has ended well, want it broken off")
+			}
+			_ = resp.Body.Close()
+		}
+		s := snapshot(t, tr, srv.URL)
+		if s.Totals.Failure != n+1 || s.Counts.ConsecutiveFailures != 1 || s.State != breakerhttp.StateClosed {
+			t.Errorf("%d failures, %d in a row, %v; want %d, 1, closed", s.Totals.Failure, s.Counts.ConsecutiveFailures, s.State, n+1)
+		}
+	})
 }
 
 // A oneWayConn is silent once it is lost, except that writes fail.
