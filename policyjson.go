@@ -67,8 +67,8 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// UnmarshalJSON reads what MarshalJSON writes. Fields that are missing are zero,
-// and mean their defaults. The error names every unknown field, every value of a
+// UnmarshalJSON reads what MarshalJSON writes. Fields that are missing or null are
+// zero, and mean their defaults. The error names every unknown field, every value of a
 // wrong type and every value out of range. After an error, p is as it was. A policy
 // may have no rule, because TripWhen may have been left out; [New] and
 // [Transport.SetPolicies] refuse it.
@@ -84,10 +84,10 @@ func (p *Policy) UnmarshalJSON(b []byte) error {
 	var errs []error
 	for _, f := range next.fields() {
 		text, ok := raw[f.name]
-		if !ok {
+		delete(raw, f.name)
+		if !ok || string(text) == "null" {
 			continue
 		}
-		delete(raw, f.name)
 		if err := f.read(text); err != nil {
 			errs = append(errs, err)
 		}

@@ -101,7 +101,8 @@ func TestPolicyJSONErrors(t *testing.T) {
 	}
 }
 
-// TestPolicyJSONNull: null leaves a policy as it is, as for every type of encoding/json.
+// TestPolicyJSONNull: null leaves a policy as it is, as for every type of encoding/json. A field that
+// is null has its default.
 func TestPolicyJSONNull(t *testing.T) {
 	p := breakerhttp.Policy{ConsecutiveFailures: 3}
 	if err := json.Unmarshal([]byte("null"), &p); err != nil || p.ConsecutiveFailures != 3 {
@@ -109,5 +110,9 @@ func TestPolicyJSONNull(t *testing.T) {
 	}
 	if err := p.UnmarshalJSON([]byte(" null\n")); err != nil || p.ConsecutiveFailures != 3 {
 		t.Errorf("by its method: got %+v, %v, want it unchanged", p, err)
+	}
+	text := `{"consecutive_failures":null,"failure_ratio":null,"open_for":null,"adaptive":null,"probes":2}`
+	if err := json.Unmarshal([]byte(text), &p); err != nil || p.ConsecutiveFailures != 0 || p.Probes != 2 {
+		t.Errorf("fields: got %+v, %v, want 2 probes and defaults", p, err)
 	}
 }
