@@ -3,6 +3,7 @@ package breakerhttp
 import (
 	"context"
 	"errors"
+	"maps"
 	"reflect"
 	"runtime"
 	"slices"
@@ -27,7 +28,12 @@ type collector struct {
 	unguarded   metric.Int64ObservableCounter
 
 	registration metric.Registration
-	transports   []weak.Pointer[Transport] // under collectors
+
+	// A collection takes mu and not the lock of collectors, which is held while instruments are made:
+	// the SDK lets that wait for the end of a collection.
+	mu         sync.Mutex
+	transports []weak.Pointer[Transport]
+	ended      map[address]observation // totals of series that have ended, while others with their address go on
 }
 
 // collectors are those in use.
@@ -57,13 +63,15 @@ func collect(t *Transport, m *metrics, key collectorKey) {
 		}
 	}
 	t.metrics = m
+	m.collector.mu.Lock()
 	m.transports = append(m.transports, weak.Make(t))
+	m.collector.mu.Unlock()
 	runtime.AddCleanup(t, func(c *collector) { c.sweep(key, shared) }, m.collector)
 }
 
 func newCollector(provider metric.MeterProvider) *collector {
 	meter := provider.Meter(scopeName, metric.WithInstrumentationVersion(scopeVersion))
-	c := &collector{}
+	c := &collector{ended: map[address]observation{}}
 	var errs [6]error
 	c.status, errs[0] = meter.Int64ObservableGauge("circuit_breaker.status", metric.WithUnit("{circuit}"),
 		metric.WithDescription("Circuits in this state."))
@@ -86,8 +94,11 @@ func newCollector(provider metric.MeterProvider) *collector {
 func (c *collector) sweep(key collectorKey, shared bool) {
 	collectors.Lock()
 	defer collectors.Unlock()
+	c.mu.Lock()
 	c.transports = slices.DeleteFunc(c.transports, func(p weak.Pointer[Transport]) bool { return p.Value() == nil })
-	if len(c.transports) > 0 {
+	unused := len(c.transports) == 0
+	c.mu.Unlock()
+	if !unused {
 		return
 	}
 	if shared && collectors.byKey[key] == c {
@@ -100,9 +111,9 @@ func (c *collector) sweep(key collectorKey, shared bool) {
 
 // observe records the state and the totals of every circuit.
 func (c *collector) observe(_ context.Context, o metric.Observer) error {
-	collectors.Lock()
+	c.mu.Lock()
 	transports := slices.Clone(c.transports)
-	collectors.Unlock()
+	c.mu.Unlock()
 	statuses := statusSums{}
 	for _, p := range transports {
 		if t := p.Value(); t != nil {
@@ -112,7 +123,37 @@ func (c *collector) observe(_ context.Context, o metric.Observer) error {
 	for _, sum := range statuses {
 		sum.recordStatus(o)
 	}
+	c.recordEnded(o, transports)
 	return nil
+}
+
+// end keeps the totals of a series that has ended. Another one with the same address may go on, of
+// this Transport or of another one, and their sum must not fall.
+func (c *collector) end(s *series) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := observation{series: s, totals: c.ended[s.address].totals}
+	sum.totals.Failures = slices.Clone(sum.totals.Failures) // a collection may be reading them
+	sum.totals.Add(s.past)
+	c.ended[s.address] = sum
+}
+
+// recordEnded records the totals that end has kept, and drops those whose address has no series any
+// more.
+func (c *collector) recordEnded(o metric.Observer, transports []weak.Pointer[Transport]) {
+	c.mu.Lock()
+	ended := maps.Clone(c.ended)
+	c.mu.Unlock()
+	for a, sum := range ended {
+		goesOn := func(p weak.Pointer[Transport]) bool { t := p.Value(); return t != nil && t.metrics.has(a) }
+		if slices.ContainsFunc(transports, goesOn) {
+			sum.recordRequests(o)
+			continue
+		}
+		c.mu.Lock()
+		delete(c.ended, a)
+		c.mu.Unlock()
+	}
 }
 
 // statusSums are the states of the circuits of several Transports, by address.

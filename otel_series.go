@@ -226,8 +226,19 @@ func (m *metrics) endSeries() {
 }
 
 func (m *metrics) end(s *series) {
-	s.ended = true
-	if m.byAddress[s.address] == s {
-		delete(m.byAddress, s.address)
+	if s.ended {
+		return
 	}
+	s.ended = true
+	delete(m.byAddress, s.address)
+	if s.options != nil { // it has been collected
+		m.collector.end(s)
+	}
+}
+
+// has reports whether an address has a series.
+func (m *metrics) has(a address) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.byAddress[a] != nil
 }

@@ -706,6 +706,84 @@ func TestOneName(t *testing.T) {
 	})
 }
 
+// TestOneNameAndEviction: the counters of several Transports with one name do not fall when one of them
+// evicts a circuit.
+func TestOneNameAndEviction(t *testing.T) {
+	reader, mp := newMeter()
+	bound := []breakerhttp.Option{breakerhttp.WithMeterProvider(mp), breakerhttp.WithMaxCircuits(1)}
+	first := newTransport(t, respondByPath(), bound...)
+	second := newTransport(t, respondByPath(), bound...)
+	visit := func(tr *breakerhttp.Transport, url string) {
+		for range 2 { // the first look at a used circuit gives it a second chance
+			_, _ = get(tr, url)
+		}
+	}
+	check := func(what string, want points) {
+		t.Helper()
+		wantPoints(t, what, collectPoints(t, reader).of("requests").matching(atA), want)
+	}
+	visit(first, "http://a.test/200")
+	visit(second, "http://a.test/200")
+	check("both", requestsOf(atA, 4, 0, 0))
+	visit(first, "http://b.test/200")
+	check("one", requestsOf(atA, 4, 0, 0))
+	visit(second, "http://a.test/200")
+	check("that counts on", requestsOf(atA, 6, 0, 0))
+	visit(second, "http://b.test/200")
+	check("none", points{})
+	visit(first, "http://a.test/200")
+	check("anew", requestsOf(atA, 2, 0, 0))
+	runtime.KeepAlive(first)
+	runtime.KeepAlive(second)
+}
+
+// TestNewDuringACollection: the SDK lets a new instrument wait for the end of a collection, which must
+// not wait for the new Transport.
+func TestNewDuringACollection(t *testing.T) {
+	reader, mp := newMeter()
+	collecting, making := make(chan struct{}), make(chan struct{})
+	meter := mp.Meter("user")
+	gauge, err := meter.Int64ObservableGauge("user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = meter.RegisterCallback(func(context.Context, metric.Observer) error {
+		close(collecting)
+		<-making
+		return nil
+	}, gauge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp))
+	done := make(chan struct{}, 2)
+	go func() { collectPoints(t, reader); done <- struct{}{} }()
+	<-collecting
+	go func() {
+		newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(&meterSpy{mp, making}))
+		done <- struct{}{}
+	}()
+	for range cap(done) {
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the collection and the new Transport wait for each other")
+		}
+	}
+	runtime.KeepAlive(tr)
+}
+
+// A meterSpy says when a meter is asked for.
+type meterSpy struct {
+	metric.MeterProvider
+	asked chan struct{}
+}
+
+func (s *meterSpy) Meter(name string, opts ...metric.MeterOption) metric.Meter {
+	close(s.asked)
+	return s.MeterProvider.Meter(name, opts...)
+}
+
 // TestDryRunIsSeen: wherever a dry run reports, it says that it is one.
 func TestDryRunIsSeen(t *testing.T) {
 	tc, _ := newTracer()
@@ -866,6 +944,34 @@ func TestEvictedSeries(t *testing.T) {
 		visit(fmt.Sprintf("host%d.test", i))
 	}
 	check("ten later", requestsOf(port80("host9.test"), 2, 0, 0).and(statusOf(port80("host9.test"), 1, 0, 0)))
+}
+
+// TestSeriesThatComeBack: between two collections a circuit goes, another takes the place of its series,
+// and it comes back. For the reader its series has gone on, so it does not fall.
+func TestSeriesThatComeBack(t *testing.T) {
+	tr, reader := newMetered(t, respondByPath(), breakerhttp.WithMaxMetricKeys(2), breakerhttp.WithMaxCircuits(2))
+	visit := func(hosts ...string) {
+		for _, host := range hosts {
+			for range 2 { // the first look at a used circuit gives it a second chance
+				_, _ = get(tr, "http://"+host+"/200")
+			}
+		}
+	}
+	visit("a.test", "b.test")
+	last := collectPoints(t, reader)
+	for range 3 {
+		visit("c.test", "a.test", "b.test", "c.test", "a.test")
+		now := collectPoints(t, reader)
+		for name, n := range last.of("requests") {
+			if got, ok := now[name]; ok && got < n {
+				t.Errorf("%s fell from %d to %d", name, n, got)
+			}
+		}
+		if now.of("requests").matching(atA)[series("requests", atA, "outcome=success")] <= last[series("requests", atA, "outcome=success")] {
+			t.Errorf("a.test does not count on: %v after %v", now.of("requests"), last.of("requests"))
+		}
+		last = now
+	}
 }
 
 // TestLateFailureOfEvictedCircuit: it changes the series of no other circuit.
@@ -1035,6 +1141,8 @@ type metricsModel struct {
 	addresses map[string]string // of the hosts met
 	stays     map[string]int    // how often a host got a series
 	gone      []string          // the hosts with series whose circuits have gone, in that order
+	shown     map[string]bool   // the hosts whose series a collection has shown
+	ended     map[string]points // what such series had when they ended, until a collection shows none of their host
 	counts    points
 	late      []lateBody
 }
@@ -1098,9 +1206,16 @@ func (m *metricsModel) look() {
 // end ends the series of a host without a circuit. That of its transitions goes on.
 func (m *metricsModel) end(slot int) {
 	host := m.slots[slot]
-	for name := range m.counts.of("requests").matching(port80(host)) {
+	for name, n := range m.counts.of("requests").matching(port80(host)) {
 		delete(m.counts, name)
+		if m.shown[host] {
+			if m.ended[host] == nil {
+				m.ended[host] = points{}
+			}
+			m.ended[host][name] += n
+		}
 	}
+	m.shown[host] = false
 	m.slots[slot] = ""
 	m.gone = slices.DeleteFunc(m.gone, func(h string) bool { return h == host })
 	delete(m.addresses, host)
@@ -1131,7 +1246,19 @@ func (m *metricsModel) want() points {
 		address := m.met(strings.TrimPrefix(s.Key, "http://"))
 		m.counts = requestsOf(address, 0, 0, 0).and(transitionsOf(address, 0, 0, 0, 0)).and(m.counts)
 	}
-	want := m.counts
+	want := maps.Clone(m.counts)
+	for host, ended := range m.ended {
+		if !slices.Contains(m.slots, host) {
+			delete(m.ended, host)
+		} else {
+			for name, n := range ended {
+				want[name] += n
+			}
+		}
+	}
+	for _, host := range m.slots {
+		m.shown[host] = true
+	}
 	for s := range m.tr.Snapshots() {
 		address := m.met(strings.TrimPrefix(s.Key, "http://"))
 		want = statusOf(address, 0, 0, 0).and(want)
@@ -1184,7 +1311,7 @@ func TestMetricsModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(struct{ rapid.TB }{t}, func(t *rapid.T) { // which would ask a *testing.T for what a bubble forbids
 			reader, mp := newMeter()
-			m := &metricsModel{addresses: map[string]string{}, stays: map[string]int{}, counts: points{"untracked ": 0, "unguarded ": 0}}
+			m := &metricsModel{addresses: map[string]string{}, stays: map[string]int{}, shown: map[string]bool{}, ended: map[string]points{}, counts: points{"untracked ": 0, "unguarded ": 0}}
 			m.maxKeys = rapid.IntRange(0, 4).Draw(t, "maxKeys")
 			tr, err := breakerhttp.New(roundTripFunc(lateByPath), breakerhttp.WithMeterProvider(mp),
 				breakerhttp.WithMaxMetricKeys(m.maxKeys),
