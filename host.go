@@ -19,7 +19,7 @@ type host struct {
 	t       *Transport
 	key     string
 	series  *series
-	hooks   *hookQueue // nil before the first transition for a hook
+	hooks   *hookQueue // nil before the first transition for a hook; under the journal's lock
 }
 
 // The spaces of the map of hosts. With HostKey, the name in a space is the part of the key after
@@ -98,20 +98,21 @@ func (t *Transport) place(key string) keyed.Key {
 // add returns the host of a key, and makes it if there is room.
 func (t *Transport) add(key string) (*host, bool) {
 	key = strings.Clone(key) // it may be part of something large
-	h, ok := t.hosts.Add(t.place(key), func(h *host) { h.init(t, key) })
+	shared := t.shares(key)  // asks the user's Skip, so no lock may be held
+	h, ok := t.hosts.Add(t.place(key), func(h *host) { h.init(t, key, shared) })
 	if ok {
 		h.series.initializeFirst()
 	}
 	return h, ok
 }
 
-func (h *host) init(t *Transport, key string) {
+func (h *host) init(t *Transport, key string, shared bool) {
 	h.t, h.key, h.series = t, key, t.metrics.seriesOf(key)
-	policy := t.local(key, t.policies.Load().of(key))
-	h.circuit.Init(policy, h)
-	if policy.Elect {
+	policy := t.policies.Load().of(key)
+	if shared {
 		h.join(policy)
 	}
+	h.circuit.Init(h.own(policy), h)
 }
 
 // named returns the host of the key that a person has typed, if there is one.
@@ -124,7 +125,8 @@ func (t *Transport) named(key string) (*host, bool) {
 func (t *Transport) forced(key string) *host {
 	t.mustBeMade()
 	key = strings.Clone(t.normal(key))
-	h := t.hosts.AddPinned(t.place(key), func(h *host) { h.init(t, key) })
+	shared := t.shares(key)
+	h := t.hosts.AddPinned(t.place(key), func(h *host) { h.init(t, key, shared) })
 	h.series.initializeFirst()
 	return h
 }

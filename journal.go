@@ -75,7 +75,7 @@ func (h *host) emit(by *circuit.Cause) {
 	}
 	events, others := h.recordEvents(by)
 	h.publish(by.Context, events)
-	defer h.t.journal.deliver(h.hooks) // even if the hook panics for one of the others
+	defer h.t.journal.deliver(h) // even if the hook panics for one of the others
 	h.hasten(others)
 }
 
@@ -85,7 +85,7 @@ func (h *host) emitRead(by *circuit.Cause) {
 		if ctx := by.Context; h.member != nil {
 			h.t.sharing.fleet.Go(func() { h.publish(ctx, events) })
 		}
-		defer h.t.journal.deliver(h.hooks)
+		defer h.t.journal.deliver(h)
 		h.hasten(others)
 	}
 }
@@ -110,35 +110,35 @@ func (j *journal) latest() []Transition {
 	return slices.Concat(j.recent[j.next:], j.recent[:j.next])
 }
 
-// deliver calls the hook for the transitions that wait. If another goroutine is doing so for the
-// same circuit, it leaves them to that goroutine. The same goes for a transition that the hook
-// itself has caused.
-func (j *journal) deliver(q *hookQueue) {
+// deliver calls the hook for the transitions of h that wait. If another goroutine is doing so, it
+// leaves them to that goroutine. The same goes for a transition that the hook itself has caused.
+func (j *journal) deliver(h *host) {
 	for {
-		call, ok := j.take(q)
+		call, ok := j.take(h)
 		if !ok {
 			return
 		}
-		j.callHook(q, call)
+		j.callHook(h, call)
 	}
 }
 
 // callHook calls the hook. Even if it panics, the transitions that wait are delivered.
-func (j *journal) callHook(q *hookQueue, call hookCall) {
+func (j *journal) callHook(h *host, call hookCall) {
 	returned := false
 	defer func() {
-		j.release(q)
+		j.release(h)
 		if !returned {
-			j.deliver(q)
+			j.deliver(h)
 		}
 	}()
 	j.hook(call.ctx, call.tr)
 	returned = true
 }
 
-func (j *journal) take(q *hookQueue) (call hookCall, ok bool) {
+func (j *journal) take(h *host) (call hookCall, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	q := h.hooks
 	if q == nil || q.running || len(q.waiting) == 0 {
 		return hookCall{}, false
 	}
@@ -149,10 +149,10 @@ func (j *journal) take(q *hookQueue) (call hookCall, ok bool) {
 	return call, true
 }
 
-func (j *journal) release(q *hookQueue) {
+func (j *journal) release(h *host) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	q.running = false
+	h.hooks.running = false
 }
 
 // delivering reports whether a transition of h is yet to be delivered.

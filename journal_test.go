@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -67,6 +69,27 @@ func TestHookPanic(t *testing.T) {
 	}
 	if want := []breakerhttp.Reason{"consecutive_failures", "reset"}; !slices.Equal(seen, want) {
 		t.Errorf("the hook saw %v, want %v", seen, want)
+	}
+}
+
+// TestHookOfUnrecordedTransitions: a request that has opened an Adaptive circuit looks for calls of the
+// hook, while another goroutine makes the circuit's first one.
+func TestHookOfUnrecordedTransitions(t *testing.T) {
+	var told atomic.Int64
+	const rounds = 200
+	for range rounds {
+		tr := newTransport(t, respond(500), breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true}),
+			breakerhttp.WithTransitionHook(func(context.Context, breakerhttp.Transition) { told.Add(1) }))
+		for range 11 {
+			_, _ = get(tr, host)
+		}
+		var both sync.WaitGroup
+		both.Go(func() { _, _ = get(tr, host) })
+		both.Go(func() { tr.ForceOpen(host) })
+		both.Wait()
+	}
+	if got := told.Load(); got != rounds {
+		t.Errorf("the hook was called %d times, want %d", got, rounds)
 	}
 }
 

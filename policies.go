@@ -79,6 +79,14 @@ func (t *Transport) SetPolicies(all Policy, hosts map[string]Policy) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	for _, emit := range t.replacePolicies(next) {
+		defer emit() // even if the hook panics for another
+	}
+	return nil
+}
+
+// replacePolicies returns functions that emit what was due before the new policies.
+func (t *Transport) replacePolicies(next *policies) (emits []func()) {
 	t.policies.setting.Lock()
 	defer t.policies.setting.Unlock()
 	var present []*host
@@ -88,24 +96,25 @@ func (t *Transport) SetPolicies(all Policy, hosts map[string]Policy) error {
 		present = hosts
 	})
 	for _, h := range present {
-		h.setPolicy(next.of(h.key))
+		if emit := h.setPolicy(next.of(h.key)); emit != nil {
+			emits = append(emits, emit)
+		}
 	}
-	return nil
+	return emits
 }
 
-func (h *host) setPolicy(cfg *circuit.Config) {
+func (h *host) setPolicy(cfg *circuit.Config) (emit func()) {
 	by := circuit.Cause{Context: context.Background()}
-	h.circuit.SetConfig(&by, h.t.local(h.key, cfg))
+	h.circuit.SetConfig(&by, h.own(cfg))
 	if h.member != nil {
 		h.member.SetPolicy(h.t.sharing.policy(cfg))
 	}
-	h.emit(&by)
+	return h.emitter(by)
 }
 
-// local returns cfg as the circuit of a key takes it: without elections if the circuit is not
-// shared.
-func (t *Transport) local(key string, cfg *circuit.Config) *circuit.Config {
-	if !cfg.Elect || t.shares(key) {
+// own returns cfg as the circuit of h takes it: without elections if it is not shared.
+func (h *host) own(cfg *circuit.Config) *circuit.Config {
+	if !cfg.Elect || h.member != nil {
 		return cfg
 	}
 	local := *cfg

@@ -303,6 +303,50 @@ func TestSetPoliciesUnderLoad(t *testing.T) {
 	}
 }
 
+// TestSetPoliciesAndTheHook: SetPolicies delivers the transitions that it finds due. By then all circuits
+// have their policy, and the hook may set policies, or panic.
+func TestSetPoliciesAndTheHook(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		hook func(*breakerhttp.Transport)
+		want int // ConsecutiveFailures
+	}{
+		{"it sets policies", func(tr *breakerhttp.Transport) { _ = tr.SetPolicies(breakerhttp.Policy{ConsecutiveFailures: 9}, nil) }, 9},
+		{"it panics", func(*breakerhttp.Transport) { panic("hook") }, 7},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var tr *breakerhttp.Transport
+				told := map[string]int{}
+				tr = newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+					resp, err := respond(429)(req)
+					resp.Header = http.Header{"Retry-After": {"1"}}
+					return resp, err
+				}), breakerhttp.WithClassifier(breakerhttp.LimitedStatus(429)), breakerhttp.WithTransitionHook(func(_ context.Context, tn breakerhttp.Transition) {
+					if tn.To == breakerhttp.StateClosed {
+						told[tn.Key]++
+						test.hook(tr)
+					}
+				}))
+				hosts := []string{"http://a.test", "http://b.test", "http://c.test"}
+				for _, host := range hosts {
+					_, _ = get(tr, host)
+				}
+				time.Sleep(time.Second)
+				func() {
+					defer func() { _ = recover() }()
+					_ = tr.SetPolicies(breakerhttp.Policy{ConsecutiveFailures: 7}, nil)
+				}()
+				for _, host := range hosts {
+					if got := snapshot(t, tr, host).Policy.ConsecutiveFailures; got != test.want || told[host] != 1 {
+						t.Errorf("%s opens after %d failures, and the hook is told %d times; want %d and 1", host, got, told[host], test.want)
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestSetPoliciesWhileWaiting: who waits for a circuit waits no longer than the new policy says.
 func TestSetPoliciesWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -219,7 +219,7 @@ func (x *exchange) elect() (r circuit.Refusal, d circuit.Decision) {
 	h, ctx := x.host, x.req.Context()
 	events, _ := h.recordEvents(&x.by) // no probe has succeeded, so no other host is hastened
 	if len(events) > 0 {
-		defer h.t.journal.deliver(h.hooks)
+		defer h.t.journal.deliver(h)
 	}
 	election := fleet.Election{Until: x.t.now()}
 	defer func() {

@@ -1798,6 +1798,37 @@ func TestNeverShared(t *testing.T) {
 	}
 }
 
+// TestSkipMayUseTheTransport: it is asked without a lock, once for each circuit, and if it panics there
+// is no circuit.
+func TestSkipMayUseTheTransport(t *testing.T) {
+	var tr *breakerhttp.Transport
+	asked := 0
+	tr = newTransport(t, respond(200), breakerhttp.WithMaxCircuits(1), breakerhttp.WithStore(storetest.NewMemory(), breakerhttp.Sharing{
+		Skip: func(key string) bool {
+			asked++
+			if circuits(tr) > 0 {
+				t.Errorf("%s has a circuit before Skip is asked", key)
+			}
+			if asked == 1 {
+				panic("Skip")
+			}
+			return true
+		},
+	}))
+	for range 3 {
+		func() {
+			defer func() { _ = recover() }()
+			_, _ = get(tr, host)
+		}()
+	}
+	if err := tr.SetPolicies(breakerhttp.Policy{ConsecutiveFailures: 3}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if asked != 2 || circuits(tr) != 1 {
+		t.Errorf("Skip was asked %d times and there are %d circuits, want 2 and 1", asked, circuits(tr))
+	}
+}
+
 // TestProbeRetryAfter: a fleet waits for as long as the host has asked its probes to.
 func TestProbeRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
