@@ -90,6 +90,35 @@ func TestWaitReady(t *testing.T) {
 			}
 		})
 	})
+	t.Run("full until forced closed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				time.Sleep(time.Hour)
+				return respond(200)(req)
+			}), breakerhttp.WithPolicy(breakerhttp.Policy{MaxInFlight: 1}))
+			go send(tr)
+			synctest.Wait()
+			time.AfterFunc(time.Second, func() { tr.ForceClosed(host) })
+			began := time.Now()
+			if err := wait(context.Background(), tr); err != nil || time.Since(began) != time.Second {
+				t.Errorf("got %v after %v, want nil after 1s", err, time.Since(began))
+			}
+			time.Sleep(time.Hour)
+		})
+	})
+	t.Run("not to probe, until its circuit is evicted", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			tr := open(t, breakerhttp.WithMaxCircuits(1), breakerhttp.WithProbeFilter(func(*http.Request) bool { return false }))
+			const leftAlone = time.Minute + 5*time.Minute // the open time, and MaxOpenFor
+			time.AfterFunc(leftAlone, func() { _, _ = get(tr, "http://newcomer.test") })
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			defer cancel()
+			began := time.Now()
+			if err := wait(ctx, tr); err != nil || time.Since(began) != leftAlone {
+				t.Errorf("got %v after %v, want nil after %v", err, time.Since(began), leftAlone)
+			}
+		})
+	})
 	t.Run("nothing to wait for", func(t *testing.T) {
 		tr := newTransport(t, respond(200))
 		if err := wait(context.Background(), tr); err != nil {

@@ -226,7 +226,7 @@ func (a *adaptive) forget(ctx context.Context) {
 	if a.unrecorded {
 		a.recordOpening(ctx)
 	}
-	a.trouble = nil
+	a.trouble, a.openFor = nil, 0
 	a.alert = alertFrom
 	a.mark = mark{at: a.owner.Now()}
 }

@@ -69,7 +69,7 @@ func (c *Circuit) enterTimed(call *Call, g *generation, now time.Duration) bool 
 func (c *Circuit) enter(call *Call, g *generation, now time.Duration) {
 	call.number, _ = g.started.add()
 	call.gen = g
-	if g.timed.Load() || g.state == HalfOpen {
+	if g.timed.Load() || g.state != Closed {
 		call.wait = c.waiting.push(now)
 	}
 }
@@ -134,14 +134,14 @@ func (c *Circuit) admissible(ctx context.Context, now time.Duration, mayProbe, a
 }
 
 // Ready reports whether a request would be admitted now. If not, the caller may ask again after
-// wake, unless that is 0, and when changed is closed. A ramping circuit counts as ready. Ready
-// never calls TripWhen.
+// wake, unless that is 0, and when changed is closed. A ramping circuit counts as ready, and so does
+// an evicted one, because a new circuit would admit the request. Ready never calls TripWhen.
 func (c *Circuit) Ready(by *Cause, mayProbe bool) (r Refusal, wake time.Duration, changed <-chan struct{}, ok bool) {
 	now := c.owner.Now()
 	c.mu.Lock()
 	defer c.leave(by)
 	c.settle(by.Context, now)
-	if r, ok = c.admissible(by.Context, now, mayProbe, false); ok {
+	if r, ok = c.admissible(by.Context, now, mayProbe, false); ok || c.evicted {
 		return Refusal{}, 0, nil, true
 	}
 	if c.State() != Closed && !c.forced {

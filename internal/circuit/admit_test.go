@@ -61,6 +61,7 @@ func TestWhatNeedsADecision(t *testing.T) {
 		{"after a failure", nil, 0, func(r *rig) { r.send(0, bad) }, true, true, false},
 		{"after the end of its run", nil, 0, func(r *rig) { r.send(0, bad); r.Ended(r.send(0, ok).Receipt) }, true, true, true},
 		{"SlowAfter without a rule for it", func(c *circuit.Config) { c.SlowAfter = second }, 0, nil, true, true, true},
+		{"SlowAfter beside another rule", func(c *circuit.Config) { ratio(c); c.SlowAfter = second }, second, nil, true, true, true},
 		{"after a reset", nil, 0, func(r *rig) { r.Reset(&r.by, 0) }, true, false, false},
 		{"a ratio", ratio, 0, nil, true, true, true},
 		{"a ratio, after a failure", ratio, 0, func(r *rig) { r.send(0, bad) }, true, true, true},

@@ -81,8 +81,9 @@ func (c *Config) windowed() bool {
 	return c.FailureRatio > 0 || c.SlowRatio > 0 || c.TripWhen != nil
 }
 
-// timed reports whether a request counts as slow while it still hangs.
-func (c *Config) timed() bool { return c.windowed() && c.SlowAfter > 0 }
+// timed reports whether a request counts as slow while it still hangs: only where a rule asks for
+// slow requests.
+func (c *Config) timed() bool { return c.SlowAfter > 0 && (c.SlowRatio > 0 || c.TripWhen != nil) }
 
 func (c *Config) rand() float64 {
 	if c.Rand != nil {
@@ -134,7 +135,7 @@ type memory struct {
 	until      time.Duration // end of an open state
 	own        time.Duration // end of the open state that this process has decided on by itself
 	openedAt   time.Duration // by this process or by others, whichever was later
-	openFor    time.Duration // how long the latest open state was to last; 0 if growth has nothing to remember
+	openFor    time.Duration // how long the latest open state lasted; 0 if growth has nothing to remember
 	ramped     time.Duration // end of a ramp, 0 if there is none
 	failedAt   time.Duration // the latest failure; never if there is none
 	usedAt     time.Duration // the latest request that was decided, or ended, while the circuit was not closed

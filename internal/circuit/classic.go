@@ -72,20 +72,13 @@ func (c classic) ended(ctx context.Context, now time.Duration, e ending) {
 }
 
 func (c classic) probeEnded(ctx context.Context, now time.Duration, e ending) {
+	failed := c.probeFailed(e)
 	switch {
-	case e.Outcome == Failure:
-		c.reopen(ctx, c.event(Open, now, ProbeFailed, "probe failed: "+e.Detail), e.RetryAfter)
+	case failed != "":
+		c.reopen(ctx, c.event(Open, now, ProbeFailed, failed), e.RetryAfter)
 	case e.Outcome != Success:
-	case c.cfg.SlowRatio > 0 && e.took > c.cfg.SlowAfter:
-		// A circuit that opened because its host is slow is not closed by a slow answer.
-		c.failed++
-		c.failedAt = max(c.failedAt, now)
-		c.gen.Load().addToRun(now)
-		c.reopen(ctx, c.event(Open, now, ProbeFailed, "probe took longer than "+c.cfg.SlowAfter.String()), 0)
 	case c.judged >= c.cfg.ProbeSuccesses:
-		probes := c.gen.Load()
-		c.recovered(ctx, c.event(Closed, now, ProbeSucceeded, count(c.judged, "probe")+" succeeded"))
-		probes.led = c.gen.Load()
+		c.closeByProbe(ctx, c.event(Closed, now, ProbeSucceeded, count(c.judged, "probe")+" succeeded"))
 	}
 }
 
@@ -96,13 +89,14 @@ func (c classic) adaptiveProbeEnded(ctx context.Context, now time.Duration, e en
 	if c.probing > 0 {
 		from = HalfOpen
 	}
+	failed := c.probeFailed(e)
 	switch {
-	case e.Outcome == Success:
+	case failed == "" && e.Outcome == Success:
 		closed := c.event(Closed, now, ProbeSucceeded, "1 probe succeeded")
 		closed.From = from
-		c.recovered(ctx, closed)
-	case e.Outcome == Failure && from == HalfOpen:
-		open := c.event(Open, now, ProbeFailed, "probe failed: "+e.Detail)
+		c.closeByProbe(ctx, closed)
+	case failed != "" && from == HalfOpen:
+		open := c.event(Open, now, ProbeFailed, failed)
 		open.From = from
 		c.reopen(ctx, open, e.RetryAfter)
 	}

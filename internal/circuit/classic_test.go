@@ -135,6 +135,53 @@ func TestSlowProbes(t *testing.T) {
 	}
 }
 
+// TestSlowProbesOfAdaptive: an Adaptive circuit that has a rule for slow requests too is not closed by a
+// slow probe, whose body says nothing any more.
+func TestSlowProbesOfAdaptive(t *testing.T) {
+	const slowAfter = 2 * second
+	for _, test := range []struct {
+		name      string
+		slowRatio float64
+		took      time.Duration
+		policy    func(*circuit.Config) // while the probe is out; nil: the same
+		want      circuit.State
+	}{
+		{"in time", 0.5, slowAfter, nil, circuit.Closed},
+		{"too late", 0.5, slowAfter + 1, nil, circuit.Open},
+		{"without a rule for it", 0, 10 * second, nil, circuit.Closed},
+		{"in time for another policy", 0.5, slowAfter, func(*circuit.Config) {}, circuit.Closed},
+		{"too late for another policy", 0.5, slowAfter + 1, func(*circuit.Config) {}, circuit.Open},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			slow := func(c *circuit.Config) { c.SlowRatio, c.SlowAfter = test.slowRatio, slowAfter }
+			r := newRig(t, with(func(c *circuit.Config) { adaptive(c); slow(c) }))
+			for range 12 {
+				r.send(0, bad)
+			}
+			r.wantState(0, circuit.Open)
+			now := r.read(0).Until
+			probe := r.begin(now)
+			if test.policy != nil {
+				cfg := with(func(c *circuit.Config) { test.policy(c); slow(c) })
+				r.at(now)
+				r.SetConfig(&r.by, &cfg)
+			}
+			now += test.took
+			r.end(now, probe, ok)
+			if got := r.Circuit.State(); got != test.want {
+				t.Errorf("the state is %v, want %v", got, test.want)
+			}
+			before := r.read(now).Counts
+			r.late(now, probe)
+			if got := r.read(now).Counts; test.want == circuit.Open && got != before {
+				t.Errorf("its body counts again: %+v, want %+v", got, before)
+			} else if test.want == circuit.Closed && got.ConsecutiveFailures != 1 {
+				t.Errorf("its body does not count: %+v, want a run of 1", got)
+			}
+		})
+	}
+}
+
 // opened returns a rig that has opened at 0, and the moment of its first probe.
 func opened(t *testing.T, change func(*circuit.Config)) (*rig, time.Duration) {
 	r := newRig(t, with(change))

@@ -66,5 +66,8 @@ func (c *Circuit) shorten(r refusing, most time.Duration) {
 	}
 	r.until, r.decide = most, min(r.decide, most)
 	c.until, c.own = most, min(c.own, most)
+	if !c.limited {
+		c.openFor = most - c.since
+	}
 	c.refuseAll(r)
 }

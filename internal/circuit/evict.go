@@ -28,6 +28,7 @@ func (c *Circuit) Evict(seen uint64, lastResort bool) (t Totals, used uint64, ok
 	}
 	c.evicted = true
 	g.refused.close()
+	c.wake()
 	return c.totals(), used, true
 }
 

@@ -117,6 +117,37 @@ func TestAnEvictedCircuitDoesNothingMore(t *testing.T) {
 	}
 }
 
+// TestNobodyWaitsForAnEvictedCircuit: who does learns that a new circuit would admit the request.
+func TestNobodyWaitsForAnEvictedCircuit(t *testing.T) {
+	r := newRig(t, with(func(c *circuit.Config) { c.ConsecutiveFailures = 1 }))
+	r.send(0, bad)
+	const leftAlone = 6 * time.Minute
+	_, _, changed, ready := r.Ready(&r.by, leftAlone, false)
+	if ready {
+		t.Fatal("a request that may not probe is told that it would be admitted")
+	}
+	if _, ok := r.evict(leftAlone); !ok {
+		t.Fatal("it is not evicted")
+	}
+	r.wantTold(changed)
+	if _, _, _, ready := r.Ready(&r.by, leftAlone, false); !ready {
+		t.Error("then a request is told to wait")
+	}
+}
+
+// TestNothingIsDueAfterEviction: a circuit that is not in service any more changes no more, because its
+// successor may have done so already.
+func TestNothingIsDueAfterEviction(t *testing.T) {
+	r := newRig(t, with(func(c *circuit.Config) { c.MaxRetryAfter = c.MaxOpenFor }))
+	r.Done(&r.by, 0, r.begin(0), circuit.Verdict{Outcome: circuit.Limited, RetryAfter: second})
+	if _, ok := r.evict(second + 5*time.Minute); !ok {
+		t.Fatal("it is not evicted")
+	}
+	if r.read(time.Hour); len(r.events) != 1 {
+		t.Errorf("it changed after its eviction: %+v", r.events)
+	}
+}
+
 func TestWhatIsInUseIsNotEvicted(t *testing.T) {
 	for _, test := range []struct {
 		name   string

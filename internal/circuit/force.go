@@ -34,6 +34,7 @@ func (c *Circuit) force(by *Cause, to State, detail string) (first, ok bool) {
 	first = !c.forced
 	c.forced = true
 	c.setRoad()
+	c.wake()
 	return first, true
 }
 

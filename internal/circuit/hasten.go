@@ -23,6 +23,7 @@ func (c *Circuit) Hasten(by *Cause, detail string) {
 	}
 	c.hastened = true
 	c.until, c.own = now, now
+	c.openFor = now - c.since
 	c.refuseAll(refusing{until: now, decide: now, why: detail})
 	c.wake()
 }

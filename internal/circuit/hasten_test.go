@@ -54,6 +54,20 @@ func TestHastenOnce(t *testing.T) {
 	}
 }
 
+// TestHastenGrowth: growth remembers how long the circuit was open, and not how long it was to be.
+func TestHastenGrowth(t *testing.T) {
+	for closedFor, want := range map[time.Duration]time.Duration{10*second - 1: 120 * second, 10 * second: 60 * second} {
+		r := newRig(t, with(func(c *circuit.Config) { c.OpenGrowth = 2 }))
+		r.send(0, bad, bad, bad, bad, bad)
+		r.hasten(10 * second)
+		r.send(10*second, ok)
+		r.send(10*second+closedFor, bad, bad, bad, bad, bad)
+		if got := r.lastEvent().OpenFor; got != want {
+			t.Errorf("open for %v after 10s open and %v closed, want %v", got, closedFor, want)
+		}
+	}
+}
+
 // TestHastenDue: a circuit that was due already has its probe, and gets no other.
 func TestHastenDue(t *testing.T) {
 	r := newRig(t, defaults())

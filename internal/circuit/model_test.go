@@ -93,7 +93,7 @@ func (m *model) patience() time.Duration {
 	switch {
 	case m.current().state == circuit.HalfOpen:
 		return m.cfg.ProbeTimeout
-	case m.windowed() && m.cfg.SlowAfter > 0:
+	case m.cfg.SlowAfter > 0 && (m.cfg.SlowRatio > 0 || m.cfg.TripWhen != nil):
 		return m.cfg.SlowAfter
 	}
 	return math.MaxInt64
@@ -808,7 +808,7 @@ func (m *model) begin(now time.Duration, mayProbe bool) (*request, circuit.Refus
 // ready is admissible, without chance, and when to ask again.
 func (m *model) ready(now time.Duration, mayProbe bool) (r circuit.Refusal, wake time.Duration, ok bool) {
 	m.notice(now)
-	if m.current().state == circuit.Closed {
+	if m.evicted || m.current().state == circuit.Closed {
 		return circuit.Refusal{}, 0, true
 	}
 	r, ok = m.admissible(now, mayProbe)

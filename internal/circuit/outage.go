@@ -85,21 +85,20 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 	if t == nil {
 		t = a.startTrouble(a.openedAt)
 	}
+	failed := a.probeFailed(e)
 	switch {
-	case e.Outcome == Success:
-		probes := a.gen.Load()
-		a.recovered(ctx, a.event(Closed, now, ProbeSucceeded, "1 probe succeeded"))
-		probes.led = a.gen.Load()
+	case failed == "" && e.Outcome == Success:
+		a.closeByProbe(ctx, a.event(Closed, now, ProbeSucceeded, "1 probe succeeded"))
 	case e.Outcome == Limited:
 		a.recovered(ctx, a.event(Closed, now, ProbeSucceeded, "a probe was answered, with a limit"))
-	case e.Outcome != Failure:
+	case failed == "":
 	case a.State() == HalfOpen: // a classic policy has sent the first probe
-		a.openUp(ctx, a.event(Open, now, ProbeFailed, "probe failed: "+e.Detail), e.RetryAfter)
+		a.openUp(ctx, a.event(Open, now, ProbeFailed, failed), e.RetryAfter)
 		a.recordOpening(ctx)
 	case timedOut:
 		if a.probing > 0 && e.in <= 1 { // the schedule goes on
 			a.probing = 0
-			a.countOnly(ctx, a.event(Open, now, ProbeTimedOut, "probe failed: "+e.Detail))
+			a.countOnly(ctx, a.event(Open, now, ProbeTimedOut, failed))
 			a.elected = 0
 		}
 	default:
@@ -108,9 +107,9 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 		a.stayClear(max(a.until, now+a.wait(now), t.notBefore))
 		if a.probing > 0 {
 			a.probing = 0
-			failed := a.event(Open, now, ProbeFailed, "probe failed: "+e.Detail)
-			failed.RetryAfter = e.RetryAfter
-			a.countOnly(ctx, failed)
+			event := a.event(Open, now, ProbeFailed, failed)
+			event.RetryAfter = e.RetryAfter
+			a.countOnly(ctx, event)
 		}
 		a.elected = 0
 	}

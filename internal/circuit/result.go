@@ -15,8 +15,8 @@ type Verdict struct {
 	RetryAfter time.Duration // that a failure asked for; 0 if it did not
 }
 
-// over replaces the generation of calls that ended after that generation: the ends of their bodies
-// change no generation.
+// over replaces the generation of calls that ended after that generation, and of probes that were
+// too slow: the ends of their bodies change no generation.
 var over generation
 
 // Succeed counts a success if there is nothing to decide. Otherwise it returns false, and the
@@ -87,6 +87,12 @@ func (c *Circuit) account(ctx context.Context, now time.Duration, call *Call, v 
 	switch v.Outcome {
 	case Success:
 		c.success(now, call, w.bucket, v.Whole)
+		if g.state != Closed && c.probeFailed(e) != "" { // it was too slow
+			call.gen = &over
+			c.failed++
+			c.failedAt = max(c.failedAt, now)
+			g.addToRun(now)
+		}
 	case Failure:
 		g.ended.Add(1)
 		c.judged++
@@ -173,6 +179,27 @@ func (c *Circuit) Late(by *Cause, r Receipt, v Verdict) bool {
 	}
 	c.unlock(by)
 	return true
+}
+
+// probeFailed returns why a probe has failed, or "" if it has not. With a SlowRatio, a slow success is
+// a failure too, because a circuit that opened because its host is slow must not be closed by a slow
+// answer.
+func (c *Circuit) probeFailed(e ending) string {
+	switch {
+	case e.Outcome == Failure:
+		return "probe failed: " + e.Detail
+	case e.Outcome == Success && c.cfg.SlowRatio > 0 && e.took > c.cfg.SlowAfter:
+		return "probe took longer than " + c.cfg.SlowAfter.String()
+	}
+	return ""
+}
+
+// closeByProbe closes the circuit because a probe has succeeded. If the body of a probe fails later,
+// that is a failure of the closed state.
+func (c *Circuit) closeByProbe(ctx context.Context, e Event) {
+	probes := c.gen.Load()
+	c.judge.recovered(ctx, e)
+	probes.led = c.gen.Load()
 }
 
 // heir returns the generation that a late result belongs to. For a probe that closed the circuit,

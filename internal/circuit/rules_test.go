@@ -181,6 +181,7 @@ func TestRules(t *testing.T) {
 		{"ignored ones do not count", ratio, "ffiiii", ""},
 		{"slow ones are slow", slow, "ooss", circuit.SlowRatio},
 		{"and no failures", func(c *circuit.Config) { ratio(c); c.SlowAfter = second }, "ssss", ""},
+		{"nor one more request before they end", func(c *circuit.Config) { ratio(c); c.SlowAfter = second }, "fffs", ""},
 		{"failures are not slow", slow, "oofff", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

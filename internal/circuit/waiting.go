@@ -85,8 +85,12 @@ func (q *queue) clear() {
 
 // settle does what has become due by now, as of the moment when it became due: a request that hung
 // for SlowAfter is slow, a probe that hung for ProbeTimeout has failed, and the time that a host
-// asked for is over.
+// asked for is over. Nothing becomes due for an evicted circuit: its successor may have changed its
+// state already.
 func (c *Circuit) settle(ctx context.Context, now time.Duration) {
+	if c.evicted {
+		return
+	}
 	for c.State() == Closed && c.due(now) {
 		w := c.waiting.first
 		at := w.since + c.cfg.SlowAfter

@@ -171,6 +171,9 @@ func (m *model) endAdaptive(c *call, now time.Duration, v verdict) {
 func (m *model) probeEnded(c *call, now time.Duration, v verdict) {
 	h := c.host
 	a := h.adaptive
+	if v.outcome == breakerhttp.Success && h.tooSlow(now-c.at) {
+		v = verdict{outcome: breakerhttp.Failure}
+	}
 	switch {
 	case v.outcome == breakerhttp.Success || v.outcome == breakerhttp.Limited:
 		fell := h.fall.by

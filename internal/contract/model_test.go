@@ -212,9 +212,14 @@ func (m *model) finish(c *call, now time.Duration, v verdict) bool {
 		h.totals.Success++
 		switch {
 		case c.stale:
-		case c.gen.state == breakerhttp.StateOpen && v.whole:
-			c.gen.run = 0
 		case c.gen.state == breakerhttp.StateOpen:
+			if v.whole {
+				c.gen.run = 0
+			}
+			if h.tooSlow(now - c.at) {
+				c.failed = true
+				m.fail(c, now, verdict{})
+			}
 		case c.gen.state == breakerhttp.StateHalfOpen && h.tooSlow(now-c.at):
 			c.failed = true // the probe, not the response
 			m.fail(c, now, verdict{})
@@ -288,7 +293,7 @@ func (m *model) succeed(c *call, now time.Duration, v verdict) {
 // heir is the generation in which the end of a body counts, or nil.
 func (c *call) heir() *generation {
 	switch {
-	case c.stale:
+	case c.stale, c.failed: // a probe that was too slow
 		return nil
 	case c.gen.led != nil:
 		return c.gen.led
@@ -323,7 +328,7 @@ func (h *host) patience() time.Duration {
 	switch {
 	case h.now().state == breakerhttp.StateHalfOpen:
 		return h.policy.ProbeTimeout
-	case h.now().state == breakerhttp.StateClosed && h.windowed() && h.policy.SlowAfter > 0:
+	case h.now().state == breakerhttp.StateClosed && h.policy.SlowAfter > 0 && (h.policy.SlowRatio > 0 || h.policy.TripWhen != nil):
 		return h.policy.SlowAfter
 	}
 	return math.MaxInt64
@@ -548,7 +553,7 @@ func (m *model) hasten(h *host, now time.Duration) {
 	h.spared = now + 10*time.Second
 	switch {
 	case a == nil && now < g.until:
-		g.until, h.hastened = now, true
+		g.until, h.hastened, h.lastOpen = now, true, now-g.since
 	case a != nil && now < a.due.to:
 		a.due = span{min(a.due.from, now), now}
 		h.hastened = true
@@ -616,6 +621,9 @@ func (m *model) setPolicy(h *host, now time.Duration, given breakerhttp.Policy) 
 		g.until = min(g.until, now+h.policy.Ramp)
 	case g.state == breakerhttp.StateOpen && !h.forced && h.policy.MaxOpenFor < old.MaxOpenFor:
 		most := g.since + h.policy.MaxOpenFor
+		if g.until > most && !h.limited {
+			h.lastOpen = h.policy.MaxOpenFor
+		}
 		g.until = min(g.until, most)
 		if a := h.adaptive; a != nil {
 			a.due = span{min(a.due.from, most), min(a.due.to, most)}
