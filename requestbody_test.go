@@ -807,15 +807,21 @@ func TestSlowUploadThroughAGateway(t *testing.T) {
 			gateway := httptest.NewServer(http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				context.AfterFunc(req.Context(), func() { timedOut <- struct{}{} })
 				proxy.ServeHTTP(w, req)
-			}), 50*time.Millisecond, ""))
+			}), 500*time.Millisecond, ""))
 			defer gateway.Close()
+			var clients []net.Conn
 			for range 5 {
 				conn, err := net.Dial("tcp", gateway.Listener.Addr().String())
 				if err != nil {
 					t.Fatal(err)
 				}
+				clients = append(clients, conn)
 				_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100\r\n\r\nx")
+			}
+			for range clients {
 				<-timedOut
+			}
+			for _, conn := range clients {
 				_ = conn.Close()
 			}
 			waitUntil(t, "every upload is judged", func() bool {
