@@ -755,7 +755,7 @@ func TestNewDuringACollection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp))
+	newTransport(t, respondByPath(), breakerhttp.WithMeterProvider(mp))
 	done := make(chan struct{}, 2)
 	go func() { collectPoints(t, reader); done <- struct{}{} }()
 	<-collecting
@@ -770,7 +770,6 @@ func TestNewDuringACollection(t *testing.T) {
 			t.Fatal("the collection and the new Transport wait for each other")
 		}
 	}
-	runtime.KeepAlive(tr)
 }
 
 // A meterSpy says when a meter is asked for.
