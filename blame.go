@@ -204,6 +204,7 @@ var brokenTexts = []string{
 	"cannot rewind body after connection loss",
 	"unexpected EOF reading trailer",
 	"GOAWAY",
+	"connection error: ", // of HTTP/2
 	"http2: client conn", // is closed, not usable, lost, ...
 	"received from peer", // an HTTP/2 stream that the peer has reset
 }

@@ -506,6 +506,7 @@ func TestBrokenConnections(t *testing.T) {
 		{"closed before the trailer", at(serving(faultserver.Reply(noTrailer))), true},
 		{"closed before TLS", secure(at(serving(faultserver.Hangup))), true},
 		{"closed while idle", failingWith(errors.New("http: server closed idle connection")), true},
+		{"HTTP/2 connection error", at(serving(faultserver.ConnectionError), speakHTTP2), true},
 		{"HTTP/2 GOAWAY", at(serving(faultserver.GoAway), speakHTTP2), true},
 		{"HTTP/2 stream reset", at(serving(faultserver.StreamReset), speakHTTP2), true},
 		{"HTTP/2 stream reset within the body", at(serving(faultserver.BodyReset), speakHTTP2), true},

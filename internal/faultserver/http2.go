@@ -37,6 +37,12 @@ func GoAway(conn net.Conn) {
 	})
 }
 
+// ConnectionError speaks HTTP/2 without TLS, and at the first request breaks a rule of the
+// connection: data belong to a stream (RFC 9113, section 6.1).
+func ConnectionError(conn net.Conn) {
+	serveHTTP2(conn, func(uint32) { writeFrame(conn, frameData, 0, 0, "part") })
+}
+
 // BodyReset speaks HTTP/2 without TLS, and resets the stream within the body
 // of each response.
 func BodyReset(conn net.Conn) {
