@@ -100,7 +100,7 @@ func TestRingClosedMeanwhile(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
+		time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond) // somewhere amid the Loads
 		_ = client.Close()
 		wg.Wait()
 		if _, err := s.Load(t.Context(), []string{"key"}); err == nil {
