@@ -64,7 +64,7 @@ func judgeEnd(a *Attempt) (Outcome, string) {
 
 // isOver reports whether a context has ended, or should have.
 func isOver(ctx context.Context) bool {
-	return ctx.Done() != nil && (ctx.Err() != nil || isPastDeadline(ctx))
+	return ctx.Err() != nil || isPastDeadline(ctx)
 }
 
 // isPastDeadline reports whether the deadline of ctx has passed. The context may not have ended

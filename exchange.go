@@ -20,8 +20,7 @@ type exchange struct {
 	resp  *http.Response
 	err   error
 
-	began   time.Duration // when base was called; set only for a user's classifier
-	took    time.Duration // until base returned; likewise
+	took    time.Duration // until base returned; set only for a user's classifier
 	out     *http.Request // as base gets it
 	body    *requestBody  // nil unless it is watched
 	expired bool          // the context had ended before base was called
@@ -45,11 +44,11 @@ func (x *exchange) admit() *OpenError {
 		if x.host == nil {
 			return nil
 		}
-		x.by.Context = x.req.Context()
-		x.host.refresh(x.by.Context)
+		x.host.refresh(x.req)
 		if x.host.circuit.Enter(&x.call) {
 			return nil
 		}
+		x.by.Context = x.req.Context()
 		r, decision := x.host.circuit.Admit(&x.by, &x.call, x.t.mayProbe(x.req))
 		if decision == circuit.Elect {
 			r, decision = x.elect()
@@ -95,9 +94,12 @@ func (x *exchange) refuse(refusal *OpenError) (*http.Response, error) {
 
 // send calls base, once.
 func (x *exchange) send() {
-	x.expired = isOver(x.req.Context())
+	if ctx := x.req.Context(); ctx.Done() != nil { // asked first because it is cheap
+		x.expired = isOver(ctx)
+	}
+	var began time.Duration
 	if x.t.classifier != nil {
-		x.began = x.t.now()
+		began = x.t.now()
 	}
 	x.out = x.req
 	if x.req.Body != nil {
@@ -106,6 +108,9 @@ func (x *exchange) send() {
 	x.stage = sending
 	x.resp, x.err = x.t.base.RoundTrip(x.out)
 	x.stage = answered
+	if x.t.classifier != nil {
+		x.took = x.t.now() - began
+	}
 	if x.body != nil && x.resp != nil && x.resp.Request == x.out {
 		x.resp.Request = x.req
 	}
@@ -143,6 +148,7 @@ func (x *exchange) judge(watched bool) bool {
 
 // done ends the call. It returns false if the verdict does not count.
 func (x *exchange) done(v circuit.Verdict) bool {
+	x.by.Context = x.req.Context()
 	counted := x.host.circuit.Done(&x.by, &x.call, v)
 	x.host.emit(&x.by)
 	x.host.publishResult(&x.by, counted && v.Outcome == circuit.Failure)
@@ -157,7 +163,6 @@ func (x *exchange) verdict() circuit.Verdict {
 	}
 	outcome, errorType := judge(&a)
 	if x.t.classifier != nil {
-		x.took = x.t.now() - x.began
 		a.Duration = x.took
 		outcome = x.t.classifier(a)
 	}

@@ -3,6 +3,7 @@ package breakerhttp
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -200,9 +201,9 @@ func (h *host) emitter(by circuit.Cause) func() {
 const failing = 2
 
 // refresh reads the circuit's record if that is due.
-func (h *host) refresh(ctx context.Context) {
+func (h *host) refresh(req *http.Request) {
 	if h.member != nil {
-		h.refreshShared(ctx)
+		h.refreshShared(req.Context())
 	}
 }
 

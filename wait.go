@@ -27,7 +27,7 @@ func (t *Transport) WaitReady(req *http.Request) error {
 	}
 	ctx := req.Context()
 	for {
-		h.refresh(ctx)
+		h.refresh(req)
 		mayProbe := t.mayProbe(req)
 		by := circuit.Cause{Context: ctx}
 		r, wake, changed, ok := h.circuit.Ready(&by, mayProbe)
