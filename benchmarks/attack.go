@@ -81,7 +81,7 @@ func disturbed(budget time.Duration) (*field, error) {
 		target http.RoundTripper
 	}{{nameApart, other}, {nameAmid, rt}} {
 		attack := newLoad(context.Background(), hostNames("new", newcomers))
-		f.add(subject{name: a.name, send: func(n int) (failed int) {
+		f.add(subject{Name: a.name, send: func(n int) (failed int) {
 			besides(func() { attack.run(a.target, 10) }, func() { failed = l.run(rt, n) })
 			return failed
 		}})

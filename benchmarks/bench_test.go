@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
@@ -66,6 +67,32 @@ func TestContenders(t *testing.T) {
 		if got := upstream.hits.Load() - before; got > int64(len(down)) { // a probe each at most
 			t.Errorf("%s sent %d of 30 requests to hosts that are open", c.name, got)
 		}
+	}
+}
+
+// TestMerge adds up what two programs have measured of the same field, and hand over as JSON.
+func TestMerge(t *testing.T) {
+	sum := timed{}
+	for _, took := range []float64{10, 30} {
+		f := &field{}
+		f.add(subject{Name: nameBase, Took: []float64{took / 2}, Sent: 5})
+		f.add(subject{Name: nameOurs, Took: []float64{took}, Sent: 7, Failed: 1})
+		text, err := json.Marshal(timed{closedField(1): f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read timed
+		if err := json.Unmarshal(text, &read); err != nil {
+			t.Fatal(err)
+		}
+		sum.merge(read)
+	}
+	f := sum[closedField(1)]
+	if got, want := f.over(nameOurs, nameBase), []float64{5, 15}; !slices.Equal(got, want) {
+		t.Errorf("over the base, by round: got %v, want %v", got, want)
+	}
+	if s := f.find(nameOurs); len(f.Subjects) != 2 || s.Sent != 14 || s.Failed != 2 {
+		t.Errorf("got %d subjects, %d requests sent, %d failed; want 2, 14, 2", len(f.Subjects), s.Sent, s.Failed)
 	}
 }
 

@@ -37,9 +37,9 @@ func collected(budget time.Duration, circuits int) (*field, error) {
 		return nil, err
 	}
 	f := &field{}
-	f.add(subject{name: nameSDK, send: repeat(func() { must(reader.Collect(context.Background(), &rm)) })})
-	f.add(subject{name: nameOwn, send: repeat(func() { must(tap.callback(context.Background(), noop.Observer{})) })})
-	f.add(subject{name: nameReplayed, send: repeat(func() { must(bare.Collect(context.Background(), &again)) })})
+	f.add(subject{Name: nameSDK, send: repeat(func() { must(reader.Collect(context.Background(), &rm)) })})
+	f.add(subject{Name: nameOwn, send: repeat(func() { must(tap.callback(context.Background(), noop.Observer{})) })})
+	f.add(subject{Name: nameReplayed, send: repeat(func() { must(bare.Collect(context.Background(), &again)) })})
 	f.measure(budget, slowSlice)
 	runtime.KeepAlive(t)
 	return f, nil

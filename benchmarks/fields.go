@@ -32,7 +32,7 @@ func closed(budget time.Duration, hosts int) *field {
 }
 
 func (f *field) addLoad(name string, rt http.RoundTripper, l *load) {
-	f.add(subject{name: name, warm: min(len(l.hosts), 1000), send: func(n int) int { return l.run(rt, n) }})
+	f.add(subject{Name: name, warm: min(len(l.hosts), 1000), send: func(n int) int { return l.run(rt, n) }})
 }
 
 // refusing measures requests to so many hosts that are down.
@@ -69,7 +69,7 @@ func crowded(budget time.Duration) *field {
 		for i := range loads {
 			loads[i] = newLoad(context.Background(), names)
 		}
-		f.add(subject{name: c.name, send: func(n int) int { return runParallel(rt, n, loads[:]...) }})
+		f.add(subject{Name: c.name, send: func(n int) int { return runParallel(rt, n, loads[:]...) }})
 	}
 	f.measure(budget, 2*slice)
 	return f
@@ -88,7 +88,7 @@ func loopback(budget time.Duration) *field {
 	f := &field{}
 	for _, c := range contenders {
 		rt := c.guard(base)
-		f.add(subject{name: c.name, send: func(n int) (failed int) {
+		f.add(subject{Name: c.name, send: func(n int) (failed int) {
 			for range n {
 				if fetch(rt, server.URL) != nil {
 					failed++

@@ -23,12 +23,16 @@ func main() {
 	file := flag.String("into", "", "`file` to write the tables into")
 	readme := flag.String("short", "", "`file` to write the short table into")
 	shared := flag.Bool("shared", false, "measure circuits that processes share, on a redis-server of its own, instead of all else")
+	layout := flag.Bool("layout", false, "measure only what depends on the layout of this program, and print it as JSON")
 	flag.Parse()
 	logx.Disable()            // go-zero's
 	log.SetOutput(io.Discard) // hystrix-go's
 	run := func() error { return measure(*budget, *file, *readme) }
-	if *shared {
+	switch {
+	case *shared:
 		run = func() error { return measureSharing(*budget, *file) }
+	case *layout:
+		run = func() error { return measureLayout(os.Stdout, *budget) }
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)

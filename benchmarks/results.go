@@ -14,11 +14,8 @@ import (
 
 // results are all that is measured.
 type results struct {
-	closed    map[int]*field // by hosts
-	refusing  map[int]*field
-	crowded   *field
+	timed     timed
 	loopback  *field
-	varied    *field
 	attacked  *field
 	disturbed *field
 	collected *field
@@ -30,19 +27,16 @@ type results struct {
 const circuits = 500 // that have metrics of their own
 
 // measureAll takes about as long as budget, and what it takes to meet 100,000
-// hosts.
+// hosts, and to link programs.
 func measureAll(budget time.Duration) (r *results, err error) {
 	part := func(percent int) time.Duration { return budget * time.Duration(percent) / 100 }
-	r = &results{closed: map[int]*field{}, refusing: map[int]*field{}, weights: map[string]weight{}, allocs: map[string]float64{}}
+	r = &results{weights: map[string]weight{}, allocs: map[string]float64{}}
+	if r.timed, err = measureLayouts(part(52)); err != nil {
+		return nil, err
+	}
 	for _, c := range contenders {
 		r.allocs[c.name] = allocations(c)
 		r.weights[c.name] = weigh(c, 100_000)
-	}
-	r.varied = varied(part(10))
-	for _, hosts := range []int{1, 1000} {
-		if r.refusing[hosts], err = refusing(part(8), hosts); err != nil {
-			return nil, err
-		}
 	}
 	if r.attacked, err = attacked(part(4)); err != nil {
 		return nil, err
@@ -57,10 +51,7 @@ func measureAll(budget time.Duration) (r *results, err error) {
 		return nil, err
 	}
 	r.loopback = loopback(part(10))
-	r.crowded = crowded(part(8))
-	for hosts, percent := range map[int]int{1: 8, 1000: 10, 100_000: 20} {
-		r.closed[hosts] = closed(part(percent), hosts)
-	}
+	r.timed[closedField(100_000)] = closed(part(20), 100_000)
 	return r, nil
 }
 
@@ -85,11 +76,11 @@ func (r *results) time() string {
 		}
 		cells := []string{c.title()}
 		for _, hosts := range []int{1, 1000, 100_000} {
-			cells = append(cells, r.closed[hosts].compared(c.name))
+			cells = append(cells, r.timed[closedField(hosts)].compared(c.name))
 		}
 		cells = append(cells, r.slowdown(c.name))
 		for _, hosts := range []int{1, 1000} {
-			cells = append(cells, r.refusing[hosts].refused(c.name))
+			cells = append(cells, r.timed[refusingField(hosts)].refused(c.name))
 		}
 		rows = append(rows, cells)
 	}
@@ -118,8 +109,9 @@ func (f *field) refused(name string) string {
 }
 
 func (r *results) slowdown(name string) string {
-	over := r.crowded.over(name, nameBase)
-	return nanoseconds(over) + ", " + times(over, r.crowded.over(alone(name), alone(nameBase))) + " alone"
+	f := r.timed[crowdedField]
+	over := f.over(name, nameBase)
+	return nanoseconds(over) + ", " + times(over, f.over(alone(name), alone(nameBase))) + " alone"
 }
 
 // space compares what else they take.
@@ -138,7 +130,7 @@ func (r *results) space() string {
 // real is what a request to the loopback server takes; unknown where some were
 // refused at once.
 func (r *results) real(name string) string {
-	if r.loopback.find(name).failed > 0 {
+	if r.loopback.find(name).Failed > 0 {
 		return report.None
 	}
 	return number(median(r.loopback.took(name))/1000, " µs")
@@ -148,11 +140,12 @@ func (r *results) real(name string) string {
 // cost.
 func (r *results) ours() string {
 	var rows [][]string
+	f := r.timed[variedField]
 	for _, v := range variants {
-		over := r.varied.over(v.name, v.of(nameBase))
-		compared := times(over, r.varied.over(v.of(v.limit), v.of(nameBase))) + " " + v.limit
+		over := f.over(v.name, v.of(nameBase))
+		compared := times(over, f.over(v.of(v.limit), v.of(nameBase))) + " " + v.limit
 		if v.name == nameAdaptive {
-			compared += fmt.Sprintf(", %.2f × %s", median(ratio(r.varied.took(v.name), r.varied.took(nameClassic))), nameClassic)
+			compared += fmt.Sprintf(", %.2f × %s", median(ratio(f.took(v.name), f.took(nameClassic))), nameClassic)
 		}
 		rows = append(rows, []string{v.name, nanoseconds(over), compared})
 	}
@@ -180,11 +173,11 @@ func (r *results) short() string {
 	for _, name := range []string{nameOurs, "sony/gobreaker", "failsafe-go", "hystrix-go", "otelhttp, for scale"} {
 		c := named(name)
 		refused := report.None
-		if f := r.refusing[1000]; f.find(name) != nil {
+		if f := r.timed[refusingField(1000)]; f.find(name) != nil {
 			refused = nanoseconds(f.took(name))
 		}
 		rows = append(rows, []string{
-			c.title(), nanoseconds(r.closed[1000].over(name, nameBase)), refused,
+			c.title(), nanoseconds(r.timed[closedField(1000)].over(name, nameBase)), refused,
 			number(math.Round(r.weights[name].bytes), " B"),
 		})
 	}
@@ -197,10 +190,10 @@ func (r *results) failures() string {
 	var b strings.Builder
 	for _, c := range contenders {
 		sent, failed := 0, 0
-		for _, f := range []*field{r.closed[1], r.closed[1000], r.closed[100_000], r.crowded, r.loopback} {
+		for _, f := range []*field{r.timed[closedField(1)], r.timed[closedField(1000)], r.timed[closedField(100_000)], r.timed[crowdedField], r.loopback} {
 			if s := f.find(c.name); s != nil {
-				sent += s.sent
-				failed += s.failed
+				sent += s.Sent
+				failed += s.Failed
 			}
 		}
 		if failed > 0 {

@@ -10,30 +10,31 @@ import (
 // A field measures subjects side by side, in rounds. Every subject has its turn in
 // each round. What disturbs the machine for a while then disturbs all of them,
 // and the median of many short rounds does not see it.
+// What it has measured can be written as JSON.
 type field struct {
-	subjects []*subject
+	Subjects []*subject
 }
 
 // A subject is one of a field.
 type subject struct {
-	name string
+	Name string
 	send func(n int) (failed int) // sends n requests
 	warm int                      // requests at least before a turn is timed
 	n    int                      // requests a turn
-	took []float64                // nanoseconds a request, by round
+	Took []float64                // nanoseconds a request, by round
 
-	sent, failed int // in the turns
+	Sent, Failed int // in the turns
 }
 
-func (f *field) add(s subject) { f.subjects = append(f.subjects, &s) }
+func (f *field) add(s subject) { f.Subjects = append(f.Subjects, &s) }
 
 // find returns the subject of that name, or nil.
 func (f *field) find(name string) *subject {
-	i := slices.IndexFunc(f.subjects, func(s *subject) bool { return s.name == name })
+	i := slices.IndexFunc(f.Subjects, func(s *subject) bool { return s.Name == name })
 	if i < 0 {
 		return nil
 	}
-	return f.subjects[i]
+	return f.Subjects[i]
 }
 
 const fewestRounds = 11
@@ -42,11 +43,11 @@ const fewestRounds = 11
 // rounds as the budget allows.
 func (f *field) measure(budget, slice time.Duration) {
 	runtime.GC()
-	for _, s := range f.subjects {
+	for _, s := range f.Subjects {
 		s.calibrate(slice)
 	}
-	for start := time.Now(); len(f.subjects[0].took) < fewestRounds || time.Since(start) < budget; {
-		for _, s := range f.subjects {
+	for start := time.Now(); len(f.Subjects[0].Took) < fewestRounds || time.Since(start) < budget; {
+		for _, s := range f.Subjects {
 			s.turn()
 		}
 	}
@@ -71,13 +72,27 @@ func (s *subject) turn() {
 	s.send(max(s.n/4, s.warm)) // the subject before has left its own in the caches
 	start := time.Now()
 	failed := s.send(s.n)
-	s.took = append(s.took, float64(time.Since(start))/float64(s.n))
-	s.sent += s.n
-	s.failed += failed
+	s.Took = append(s.Took, float64(time.Since(start))/float64(s.n))
+	s.Sent += s.n
+	s.Failed += failed
+}
+
+// merge adds what another process has measured of the same subjects.
+func (f *field) merge(other *field) {
+	for _, s := range other.Subjects {
+		own := f.find(s.Name)
+		if own == nil {
+			f.Subjects = append(f.Subjects, s)
+			continue
+		}
+		own.Took = append(own.Took, s.Took...)
+		own.Sent += s.Sent
+		own.Failed += s.Failed
+	}
 }
 
 // took is what a request of a subject takes, by round.
-func (f *field) took(name string) []float64 { return f.find(name).took }
+func (f *field) took(name string) []float64 { return f.find(name).Took }
 
 // over is what it takes more than one of another subject, by round.
 func (f *field) over(name, base string) []float64 {

@@ -92,7 +92,7 @@ func (u *upload) measure(budget time.Duration) {
 		before := writes.Load()
 		send(counted)
 		u.writes[name] = float64(writes.Load()-before) / counted
-		u.took.add(subject{name: name, send: send})
+		u.took.add(subject{Name: name, send: send})
 	}
 	u.took.measure(budget, u.slice)
 }

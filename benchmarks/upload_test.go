@@ -15,9 +15,9 @@ func TestUploads(t *testing.T) {
 		if got, want := u.writes[nameOurs], u.writes[nameBase]; got != want || want < 1 {
 			t.Errorf("%s: got %v writes a request, want %v as without the breaker", u.name, got, want)
 		}
-		for _, s := range u.took.subjects {
-			if s.failed > 0 {
-				t.Errorf("%s, %s: %d of %d requests failed", u.name, s.name, s.failed, s.sent)
+		for _, s := range u.took.Subjects {
+			if s.Failed > 0 {
+				t.Errorf("%s, %s: %d of %d requests failed", u.name, s.Name, s.Failed, s.Sent)
 			}
 		}
 	}
