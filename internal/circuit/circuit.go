@@ -120,13 +120,14 @@ type Circuit struct {
 	first generation // most circuits never have another one
 
 	cfg   *Config
-	owner Owner
 	judge judgement
 
 	mu      sync.Mutex
 	since   time.Duration // the state was entered
 	evicted bool
 	*memory // blank, or the circuit's own: see remember
+
+	owner Owner // a refusal reads it, and then what follows the circuit in its owner
 }
 
 // A memory is what a circuit knows beyond its state and its successes. The circuits of healthy

@@ -8,7 +8,8 @@ import (
 // A generation is a stay in one state. A request carries the generation it was
 // admitted in, so that its result changes no other.
 type generation struct {
-	// The fields that a request to a closed circuit uses come first: they fit a cache line.
+	// The fields that a request to a closed circuit uses come first, so that they share a cache line.
+	// Those of a refusal follow.
 	started   counter       // requests admitted
 	succeeded counter       // those that ended as successes, without the lock
 	room      atomic.Uint64 // so many in flight need a decision; 0: any number needs none; written under the lock
@@ -18,11 +19,11 @@ type generation struct {
 	timed     atomic.Bool   // times its requests, and so takes the lock to admit; written under the lock
 	state     State
 
+	refused   counter                  // without the lock
+	refusing  atomic.Pointer[refusing] // without the lock; nil where it takes one; written under the lock
 	ended     atomic.Int64             // requests that ended otherwise than counted in succeeded; written under the lock
 	runAt     time.Duration            // when a failure was last added to the run, or never; under the lock
 	runNumber uint64                   // number of requests admitted by then; under the lock
-	refused   counter                  // without the lock
-	refusing  atomic.Pointer[refusing] // without the lock; nil where it takes one; written under the lock
 	led       *generation              // the closed generation that this half-open one led to; under the lock
 }
 
