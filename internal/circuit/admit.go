@@ -27,7 +27,10 @@ const (
 // to decide. Otherwise it returns false, and the caller calls [Circuit.Admit].
 func (c *Circuit) Enter(call *Call) bool {
 	g := c.gen.Load()
-	if !g.free.Load() || !g.hasRoom() {
+	if !g.free.Load() {
+		return false
+	}
+	if room := g.room.Load(); room != 0 && !g.hasRoom(room) {
 		return false
 	}
 	if g.timed.Load() {
@@ -45,11 +48,7 @@ func (c *Circuit) Enter(call *Call) bool {
 const decisive = 1 << 16
 
 // hasRoom reports whether so few requests are in flight that there is nothing to decide.
-func (g *generation) hasRoom() bool {
-	room := g.room.Load()
-	if room == 0 {
-		return true
-	}
+func (g *generation) hasRoom(room uint64) bool {
 	started := g.started.load()
 	return started-g.succeeded.load()-uint64(g.ended.Load()) < room && started%decisive != decisive-1
 }
