@@ -1,9 +1,15 @@
 package breakerhttp
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/breakerhttp/breakerhttp/internal/circuit"
@@ -19,37 +25,44 @@ import (
 // OpenFor, or for as long as the failure that opened it asked for by Retry-After
 // if that is longer. Then it is half-open, and admits probes only.
 type Policy struct {
-	ConsecutiveFailures int               // failures in a row; 0 means 5, negative turns the rule off
-	FailureRatio        float64           // failed share of the requests in Window, above 0 to 1; 0 turns the rule off
-	SlowRatio           float64           // slow share of the requests in Window, above 0 to 1; 0 turns the rule off
-	SlowAfter           time.Duration     // a request is slow when its response headers take longer; SlowRatio needs it
-	MinRequests         int               // requests in Window before a ratio counts; 0 means 20
-	Window              time.Duration     // sliding period of the ratios; 0 means 10s
-	TripWhen            func(Counts) bool // a rule of your own; called without a lock, possibly concurrently
+	ConsecutiveFailures int `json:"consecutive_failures"` // failures in a row; 0 means 5, negative turns the rule off
 
-	OpenFor time.Duration // 0 means 60s
+	// FailureRatio and SlowRatio are the shares of the requests in Window that
+	// failed or were slow, above 0 to 1. 0 turns the rule off.
+	FailureRatio float64 `json:"failure_ratio"`
+	SlowRatio    float64 `json:"slow_ratio"`
+
+	SlowAfter   time.Duration `json:"slow_after"`   // response headers that take longer are slow; SlowRatio needs it
+	MinRequests int           `json:"min_requests"` // requests in Window before a ratio counts; 0 means 20
+	Window      time.Duration `json:"window"`       // sliding period of the ratios; 0 means 10s
+
+	TripWhen func(Counts) bool `json:"-"` // a rule of your own; called without a lock, possibly concurrently
+
+	OpenFor time.Duration `json:"open_for"` // 0 means 60s
 
 	// OpenGrowth, 1 or more, multiplies the open time with each failed probe. A
 	// circuit that closes forgets one step for each MaxOpenFor that it stays
 	// closed. 0 means 1, no growth.
-	OpenGrowth float64
+	OpenGrowth float64 `json:"open_growth"`
 
-	MaxOpenFor time.Duration // upper bound of growth and of Retry-After; 0 means 5m, or OpenFor if that is longer
-	Jitter     float64       // random share added to the open time, 0 to 1
+	// MaxOpenFor is the upper bound of growth and of Retry-After. 0 means 5m, or
+	// OpenFor if that is longer.
+	MaxOpenFor time.Duration `json:"max_open_for"`
+	Jitter     float64       `json:"jitter"` // random share added to the open time, 0 to 1
 
-	Probes         int           // in flight at once; 0 means 1
-	ProbeSuccesses int           // successful probes that close the circuit; 0 means 1
-	ProbeTimeout   time.Duration // an unanswered probe fails after it; 0 means 30s
+	Probes         int           `json:"probes"`          // in flight at once; 0 means 1
+	ProbeSuccesses int           `json:"probe_successes"` // successful probes that close the circuit; 0 means 1
+	ProbeTimeout   time.Duration `json:"probe_timeout"`   // an unanswered probe fails after it; 0 means 30s
 
 	// Ramp is the time over which a circuit that probes have closed admits a
 	// growing share of the requests: a tenth at first, all in the end. 0 admits
 	// all at once.
-	Ramp time.Duration
+	Ramp time.Duration `json:"ramp"`
 
 	// MaxInFlight bounds the requests that wait for their response headers at
 	// once; bodies do not count. A closed circuit refuses more than that, and
 	// queues none. 0 means no bound.
-	MaxInFlight int
+	MaxInFlight int `json:"max_in_flight"`
 
 	// Adaptive lets the circuit follow its host instead of fixed times and
 	// counts. A run of failures, or silence, opens it for a quarter of the time
@@ -57,13 +70,13 @@ type Policy struct {
 	// that only 16 requests at a time are let in, and more as they succeed.
 	// OpenFor, OpenGrowth, Jitter, Ramp, Probes, ProbeSuccesses and ProbeTimeout
 	// are errors beside it. See docs/judgement.md.
-	Adaptive bool
+	Adaptive bool `json:"adaptive"`
 
 	// Silence opens an Adaptive circuit whose host has stopped answering while
 	// requests still wait. 0 means automatic: 150ms, or 1/64 of the asking
 	// request's time to its deadline if that is longer (1s without a deadline).
 	// Negative turns it off.
-	Silence time.Duration
+	Silence time.Duration `json:"silence"`
 }
 
 // Counts are what the rules of a [Policy] are asked about. With a ratio rule or
@@ -189,4 +202,98 @@ func (p Policy) config(shared bool) *circuit.Config {
 		c.TripWhen = func(n circuit.Counts) bool { return p.TripWhen(Counts(n)) }
 	}
 	return c
+}
+
+// MarshalJSON writes the fields that are not zero, by their names in snake_case,
+// durations as "1m30s". It leaves out TripWhen, which JSON cannot express.
+func (p Policy) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for f, field := range reflect.ValueOf(p).Fields() {
+		name := f.Tag.Get("json")
+		if name == "-" || field.IsZero() {
+			continue
+		}
+		value := field.Interface()
+		if d, ok := value.(time.Duration); ok {
+			value = d.String()
+		}
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("breakerhttp: Policy.%s: %w", name, err)
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(b, `"`+name+`":`...)
+		b = append(b, text...)
+	}
+	return append(b, '}'), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. Fields that are missing or null are
+// zero, and mean their defaults. The error names every unknown field, every value of a
+// wrong type and every value out of range. After an error, p is as it was. A policy
+// may have no rule, because TripWhen may have been left out; [New] and
+// [Transport.SetPolicies] refuse it.
+func (p *Policy) UnmarshalJSON(b []byte) error {
+	if bytes.Equal(bytes.TrimSpace(b), []byte("null")) {
+		return nil
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return fmt.Errorf("breakerhttp: Policy is no JSON object: %w", err)
+	}
+	var next Policy
+	var errs []error
+	for f, field := range reflect.ValueOf(&next).Elem().Fields() {
+		name := f.Tag.Get("json")
+		text, ok := raw[name]
+		if !ok || name == "-" {
+			continue
+		}
+		delete(raw, name)
+		if err := readField(name, field.Addr().Interface(), text); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(raw) > 0 {
+		var unknown []string
+		for name := range raw {
+			unknown = append(unknown, strconv.Quote(name))
+		}
+		slices.Sort(unknown)
+		errs = append(errs, fmt.Errorf("breakerhttp: Policy has no field %s", strings.Join(unknown, ", ")))
+	}
+	checked := next
+	checked.TripWhen = func(Counts) bool { return false } // there may be one: it cannot be written down
+	if err := errors.Join(append(errs, checked.Validate())...); err != nil {
+		return err
+	}
+	*p = next
+	return nil
+}
+
+// readField reads a value in JSON into the field that pointer points to. null leaves the field as it is.
+func readField(name string, pointer any, text []byte) error {
+	if string(text) == "null" {
+		return nil
+	}
+	var period string
+	target, want := pointer, "a number"
+	switch pointer.(type) {
+	case *time.Duration:
+		target, want = &period, `a duration such as "1m30s"`
+	case *int:
+		want = "a whole number"
+	case *bool:
+		want = "true or false"
+	}
+	err := json.Unmarshal(text, target)
+	if d, ok := pointer.(*time.Duration); ok && err == nil {
+		*d, err = time.ParseDuration(period)
+	}
+	if err != nil {
+		return fmt.Errorf("breakerhttp: Policy.%s is %s, want %s", name, text, want)
+	}
+	return nil
 }
