@@ -273,7 +273,7 @@ func (p *Policy) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// readField reads a value in JSON into the field that pointer points to. null leaves the field as it is.
+// readField reads a value in JSON into the field that pointer points to. null leaves it as it is.
 func readField(name string, pointer any, text []byte) error {
 	if string(text) == "null" {
 		return nil
