@@ -27,14 +27,13 @@ import (
 type Policy struct {
 	ConsecutiveFailures int `json:"consecutive_failures"` // failures in a row; 0 means 5, negative turns the rule off
 
-	// FailureRatio and SlowRatio are the shares of the requests in Window that
-	// failed or were slow, above 0 to 1. 0 turns the rule off.
-	FailureRatio float64 `json:"failure_ratio"`
-	SlowRatio    float64 `json:"slow_ratio"`
-
-	SlowAfter   time.Duration `json:"slow_after"`   // response headers that take longer are slow; SlowRatio needs it
-	MinRequests int           `json:"min_requests"` // requests in Window before a ratio counts; 0 means 20
-	Window      time.Duration `json:"window"`       // sliding period of the ratios; 0 means 10s
+	// FailureRatio and SlowRatio are shares of the requests in Window: those that failed, and those
+	// whose response headers took longer than SlowAfter. Above 0 to 1; 0 turns the rule off.
+	FailureRatio float64       `json:"failure_ratio"`
+	SlowRatio    float64       `json:"slow_ratio"`
+	SlowAfter    time.Duration `json:"slow_after"`   // SlowRatio needs it
+	MinRequests  int           `json:"min_requests"` // requests in Window before a ratio counts; 0 means 20
+	Window       time.Duration `json:"window"`       // sliding period of the ratios; 0 means 10s
 
 	TripWhen func(Counts) bool `json:"-"` // a rule of your own; called without a lock, possibly concurrently
 
