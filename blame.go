@@ -2,7 +2,6 @@ package breakerhttp
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -122,12 +121,9 @@ func isTimeout(err error) bool {
 
 // isTLS reports whether the peers did not agree on TLS, or on who they are.
 func isTLS(err error) bool {
-	switch err := err.(type) { //nolint:errorlint // one of a chain
-	case tls.RecordHeaderError, *tls.CertificateVerificationError, tls.AlertError, *tls.ECHRejectionError,
-		x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError, x509.SystemRootsError:
+	switch err.(type) { //nolint:errorlint // one of a chain
+	case x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError, x509.SystemRootsError:
 		return true
-	case *net.OpError: // in which crypto/tls hides alerts
-		return err.Op == "remote error" || err.Op == "local error"
 	}
 	return strings.HasPrefix(err.Error(), "tls: ") // most errors of crypto/tls have no type
 }
