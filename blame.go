@@ -61,9 +61,10 @@ func judgeEnd(a *Attempt) (Outcome, string) {
 	return Failure, errorTypeBody
 }
 
-// isOver reports whether a context has ended, or should have.
+// isOver reports whether a context has ended, or should have. A context without a Done channel never
+// ends, whatever its deadline says.
 func isOver(ctx context.Context) bool {
-	return ctx.Err() != nil || isPastDeadline(ctx)
+	return ctx.Err() != nil || isPastDeadline(ctx) && ctx.Done() != nil
 }
 
 // isPastDeadline reports whether the deadline of ctx has passed. The context may not have ended

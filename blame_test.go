@@ -308,6 +308,9 @@ func TestContextFirst(t *testing.T) {
 		{"deadline passes, its timer is late", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return lateContext{ctx, time.Now().Add(during)}, func() {}
 		}, errRefused, tally{"failure timeout": 1}},
+		{"deadline had passed, and can end nothing", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return lateContext{context.WithoutCancel(ctx), time.Now()}, func() {}
+		}, errRefused, tally{"failure timeout": 1}},
 		{"deadline with a cause", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeoutCause(ctx, during, errOwn)
 		}, errOwn, tally{"failure timeout": 1}},

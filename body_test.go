@@ -544,6 +544,21 @@ func TestDeadlineInBody(t *testing.T) {
 	}
 }
 
+// TestDeadlineThatEndsNothing: the deadline of a context that never ends is no excuse for a host whose
+// body breaks off after it.
+func TestDeadlineThatEndsNothing(t *testing.T) {
+	option, collect := newTally(t)
+	tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		body := io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))
+		return &http.Response{StatusCode: 200, ContentLength: 10, Body: body, Request: req}, nil
+	}), option)
+	ctx := lateContext{context.WithoutCancel(t.Context()), time.Now()}
+	_, _ = do(tr, newRequest(t, ctx, host))
+	if diff := cmp.Diff(tally{"success": 1, "failure timeout": 1}, collect()); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+}
+
 // TestCancelledInBody: a call that was cancelled before its deadline is no timeout, though the Read
 // of its body returns only after the deadline.
 func TestCancelledInBody(t *testing.T) {

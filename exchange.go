@@ -94,7 +94,7 @@ func (x *exchange) refuse(refusal *OpenError) (*http.Response, error) {
 
 // send calls base, once.
 func (x *exchange) send() {
-	if ctx := x.req.Context(); ctx.Done() != nil { // asked first because it is cheap
+	if ctx := x.req.Context(); ctx.Done() != nil { // without it, isOver is false: this saves the call
 		x.expired = isOver(ctx)
 	}
 	var began time.Duration
