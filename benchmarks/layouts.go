@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// timed are the fields whose requests take nanoseconds, by name. Where the linker happens to put
-// functions can change such a figure by half, because it decides which branches the processor
-// mistakes for each other. So several programs measure them, with functions in different orders.
+// timed are the fields whose requests take nanoseconds, by name. Where the linker puts functions
+// can change such a figure by half, because the processor predicts branches by their addresses. So
+// several programs measure them, each with the functions in another order. One program measures
+// the field of 100,000 hosts, whose requests mostly wait for memory.
 type timed map[string]*field
 
 const (
@@ -22,7 +23,7 @@ const (
 func closedField(hosts int) string   { return fmt.Sprintf("closed, %d hosts", hosts) }
 func refusingField(hosts int) string { return fmt.Sprintf("refusing, %d hosts", hosts) }
 
-// layouts is the number of these programs.
+// layouts is the number of these programs, and of orders.
 const layouts = 8
 
 // measureLayouts builds and runs the programs, one after the other.

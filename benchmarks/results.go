@@ -26,8 +26,8 @@ type results struct {
 
 const circuits = 500 // that have metrics of their own
 
-// measureAll takes about as long as budget, and what it takes to meet 100,000
-// hosts, and to link programs.
+// measureAll takes about as long as budget, and in addition the time to meet 100,000
+// hosts and to link the programs.
 func measureAll(budget time.Duration) (r *results, err error) {
 	part := func(percent int) time.Duration { return budget * time.Duration(percent) / 100 }
 	r = &results{weights: map[string]weight{}, allocs: map[string]float64{}}

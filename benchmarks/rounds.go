@@ -9,8 +9,8 @@ import (
 
 // A field measures subjects side by side, in rounds. Every subject has its turn in
 // each round. What disturbs the machine for a while then disturbs all of them,
-// and the median of many short rounds does not see it.
-// What it has measured can be written as JSON.
+// and the median of many short rounds does not see it. Its figures
+// can be written as JSON, for another program to merge.
 type field struct {
 	Subjects []*subject
 }
@@ -77,7 +77,7 @@ func (s *subject) turn() {
 	s.Failed += failed
 }
 
-// merge adds what another process has measured of the same subjects.
+// merge adds the rounds that another program has measured of the same subjects.
 func (f *field) merge(other *field) {
 	for _, s := range other.Subjects {
 		own := f.find(s.Name)

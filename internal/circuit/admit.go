@@ -47,7 +47,7 @@ func (c *Circuit) Enter(call *Call) bool {
 // forget an old peak.
 const decisive = 1 << 16
 
-// hasRoom reports whether so few requests are in flight that there is nothing to decide.
+// hasRoom reports whether fewer than room requests are in flight, which leaves nothing to decide.
 func (g *generation) hasRoom(room uint64) bool {
 	started := g.started.load()
 	return started-g.succeeded.load()-uint64(g.ended.Load()) < room && started%decisive != decisive-1

@@ -127,7 +127,7 @@ type Circuit struct {
 	evicted bool
 	*memory // blank, or the circuit's own: see remember
 
-	owner Owner // a refusal reads it, and then what follows the circuit in its owner
+	owner Owner // last, because a refusal also reads the fields that follow the circuit in its owner
 }
 
 // A memory is what a circuit knows beyond its state and its successes. The circuits of healthy

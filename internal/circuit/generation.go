@@ -8,8 +8,8 @@ import (
 // A generation is a stay in one state. A request carries the generation it was
 // admitted in, so that its result changes no other.
 type generation struct {
-	// The fields that a request to a closed circuit uses come first, so that they share a cache line.
-	// Those of a refusal follow.
+	// The fields that a request to a closed circuit uses come first, so that they share a cache
+	// line, and then those of a refusal.
 	started   counter       // requests admitted
 	succeeded counter       // those that ended as successes, without the lock
 	room      atomic.Uint64 // so many in flight need a decision; 0: any number needs none; written under the lock
