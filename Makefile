@@ -90,6 +90,7 @@ bench-shared: ## Measure circuits shared by Redis beside gobreaker's, and write 
 .PHONY: bench-smoke
 bench-smoke: ## Run every benchmark once and check the allocations
 	go -C benchmarks test -run='^$$' -bench=. -benchtime=1x .
+	go -C benchmarks run -ldflags=-randlayout=1 . -layout -for 1s >/dev/null
 
 SEEDS ?= 10
 

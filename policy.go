@@ -31,7 +31,7 @@ type Policy struct {
 	// whose response headers took longer than SlowAfter. Above 0 to 1; 0 turns the rule off.
 	FailureRatio float64       `json:"failure_ratio"`
 	SlowRatio    float64       `json:"slow_ratio"`
-	SlowAfter    time.Duration `json:"slow_after"`   // SlowRatio needs it
+	SlowAfter    time.Duration `json:"slow_after"`   // SlowRatio and Counts.Slow need it
 	MinRequests  int           `json:"min_requests"` // requests in Window before a ratio counts; 0 means 20
 	Window       time.Duration `json:"window"`       // sliding period of the ratios; 0 means 10s
 

@@ -26,12 +26,15 @@ func refusingField(hosts int) string { return fmt.Sprintf("refusing, %d hosts", 
 // layouts is the number of these programs, and of orders.
 const layouts = 8
 
+// program is the package of this program.
+const program = "github.com/breakerhttp/breakerhttp/benchmarks"
+
 // measureLayouts builds and runs the programs, one after the other.
 func measureLayouts(budget time.Duration) (timed, error) {
 	sum := timed{}
 	for seed := range layouts {
 		layout := fmt.Sprintf("-ldflags=-randlayout=%d", seed+1)
-		cmd := exec.Command("go", "run", layout, ".", "-layout", "-for", (budget / layouts).String())
+		cmd := exec.Command("go", "run", layout, program, "-layout", "-for", (budget / layouts).String())
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		if err != nil {

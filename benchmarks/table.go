@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/breakerhttp/breakerhttp/benchmarks/internal/report"
 )
@@ -22,10 +23,11 @@ func nanoseconds(took []float64) string { return number(median(took), " ns") }
 
 func times(a, b []float64) string { return number(median(ratio(a, b)), " ×") }
 
-// title is the name of a contender and its version.
+// title is the name of a contender, and its version before what else the name says.
 func (c *contender) title() string {
 	if c.module == "" {
 		return c.name
 	}
-	return c.name + " " + report.Version(c.module)
+	name, rest, _ := strings.Cut(c.name, ", ")
+	return strings.TrimSuffix(name+" "+report.Version(c.module)+", "+rest, ", ")
 }
