@@ -86,7 +86,7 @@ func (c *Circuit) AdoptClosed(by *Cause, closedAt time.Duration) {
 	now := c.owner.Now()
 	c.mu.Lock()
 	defer c.leave(by)
-	if c.State() == Closed || c.openedAt >= closedAt || c.forced || c.isProbing() {
+	if c.evicted || c.State() == Closed || c.openedAt >= closedAt || c.forced || c.isProbing() {
 		return
 	}
 	c.judge.recovered(by.Context, c.event(Closed, now, Shared, "healthy for other processes"))

@@ -39,7 +39,7 @@ func (m *Member) Elect(ctx context.Context) Election {
 	m.mu.Lock()
 	alone := m.alone()
 	m.mu.Unlock()
-	switch err := m.load(ctx, ordinary); {
+	switch err := m.load(context.WithoutCancel(ctx), ordinary); {
 	case errors.Is(err, errFull):
 		return m.lookAgain()
 	case err != nil:

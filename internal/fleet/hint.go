@@ -16,8 +16,8 @@ import (
 const gatherHints = 5 * time.Millisecond
 
 // Watch reads the records of which the store says that other processes have written them, until ctx
-// is done or the store fails. It returns the error, which is [errors.ErrUnsupported] if the store
-// is not a [store.Watcher].
+// is done or the store fails, and then for at most ReadTimeout. It returns the error, which is
+// [errors.ErrUnsupported] if the store is not a [store.Watcher].
 func (f *Fleet) Watch(ctx context.Context) (err error) {
 	w, ok := f.cfg.Store.(store.Watcher)
 	if !ok {
@@ -67,7 +67,8 @@ func (h *hints) add(key string) {
 	}
 }
 
-// read reads what is hinted, one Load at a time, until ctx is done.
+// read reads what is hinted, one Load at a time, until ctx is done. A Load that is under way then
+// goes on, because a call that is broken off would look like a failure of the store.
 func (h *hints) read(ctx context.Context) {
 	for {
 		select {
@@ -81,7 +82,10 @@ func (h *hints) read(ctx context.Context) {
 			return
 		}
 		for batch := range slices.Chunk(h.take(), maxBatch) {
-			h.fleet.read(ctx, batch, func() {})
+			if ctx.Err() != nil {
+				return
+			}
+			h.fleet.read(context.Background(), batch, func() {})
 		}
 	}
 }

@@ -19,7 +19,7 @@ const gatherFirst = 100 * time.Microsecond
 // for a read that a failure wants. Otherwise the read goes on in the background.
 func (m *Member) Refresh(ctx context.Context, now time.Duration, failing bool) {
 	m.mu.Lock()
-	if !m.idle(now) {
+	if !m.idle(now) || !m.guard.allows(now) {
 		wait := failing && m.reads.wantedSoon
 		m.mu.Unlock()
 		m.fleet.readDue(ctx, m, now, wait)
@@ -148,7 +148,7 @@ func (m *Member) load(ctx context.Context, p priority) error {
 	if !m.guard.allows(began) {
 		return errGuarded
 	}
-	items, err := m.fleet.load(context.WithoutCancel(ctx), []string{m.key}, p)
+	items, err := m.fleet.load(ctx, []string{m.key}, p)
 	if err != nil {
 		m.readFailed()
 		return err

@@ -127,6 +127,81 @@ func TestHint(t *testing.T) {
 	})
 }
 
+// TestWatchEndsDuringLoad: that a Watch ends says nothing about the store, and the hint is not lost.
+func TestWatchEndsDuringLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s, func(c *Config, _ *Policy) { c.Store = hintingStore{s, []string{"ns/host"}} })
+		p.request()
+		s.latency = 20 * time.Millisecond
+		for range 3 {
+			s.put(`{"s":1,"st":"open","d":60000,"g":1}`)
+			ctx, cancel := context.WithTimeout(t.Context(), gatherHints+10*time.Millisecond)
+			if err := p.fleet.Watch(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got error %v, want that of the context", err)
+			}
+			cancel()
+			p.wantCircuit(true, p.now()+time.Minute-gatherHints-s.latency)
+		}
+		if p.wantErrors("[]"); p.fleet.Paused() {
+			t.Error("the store is left alone")
+		}
+	})
+}
+
+// TestWatchEndsAmidHints: a Watch that ends waits for one read, however many records are hinted.
+func TestWatchEndsAmidHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		crowd := newCrowd(t, 3*maxBatch)
+		hint := hintingStore{fakeStore: crowd.store}
+		for _, m := range crowd.all {
+			crowd.fleet.members[m.key] = m
+			hint.keys = append(hint.keys, m.key)
+		}
+		crowd.fleet.cfg.Store = hint
+		crowd.store.latency = 40 * time.Millisecond
+		ctx, cancel := context.WithTimeout(t.Context(), gatherHints+10*time.Millisecond)
+		defer cancel()
+		if _ = crowd.fleet.Watch(ctx); crowd.now() != gatherHints+40*time.Millisecond {
+			t.Errorf("it took %v, want the time until the first read had ended", crowd.now())
+		}
+	})
+}
+
+// A hintingStore gives hints of these keys when a Watch begins.
+type hintingStore struct {
+	*fakeStore
+	keys []string
+}
+
+func (s hintingStore) Watch(ctx context.Context, changed func(key string)) error {
+	for _, key := range s.keys {
+		changed(key)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestIdleButLeftAlone: a request that comes after a long time does not read a record that has
+// failed too often.
+func TestIdleButLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		s.onLoad = func(context.Context, []string) ([]Item, error, bool) {
+			return []Item{{Err: errors.New("WRONGTYPE")}}, nil, true
+		}
+		p := newProcess(t, s, func(c *Config, _ *Policy) { c.Refresh = time.Second })
+		for range 40 {
+			p.request()
+			time.Sleep(15 * time.Second)
+		}
+		// After three errors it is left alone for 5, 10, 20 and 40 seconds, and then for a minute.
+		if got := s.loaded(); got > 15 {
+			t.Errorf("40 requests made %d reads in ten minutes, want at most 15", got)
+		}
+	})
+}
+
 // failingProcess returns a process whose host has failed just after a read, so that the record is
 // due a second later.
 func failingProcess(t *testing.T, s *fakeStore) *process {

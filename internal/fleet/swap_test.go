@@ -154,6 +154,25 @@ func TestAmbiguousVerdict(t *testing.T) {
 	}
 }
 
+// TestDoubtIsBounded: to resolve a doubt takes no longer than to write, even if a read may.
+func TestDoubtIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		p := newProcess(t, s, func(c *Config, _ *Policy) { c.ReadTimeout = 5 * time.Second })
+		s.misbehave(blackHole)
+		p.trip(time.Minute)
+		for name, publish := range map[string]func(){
+			"a trip":    func() { p.Tripped(t.Context(), time.Minute) },
+			"a release": func() { p.Release(t.Context()) },
+		} {
+			before := p.now()
+			if publish(); p.now()-before > p.fleet.cfg.WriteTimeout {
+				t.Errorf("%s took %v, want at most %v", name, p.now()-before, p.fleet.cfg.WriteTimeout)
+			}
+		}
+	})
+}
+
 // TestLyingStore: a store whose versions are wrong keeps no process from probing for longer than
 // the record's limit.
 func TestLyingStore(t *testing.T) {
