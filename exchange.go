@@ -37,14 +37,17 @@ const (
 )
 
 // admit finds the host and asks its circuit. It returns a refusal, or nil if the request is to be
-// sent. An evicted circuit makes it look for the host again.
+// sent. An evicted circuit makes it look for the host again, but not wait for the store again:
+// otherwise hosts that evict each other's circuits meanwhile could keep their requests for ever.
 func (x *exchange) admit() *OpenError {
-	for {
+	for again := false; ; again = true {
 		x.host = x.t.find(x.req)
 		if x.host == nil {
 			return nil
 		}
-		x.host.refresh(x.req)
+		if !again {
+			x.host.refresh(x.req)
+		}
 		if x.host.circuit.Enter(&x.call) {
 			return nil
 		}

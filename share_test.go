@@ -1020,6 +1020,35 @@ func TestSharedEviction(t *testing.T) {
 	})
 }
 
+// TestEvictionDuringFirstRead: requests whose circuits push each other out while they wait for the
+// store wait only once.
+func TestEvictionDuringFirstRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 0)
+		f.store.misbehave(func(context.Context) error { time.Sleep(30 * time.Millisecond); return nil })
+		p := f.add(f, breakerhttp.WithMaxCircuits(1))
+		var wg sync.WaitGroup
+		for i := range 5 {
+			wg.Go(func() {
+				start := time.Now()
+				if _, err := get(p, fmt.Sprintf("http://%d.test", i)); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(start); took > 60*time.Millisecond {
+					t.Errorf("request %d took %v, want at most ReadTimeout and the 10ms of its host", i, took)
+				}
+			})
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(10 * time.Second)
+		if n := f.store.loads.Load(); n > 5 {
+			t.Errorf("5 requests made %d reads", n)
+		}
+		f.store.misbehave(nil)
+		wg.Wait()
+	})
+}
+
 // TestNamespaces: fleets of different namespaces share nothing.
 func TestNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
