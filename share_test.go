@@ -2370,6 +2370,25 @@ func TestSetPoliciesOfAFleet(t *testing.T) {
 	})
 }
 
+// TestOnErrorUsesTheTransport: the error may be about the first read of the very host to which
+// OnError reports it.
+func TestOnErrorUsesTheTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 0)
+		f.store.misbehave(func(context.Context) error { return errors.New("down") })
+		var p *breakerhttp.Transport
+		p = newTransport(t, f, breakerhttp.WithStore(f.store, breakerhttp.Sharing{OnError: func(error) { _, _ = get(p, host) }}))
+		before := time.Now()
+		if _, err := get(p, host); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(before); took > 60*time.Millisecond {
+			t.Errorf("a request took %v, want at most ReadTimeout and the 10ms of its host", took)
+		}
+		time.Sleep(time.Second)
+	})
+}
+
 // TestOnErrorBreaksOff: an OnError that panics, or ends its goroutine, keeps nothing from being read.
 func TestOnErrorBreaksOff(t *testing.T) {
 	for name, breakOff := range map[string]func(error){

@@ -32,7 +32,7 @@ func (m *Member) Refresh(ctx context.Context, now time.Duration, failing bool) {
 		m.fleet.readFirst(m)
 	}
 	m.mu.Unlock()
-	await(ctx, done, longest) // the read has a limit of its own
+	await(ctx, done, m.fleet.cfg.ReadTimeout)
 }
 
 // await lets a request wait for a read: at most for limit, and at most for half of the time that
