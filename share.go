@@ -66,7 +66,8 @@ const maxQuorum = 20
 //     of the time that it has.
 //   - While the last two requests to a host have failed, at most one request per second to that
 //     host waits in the same way.
-//   - A probe waits for a read and a write.
+//   - A probe waits for a read and a write. If that takes more than half of the time that the
+//     request has, it is refused, and the next request is the probe.
 //   - The request that opens a circuit or ends a probe publishes that before it returns, within
 //     WriteTimeout.
 func WithStore(s Store, sh Sharing) Option {
@@ -215,18 +216,21 @@ func (h *host) refreshShared(ctx context.Context) {
 
 // elect asks the other processes whether this one may probe. The circuit gets an answer even if the
 // user's code panics. A probe that timed out is published before the election, and delivered to the
-// hook after it.
+// hook after it. If the store has taken more than half of the request's time, the next request
+// probes instead: this one could fail for lack of time alone.
 func (x *exchange) elect() (r circuit.Refusal, d circuit.Decision) {
 	h, ctx := x.host, x.req.Context()
+	before, hurried := h.TimeLeft(ctx)
 	events, _ := h.recordEvents(&x.by) // no probe has succeeded, so no other host is hastened
 	if len(events) > 0 {
 		defer h.t.journal.deliver(h)
 	}
 	election := fleet.Election{Until: x.t.now()}
 	defer func() {
-		r, d = h.circuit.Elected(&x.by, &x.call, circuit.Election(election))
+		left, _ := h.TimeLeft(ctx)
+		r, d = h.circuit.Elected(&x.by, &x.call, circuit.Election(election), !hurried || left >= before/2)
 		if election.MayProbe && (d != circuit.Admitted || h.circuit.State() == circuit.Closed) {
-			h.member.Release(ctx) // the circuit has changed meanwhile, and needs no probe
+			h.member.Release(ctx) // this request is no probe, or none is needed any more
 		}
 	}()
 	h.publish(ctx, events)

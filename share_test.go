@@ -772,6 +772,37 @@ func TestStoreLeavesTimeForTheHost(t *testing.T) {
 	})
 }
 
+// TestProbeWithLittleTime: a slow store does not keep requests with short deadlines from probing.
+func TestProbeWithLittleTime(t *testing.T) {
+	for _, latency := range []time.Duration{5 * time.Millisecond, 25 * time.Millisecond, 30 * time.Millisecond, 45 * time.Millisecond, time.Minute} {
+		t.Run(latency.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 2)
+				f.open()
+				f.status.Store(http.StatusOK)
+				f.store.misbehave(func(ctx context.Context) error {
+					select {
+					case <-time.After(latency):
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				})
+				time.Sleep(61 * time.Second)
+				for range 20 {
+					for _, p := range f.processes {
+						ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+						_, _ = p.RoundTrip(newRequest(t, ctx, host))
+						cancel()
+					}
+					time.Sleep(250 * time.Millisecond)
+				}
+				f.wantStates(breakerhttp.StateClosed)
+			})
+		})
+	}
+}
+
 // TestSharedRecoveryIsAnnounced: a circuit that closes since another process has
 // probed goes from open to closed.
 func TestSharedRecoveryIsAnnounced(t *testing.T) {

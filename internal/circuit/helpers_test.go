@@ -73,7 +73,7 @@ func (c clocked) Admit(by *circuit.Cause, now time.Duration, mayProbe bool) (cal
 
 func (c clocked) Elected(by *circuit.Cause, now time.Duration, mayProbe bool, until time.Duration) (call circuit.Call, r circuit.Refusal, d circuit.Decision) {
 	c.at(now)
-	r, d = c.Circuit.Elected(by, &call, circuit.Election{MayProbe: mayProbe, Until: until})
+	r, d = c.Circuit.Elected(by, &call, circuit.Election{MayProbe: mayProbe, Until: until}, true)
 	return call, r, d
 }
 

@@ -22,8 +22,8 @@ type Opening struct {
 
 // Elected ends the election that the decision [Elect] has begun, and decides about the request. If
 // the process may probe, it may do so until e.Until without another election. Otherwise the circuit
-// stays open until then.
-func (c *Circuit) Elected(by *Cause, call *Call, e Election) (Refusal, Decision) {
+// stays open until then. mayProbe says whether the request itself may be the probe.
+func (c *Circuit) Elected(by *Cause, call *Call, e Election, mayProbe bool) (Refusal, Decision) {
 	now := c.owner.Now()
 	c.mu.Lock()
 	c.electing = false
@@ -36,7 +36,7 @@ func (c *Circuit) Elected(by *Cause, call *Call, e Election) (Refusal, Decision)
 	default:
 		c.adoptOpen(by.Context, now, Opening{At: c.openedAt, Until: e.Until, Probed: e.Probed, Detail: c.detail})
 	}
-	r, d := c.decide(by.Context, call, now, true)
+	r, d := c.decide(by.Context, call, now, mayProbe)
 	if d == Elect { // the time is over already: the next request begins another election
 		c.electing = false
 		c.past.Refused++

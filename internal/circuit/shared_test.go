@@ -239,7 +239,7 @@ func TestAnOnlookerIsToldNothingOfTheTime(t *testing.T) {
 	r, now := opened(t, elect)
 	r.wantDecision(now, circuit.Elect)
 	var call circuit.Call
-	refusal, _ := r.Circuit.Elected(&r.by, &call, circuit.Election{Until: now + second, Probed: true})
+	refusal, _ := r.Circuit.Elected(&r.by, &call, circuit.Election{Until: now + second, Probed: true}, true)
 	if refusal.State != circuit.Open || refusal.RetryAfter != 0 {
 		t.Errorf("after an election the refusal is %+v, want open for an unknown time", refusal)
 	}

@@ -137,7 +137,7 @@ func (p *peer) request(ctx context.Context, host func() bool) {
 		_, d := p.Admit(&by, &call, true)
 		if d == circuit.Elect {
 			p.publish(&by)
-			_, d = p.Elected(&by, &call, p.protocol.Elect(ctx))
+			_, d = p.Elected(&by, &call, p.protocol.Elect(ctx), true)
 		}
 		p.publish(&by)
 		if d != circuit.Admitted {
