@@ -243,6 +243,21 @@ func (a *meteredAPI) begin() *http.Response {
 	return resp
 }
 
+// TestStatusCodesChangedAfterwards: a classifier keeps the codes that it was made of.
+func TestStatusCodesChangedAfterwards(t *testing.T) {
+	codes := []int{http.StatusTooManyRequests}
+	classifier := breakerhttp.FailureStatus(codes...)
+	codes[0] = http.StatusTeapot
+	for status, want := range map[int]breakerhttp.Outcome{
+		http.StatusTooManyRequests: breakerhttp.Failure,
+		http.StatusTeapot:          breakerhttp.Success,
+	} {
+		if got := classifier(breakerhttp.Attempt{Response: &http.Response{StatusCode: status}}); got != want {
+			t.Errorf("%d: got %v, want %v", status, got, want)
+		}
+	}
+}
+
 // TestQuota: of a hundred callers, those over quota are in each minute at most as many
 // as were in flight at once. All of the quota is used, and nothing is a failure.
 func TestQuota(t *testing.T) {

@@ -131,6 +131,30 @@ func TestRequestBodyFault(t *testing.T) {
 	}
 }
 
+// TestRequestBodyOfOtherLength: a base other than net/http says in its own words that a
+// body is not as long as promised.
+func TestRequestBodyOfOtherLength(t *testing.T) {
+	base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		// It reads a byte more than promised, and not to the end.
+		if n, _ := io.CopyN(io.Discard, req.Body, req.ContentLength+1); n != req.ContentLength {
+			return nil, errors.New("a stream of another length")
+		}
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+	})
+	for name, want := range map[string]tally{
+		"part":     {"ignored": 1},
+		"whole":    {"success": 1},
+		"too long": {"ignored": 1},
+	} {
+		option, collect := newTally(t)
+		client := &http.Client{Transport: newTransport(t, base, option)}
+		_, _ = client.Do(post(t, "http://host.example", iotest.OneByteReader(strings.NewReader(name)), int64(len("whole"))))
+		if diff := cmp.Diff(want, collect()); diff != "" {
+			t.Errorf("%q counted (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // TestRequestBodyFaultAndResponse: a host that still answers is judged by
 // its answer.
 func TestRequestBodyFaultAndResponse(t *testing.T) {
@@ -727,6 +751,30 @@ func TestSlowUpload(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestSlowPipe: a file that is no regular one may keep base waiting, too. A bubble would
+// not know that a Read of a pipe waits.
+func TestSlowPipe(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(readAndHang))
+	defer srv.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	context.AfterFunc(ctx, func() { _ = w.Close() }) // net/http waits for the end of the Read
+	req := post(t, srv.URL, nil, -1).WithContext(ctx)
+	req.Body = r
+	option, collect := newTally(t)
+	client := &http.Client{Transport: newTransport(t, nil, option)}
+	if _, err := client.Do(req); !isTimeout(err) {
+		t.Errorf("got error %v, want a timeout", err)
+	}
+	if diff := cmp.Diff(tally{"ignored": 1}, collect()); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
 	}
 }
 

@@ -79,6 +79,22 @@ func TestBatch(t *testing.T) {
 	})
 }
 
+// TestGuardedRecord: a record that its guard leaves alone is not read along with others, either.
+func TestGuardedRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 2)
+		c.requests(c.all...)
+		time.Sleep(20 * time.Second)
+		c.loads()
+		c.all[1].guard.until = c.now() + 30*time.Second
+		c.requests(c.all[0])
+		c.wantLoads([]string{"ns/0"})
+		time.Sleep(30 * time.Second)
+		c.requests(c.all[0])
+		c.wantLoads([]string{"ns/0", "ns/1"})
+	})
+}
+
 // TestOneReadAtATime: a record that is found due while a read is under way waits for the next one,
 // and no request asks for it in the meantime.
 func TestOneReadAtATime(t *testing.T) {

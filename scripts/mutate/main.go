@@ -202,9 +202,13 @@ func (b *builder) overlay(name string, sources map[string][]byte) (string, error
 func (b *builder) try(m mutant, i int) (killer string, err error) {
 	if b.in[i] {
 		for _, pkg := range packages(m.file) {
-			if killer = b.test(pkg, i+1); killer != "" {
-				break
+			if killer = b.test(pkg, i+1); killer == "" {
+				continue
 			}
+			if top, _, _ := strings.Cut(killer, "/"); strings.HasPrefix(top, "Test") && b.test(pkg, 0, "-test.run=^"+top+"$") != "" {
+				return "", fmt.Errorf("%s of %s fails without a mutant, too", top, pkg)
+			}
+			break
 		}
 		return killer, nil
 	}
@@ -230,8 +234,8 @@ func (b *builder) try(m mutant, i int) (killer string, err error) {
 }
 
 // test runs the tests of a package with a mutant switched on, and returns the first that fails.
-func (b *builder) test(pkg string, number int) (killer string) {
-	cmd := exec.Command(b.programs[pkg], "-test.failfast", "-test.timeout=2m", "-test.paniconexit0")
+func (b *builder) test(pkg string, number int, flags ...string) (killer string) {
+	cmd := exec.Command(b.programs[pkg], append(flags, "-test.failfast", "-test.timeout=2m", "-test.paniconexit0")...)
 	cmd.Dir = pkg
 	cmd.Env = append(os.Environ(), fmt.Sprint("MUTANT=", number))
 	killer, _ = firstFailure(cmd)
