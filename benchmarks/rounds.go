@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -13,6 +14,7 @@ import (
 // can be written as JSON, for another program to merge.
 type field struct {
 	Subjects []*subject
+	quiet    bool // garbage is collected between the rounds, and not during turns
 }
 
 // A subject is one of a field.
@@ -42,6 +44,9 @@ const fewestRounds = 11
 // measure gives every subject its turn, of about as long as slice, in as many
 // rounds as the budget allows.
 func (f *field) measure(budget, slice time.Duration) {
+	if f.quiet {
+		defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	}
 	runtime.GC()
 	for _, s := range f.Subjects {
 		s.calibrate(slice)
@@ -49,6 +54,9 @@ func (f *field) measure(budget, slice time.Duration) {
 	for start := time.Now(); len(f.Subjects[0].Took) < fewestRounds || time.Since(start) < budget; {
 		for _, s := range f.Subjects {
 			s.turn()
+		}
+		if f.quiet {
+			runtime.GC()
 		}
 	}
 }

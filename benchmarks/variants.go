@@ -67,7 +67,7 @@ func (v *variant) load(ctx context.Context, hosts []string) (*load, http.RoundTr
 
 // varied measures the variants.
 func varied(budget time.Duration) *field {
-	f := &field{}
+	f := &field{quiet: true}
 	names := hostNames("varied", 1)
 	for _, v := range variants {
 		l, base, cancel := v.load(context.Background(), names)
