@@ -120,7 +120,7 @@ func (r *results) space() string {
 	for _, c := range contenders {
 		w := r.weights[c.name]
 		rows = append(rows, []string{
-			c.title(), fmt.Sprint(r.allocs[c.name]), number(math.Round(w.bytes), " B"), fmt.Sprintf("%.0f", w.goroutines),
+			c.title(), fmt.Sprint(r.allocs[c.name]), number(max(0, math.Round(w.bytes)), " B"), fmt.Sprintf("%.0f", w.goroutines),
 			r.real(c.name),
 		})
 	}
