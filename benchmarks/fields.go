@@ -16,8 +16,8 @@ const (
 	slowSlice = 5 * time.Millisecond
 )
 
-// closed measures requests to so many healthy hosts. A collection of 100,000 hosts of each would
-// take too long for every round.
+// closed measures requests to so many healthy hosts. With 100,000, collecting garbage in every round
+// would take too long.
 func closed(budget time.Duration, hosts int) *field {
 	f := &field{quiet: hosts <= 1000}
 	names := hostNames(fmt.Sprintf("closed-%d", hosts), hosts)
