@@ -36,21 +36,17 @@ const (
 	over                  // nothing is left to release
 )
 
-// admit finds the host and asks its circuit. It returns a refusal, or nil if the request is to be
-// sent. An evicted circuit makes it look for the host again, but not wait for the store again:
-// otherwise hosts that evict each other's circuits meanwhile could keep their requests for ever.
+// admit asks a circuit that may have something to decide. It returns a refusal, or nil if the
+// request is to be sent. An evicted circuit makes it look for the host again, but not wait for the
+// store again: otherwise hosts that evict each other's circuits meanwhile could keep their requests
+// for ever.
 func (x *exchange) admit() *OpenError {
-	for again := false; ; again = true {
-		x.host = x.t.find(x.req)
-		if x.host == nil {
-			return nil
+	if x.host.circuit.Refusing() {
+		if r, ok := x.host.circuit.Refuse(x.t.now()); ok {
+			return x.openError(r)
 		}
-		if !again {
-			x.host.refresh(x.req)
-		}
-		if x.host.circuit.Enter(&x.call) {
-			return nil
-		}
+	}
+	for ; x.host != nil; x.host = x.t.find(x.req) {
 		x.by.Context = x.req.Context()
 		r, decision := x.host.circuit.Admit(&x.by, &x.call, x.t.mayProbe(x.req))
 		if decision == circuit.Elect {
@@ -61,9 +57,14 @@ func (x *exchange) admit() *OpenError {
 		case circuit.Admitted:
 			return nil
 		case circuit.Refused:
-			return &OpenError{Key: x.host.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
+			return x.openError(r)
 		}
 	}
+	return nil
+}
+
+func (x *exchange) openError(r circuit.Refusal) *OpenError {
+	return &OpenError{Key: x.host.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
 }
 
 // mayProbe asks the user's filter. It does so even if no probe is due, because only the circuit
@@ -116,18 +117,6 @@ func (x *exchange) send() {
 	}
 	if x.body != nil && x.resp != nil && x.resp.Request == x.out {
 		x.resp.Request = x.req
-	}
-}
-
-// finish gives the result to the circuit. If a success has a body, the body is watched to its end,
-// because it may still fail.
-func (x *exchange) finish() {
-	watched := canFailLate(x.req, x.resp)
-	if !x.good(watched) || !x.host.circuit.Succeed(&x.call, !watched) {
-		watched = x.judge(watched) && watched
-	}
-	if watched {
-		x.resp.Body = x.watch()
 	}
 }
 

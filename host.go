@@ -14,10 +14,12 @@ import (
 
 // A host is a key with its circuit.
 type host struct {
-	member  *fleet.Member // nil without a store; each request reads it and the start of circuit
+	// These and the start of circuit share a cache line, because each request needs them.
+	member *fleet.Member // nil without a store
+	key    string
+
 	circuit circuit.Circuit
 	t       *Transport
-	key     string
 	series  *series
 	hooks   *hookQueue // nil before the first transition for a hook; under the journal's lock
 }

@@ -123,10 +123,12 @@ func (h *host) attributes() []attribute.KeyValue {
 
 // recordRefusal records a refusal on the request's span.
 func (h *host) recordRefusal(req *http.Request, e *OpenError) {
-	span := trace.SpanFromContext(req.Context())
-	if !span.IsRecording() {
-		return
+	if span := trace.SpanFromContext(req.Context()); span.IsRecording() {
+		h.addRefusal(span, e)
 	}
+}
+
+func (h *host) addRefusal(span trace.Span, e *OpenError) {
 	attrs := append(h.attributes(), stateKey.String(e.State.String()), errorTypeKey.String(errorTypeOpen))
 	if e.RetryAfter > 0 {
 		attrs = append(attrs, retryAfterKey.Float64(e.RetryAfter.Seconds()))

@@ -204,13 +204,13 @@ const failing = 2
 // refresh reads the circuit's record if that is due.
 func (h *host) refresh(req *http.Request) {
 	if h.member != nil {
-		h.refreshShared(req.Context())
+		h.refreshShared(req)
 	}
 }
 
-func (h *host) refreshShared(ctx context.Context) {
+func (h *host) refreshShared(req *http.Request) {
 	if now := h.t.now(); h.member.Due(now) {
-		h.member.Refresh(ctx, now, h.circuit.Run() >= failing)
+		h.member.Refresh(req.Context(), now, h.circuit.Run() >= failing)
 	}
 }
 

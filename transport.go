@@ -77,15 +77,26 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			x.abandon(recover())
 		}
 	}()
-	if refusal := x.admit(); refusal != nil {
-		return x.refuse(refusal)
+	if x.host = t.find(req); x.host != nil {
+		x.host.refresh(req)
+		if c := &x.host.circuit; !c.TryEnter(&x.call) && !c.Enter(&x.call) {
+			if refusal := x.admit(); refusal != nil {
+				return x.refuse(refusal)
+			}
+		}
 	}
 	if x.host == nil {
 		x.stage = over
 		return t.base.RoundTrip(req)
 	}
 	x.send()
-	x.finish()
+	watched := canFailLate(req, x.resp)
+	if c := &x.host.circuit; !x.good(watched) || !c.TrySucceed(&x.call, !watched) && !c.Succeed(&x.call, !watched) {
+		watched = x.judge(watched) && watched
+	}
+	if watched { // to its end, because a success may still fail
+		x.resp.Body = x.watch()
+	}
 	x.stage = over
 	return x.resp, x.err
 }

@@ -27,15 +27,27 @@ const (
 // to decide. Otherwise it returns false, and the caller calls [Circuit.Admit].
 func (c *Circuit) Enter(call *Call) bool {
 	g := c.gen.Load()
-	if !g.free.Load() {
+	if !g.has(free) {
 		return false
 	}
 	if room := g.room.Load(); room != 0 && !g.hasRoom(room) {
 		return false
 	}
-	if g.timed.Load() {
+	if g.has(timed) {
 		return c.enterTimed(call, g, c.owner.Now())
 	}
+	return g.enter(call)
+}
+
+// TryEnter is Enter for the circuits that neither bound nor time their requests. It returns false
+// for the others, for which the caller calls Enter. The compiler puts it into its caller.
+func (c *Circuit) TryEnter(call *Call) bool {
+	g := c.gen.Load()
+	return g.has(quick) && g.enter(call)
+}
+
+// enter makes call a request of g, unless g is over.
+func (g *generation) enter(call *Call) bool {
 	n, ok := g.started.add()
 	if ok {
 		call.gen, call.number = g, n
@@ -68,7 +80,7 @@ func (c *Circuit) enterTimed(call *Call, g *generation, now time.Duration) bool 
 func (c *Circuit) enter(call *Call, g *generation, now time.Duration) {
 	call.number, _ = g.started.add()
 	call.gen = g
-	if g.timed.Load() || g.state != Closed {
+	if g.has(timed) || g.state != Closed {
 		call.wait = c.waiting.push(now)
 	}
 }
@@ -77,16 +89,17 @@ func (c *Circuit) enter(call *Call, g *generation, now time.Duration) {
 // admits only requests with mayProbe.
 func (c *Circuit) Admit(by *Cause, call *Call, mayProbe bool) (Refusal, Decision) {
 	now := c.owner.Now()
-	if r, ok := c.refuse(now); ok {
-		return r, Refused
-	}
 	c.lock(by, now)
 	defer c.unlock(by)
 	return c.decide(by.Context, call, now, mayProbe)
 }
 
-// refuse refuses a request without the lock, if the circuit is open and its open time is not over.
-func (c *Circuit) refuse(now time.Duration) (Refusal, bool) {
+// Refusing reports whether Refuse may refuse a request. It saves other circuits a look at the clock.
+func (c *Circuit) Refusing() bool { return c.gen.Load().refusing.Load() != nil }
+
+// Refuse refuses a request without the lock, if the circuit is open and its open time is not over.
+// Otherwise it returns false, and the caller calls [Circuit.Admit].
+func (c *Circuit) Refuse(now time.Duration) (Refusal, bool) {
 	g := c.gen.Load()
 	r := g.refusing.Load()
 	if r == nil || now >= r.decide {

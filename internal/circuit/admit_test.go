@@ -103,6 +103,37 @@ func TestWhatNeedsADecision(t *testing.T) {
 	}
 }
 
+// Most requests go the short way. No other test would fail if they went the long one.
+func TestShortWay(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		change         func(*circuit.Config)
+		enter, succeed bool
+	}{
+		{"default", func(*circuit.Config) {}, true, true},
+		{"ratio", func(c *circuit.Config) { c.FailureRatio, c.MinRequests, c.Window = 0.5, 1, second }, true, false},
+		{"slow ratio", func(c *circuit.Config) { c.SlowRatio, c.SlowAfter, c.Window = 0.5, second, second }, false, false},
+		{"adaptive", func(c *circuit.Config) { c.Adaptive = true }, false, true},
+		{"MaxInFlight", func(c *circuit.Config) { c.MaxInFlight = 1 }, false, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := defaults()
+			test.change(&cfg)
+			r := newRig(t, cfg)
+			call := new(circuit.Call)
+			if got := r.TryEnter(call); got != test.enter {
+				t.Errorf("TryEnter admits: %v, want %v", got, test.enter)
+			}
+			if !call.Admitted() {
+				call = r.begin(0)
+			}
+			if got := r.TrySucceed(call, true); got != test.succeed {
+				t.Errorf("TrySucceed counts: %v, want %v", got, test.succeed)
+			}
+		})
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	const openFor = 10 * second
 	for _, test := range []struct {

@@ -2,11 +2,13 @@
 // HTTP nor telemetry.
 //
 // [Circuit.Enter] admits a request to a closed circuit, and [Circuit.Succeed] counts
-// its success. For most policies neither takes a lock or reads the clock. If Enter
-// returns false, there is something to decide, and the caller calls [Circuit.Admit],
-// which decides under the lock. If Succeed returns false, or the request has not
-// succeeded, the caller calls [Circuit.Done]. If processes share the circuit, Admit may
-// begin an election, which the caller ends by [Circuit.Elected].
+// its success. For most policies neither takes a lock or reads the clock, and
+// [Circuit.TryEnter] and [Circuit.TrySucceed] do all that is needed. If Enter returns
+// false, there is something to decide, and the caller calls [Circuit.Admit], which
+// decides under the lock. An open circuit needs no decision before its open time is over:
+// [Circuit.Refuse] refuses. If Succeed returns false, or the request has not succeeded,
+// the caller calls [Circuit.Done]. If processes share the circuit, Admit may begin an
+// election, which the caller ends by [Circuit.Elected].
 package circuit
 
 import (
@@ -227,12 +229,22 @@ func (c *Circuit) start(g *generation, s State) {
 // be called when anything that this depends on has changed.
 func (c *Circuit) setRoad() {
 	g := c.gen.Load()
-	free, room := c.judge.road()
-	free = free && g.state == Closed && c.cfg.MaxInFlight == 0
-	g.timed.Store(g.state == Closed && c.cfg.timed())
+	undecided, room := c.judge.road()
+	var road uint32
+	if g.state == Closed && c.cfg.timed() {
+		road |= timed
+	}
+	if undecided && g.state == Closed && c.cfg.MaxInFlight == 0 {
+		road |= free
+		if c.window == nil {
+			road |= plain
+		}
+		if room == 0 && road&timed == 0 {
+			road |= quick
+		}
+	}
 	g.room.Store(room)
-	g.plain.Store(free && c.window == nil)
-	g.free.Store(free)
+	g.road.Store(road)
 }
 
 // State returns the state, whatever the time is: a circuit whose open time is over stays open until

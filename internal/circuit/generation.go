@@ -12,20 +12,28 @@ type generation struct {
 	// line, and then those of a refusal.
 	started   counter       // requests admitted
 	succeeded counter       // those that ended as successes, without the lock
-	room      atomic.Uint64 // so many in flight need a decision; 0: any number needs none; written under the lock
 	run       atomic.Int64  // failures in a row; written under the lock
-	free      atomic.Bool   // admits without a decision; written under the lock
-	plain     atomic.Bool   // counts successes without the lock; written under the lock
-	timed     atomic.Bool   // times its requests, and so takes the lock to admit; written under the lock
+	road      atomic.Uint32 // flags: what requests need not do; written under the lock
 	state     State
 
-	refused   counter                  // without the lock
 	refusing  atomic.Pointer[refusing] // without the lock; nil where it takes one; written under the lock
+	refused   counter                  // without the lock
+	room      atomic.Uint64            // so many in flight need a decision; 0: any number needs none; written under the lock
 	ended     atomic.Int64             // requests that ended otherwise than counted in succeeded; written under the lock
 	runAt     time.Duration            // when a failure was last added to the run, or never; under the lock
 	runNumber uint64                   // number of requests admitted by then; under the lock
 	led       *generation              // the closed generation that this half-open one led to; under the lock
 }
+
+// The flags of a generation's road.
+const (
+	free  = 1 << iota // it admits without a decision, if there is room
+	timed             // it times its requests, and so takes the lock to admit
+	plain             // it counts successes without the lock
+	quick             // it is free, there is always room, and it is not timed
+)
+
+func (g *generation) has(flag uint32) bool { return g.road.Load()&flag != 0 }
 
 // refusing says why, and until when, an open circuit refuses every request without
 // the lock.

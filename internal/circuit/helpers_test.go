@@ -43,7 +43,7 @@ func (o *owner) Record(_ context.Context, e circuit.Event) {
 	}
 }
 
-// A clocked circuit is told the time with each call.
+// A clocked circuit is told the time with each call. It uses the circuit as a Transport does.
 type clocked struct {
 	*circuit.Circuit
 	owner *owner
@@ -62,11 +62,14 @@ func (c clocked) at(now time.Duration) *owner {
 
 func (c clocked) Enter(now time.Duration, call *circuit.Call) bool {
 	c.at(now)
-	return c.Circuit.Enter(call)
+	return c.TryEnter(call) || c.Circuit.Enter(call)
 }
 
 func (c clocked) Admit(by *circuit.Cause, now time.Duration, mayProbe bool) (call circuit.Call, r circuit.Refusal, d circuit.Decision) {
 	c.at(now)
+	if r, ok := c.Refuse(now); ok {
+		return call, r, circuit.Refused
+	}
 	r, d = c.Circuit.Admit(by, &call, mayProbe)
 	return call, r, d
 }
@@ -79,7 +82,7 @@ func (c clocked) Elected(by *circuit.Cause, now time.Duration, mayProbe bool, un
 
 func (c clocked) Succeed(now time.Duration, call *circuit.Call, whole bool) bool {
 	c.at(now)
-	return c.Circuit.Succeed(call, whole)
+	return c.TrySucceed(call, whole) || c.Circuit.Succeed(call, whole)
 }
 
 func (c clocked) Done(by *circuit.Cause, now time.Duration, call *circuit.Call, v circuit.Verdict) bool {

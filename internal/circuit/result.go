@@ -24,22 +24,29 @@ var over generation
 // of failures.
 func (c *Circuit) Succeed(call *Call, whole bool) bool {
 	g := call.gen
-	if g.plain.Load() {
-		if whole && g.run.Load() != 0 {
-			return false
-		}
-		_, ok := g.succeeded.add()
-		return ok
+	switch {
+	case g.has(plain):
+		return c.TrySucceed(call, whole)
+	case g.has(free):
+		return c.succeedInWindow(call, g, c.owner.Now(), whole)
 	}
-	if !g.free.Load() {
+	return false
+}
+
+// TrySucceed is Succeed for the circuits without a window. It returns false for the others, for
+// which the caller calls Succeed. The compiler puts it into its caller.
+func (c *Circuit) TrySucceed(call *Call, whole bool) bool {
+	g := call.gen
+	if !g.has(plain) || whole && g.run.Load() != 0 {
 		return false
 	}
-	return c.succeedInWindow(call, g, c.owner.Now(), whole)
+	_, ok := g.succeeded.add()
+	return ok
 }
 
 func (c *Circuit) succeedInWindow(call *Call, g *generation, now time.Duration, whole bool) bool {
 	c.mu.Lock()
-	ok := g == c.gen.Load() && g.free.Load() && !c.due(now) && len(c.asks) == 0
+	ok := g == c.gen.Load() && g.has(free) && !c.due(now) && len(c.asks) == 0
 	if ok {
 		c.success(now, call, c.waiting.end(call).bucket, whole)
 	}
