@@ -48,7 +48,7 @@ func Valkey(t testing.TB) *Server {
 func startRedis(t testing.TB, addr, path string, args ...string) *Server {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(addr)
-	return start(t, addr, path, append([]string{"--bind", host, "--port", port, "--save", "", "--dir", t.TempDir()}, args...)...)
+	return start(t, addr, path, append([]string{"--bind", host, "--port", port, "--save", ""}, args...)...)
 }
 
 func lookRedis(t testing.TB) string {
@@ -157,6 +157,7 @@ func lack(t testing.TB, format string, args ...any) {
 func start(t testing.TB, addr, path string, args ...string) *Server {
 	t.Helper()
 	s := &Server{Addr: addr, cmd: exec.Command(path, args...)}
+	s.cmd.Dir = t.TempDir() // for the files that a server leaves where it was started
 	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
 	if err := s.cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", path, err)
