@@ -107,11 +107,11 @@ func (p Policy) validate(name string) error {
 	share("FailureRatio", p.FailureRatio)
 	share("SlowRatio", p.SlowRatio)
 	period("SlowAfter", p.SlowAfter)
-	check(p.SlowRatio == 0 || p.SlowAfter != 0, "SlowAfter", p.SlowAfter, "more than 0, for SlowRatio needs it")
+	check(p.SlowRatio == 0 || p.SlowAfter != 0, "SlowAfter", p.SlowAfter, "more than 0, because SlowRatio needs it")
 	count("MinRequests", p.MinRequests)
 	period("Window", p.Window)
 	check(p.ConsecutiveFailures >= 0 || p.FailureRatio != 0 || p.SlowRatio != 0 || p.TripWhen != nil,
-		"ConsecutiveFailures", p.ConsecutiveFailures, "0 or more, for no other rule could open the circuit")
+		"ConsecutiveFailures", p.ConsecutiveFailures, "0 or more, because no other rule could open the circuit")
 
 	period("OpenFor", p.OpenFor)
 	check(p.OpenGrowth == 0 || p.OpenGrowth >= 1 && !math.IsInf(p.OpenGrowth, 1), "OpenGrowth", p.OpenGrowth, "0, or 1 or more")
@@ -127,7 +127,7 @@ func (p Policy) validate(name string) error {
 	period("Ramp", p.Ramp)
 	count("MaxInFlight", p.MaxInFlight)
 	if p.Adaptive {
-		check(p.ConsecutiveFailures >= 0, "ConsecutiveFailures", p.ConsecutiveFailures, "0 or more, for Adaptive needs it")
+		check(p.ConsecutiveFailures >= 0, "ConsecutiveFailures", p.ConsecutiveFailures, "0 or more, because Adaptive needs it")
 		none := func(zero bool, field string, value any) { check(zero, field, value, "0 beside Adaptive") }
 		none(p.OpenFor == 0, "OpenFor", p.OpenFor)
 		none(p.OpenGrowth == 0, "OpenGrowth", p.OpenGrowth)
