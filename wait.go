@@ -20,9 +20,8 @@ func (t *Transport) WaitReady(req *http.Request) error {
 	if req == nil || req.URL == nil || t.dryRun {
 		return nil
 	}
-	key := t.keyOf(req)
-	h, ok := t.hosts.Get(t.place(key))
-	if key == "" || !ok {
+	h, ok := t.hosts.Get(t.place(t.keyOf(req)))
+	if !ok {
 		return nil
 	}
 	ctx := req.Context()
