@@ -126,9 +126,9 @@ func WithTransitionHook(f func(context.Context, Transition)) Option {
 // WithMaxCircuits bounds the number of circuits kept at once, not counting forced ones. The default
 // is 10,000; n must be 1 or more. To make room for a new circuit, the Transport drops one that is
 // closed, idle and without recent failures, or one whose host has not been called for MaxOpenFor
-// after its open time was over. If all are in use, requests to new hosts bypass the breaker. A
-// search that finds none to drop is not repeated for 5 ms per 64 circuits, so that new hosts, however
-// many, cost little: 0.8 s for 10,000 circuits.
+// after its open time was over. If all are in use, requests to new hosts bypass the breaker. The
+// Transport then looks for no circuit to drop for 5 ms per 64 circuits (0.8 s for 10,000), so that
+// many new hosts cost little.
 func WithMaxCircuits(n int) Option {
 	return optionFunc(func(c *config) { c.maxCircuits = n })
 }

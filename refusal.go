@@ -18,7 +18,7 @@ var ErrOpen = errors.New("breakerhttp: circuit open")
 type OpenError struct {
 	Key        string
 	State      State         // StateOpen; StateHalfOpen when every probe is taken; StateClosed while ramping, recovering or full
-	RetryAfter time.Duration // until the circuit may admit a request; 0 if unknown: half-open, ramping, recovering, full, forced
+	RetryAfter time.Duration // until the circuit may admit a request; 0 if unknown: half-open, ramping, recovering, full, forced, or another process probes
 	Reason     string        // what opened it, for people: "5 failures in a row, last: 503 Service Unavailable"
 }
 

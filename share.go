@@ -269,12 +269,13 @@ func (h *host) publishResult(by *circuit.Cause, failed bool) {
 	}
 }
 
-// Watch reads the records of which a Store that is a [Watcher] says that they have changed, until
-// ctx is done or the store fails. It then returns the error, once a read that is under way has
-// ended, which takes at most ReadTimeout. With it, this process learns in milliseconds what it
-// would otherwise learn after Refresh. Run it in a goroutine of its own, and again after a failure
-// of the store. Sharing works without it. Watch returns [errors.ErrUnsupported] if there is no such
-// Store.
+// Watch reads a shared record as soon as the [Store] reports that it has changed. So this process
+// learns in milliseconds what it would otherwise learn after Refresh. Sharing works without it.
+//
+// Watch blocks until ctx is done or the store fails. Then it returns the error, once a read that is
+// under way has ended, which takes at most ReadTimeout. It returns [errors.ErrUnsupported] at once
+// if there is no store, or if the store is not a [Watcher]. Run it in a goroutine of its own, and
+// again after a failure of the store.
 func (t *Transport) Watch(ctx context.Context) error {
 	if t.sharing == nil {
 		return errors.ErrUnsupported

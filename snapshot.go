@@ -52,8 +52,8 @@ type Snapshot struct {
 	Key      string    `json:"key"`
 	State    State     `json:"state"` // as of now: an open circuit whose time is up is half-open
 	Forced   bool      `json:"forced"`
-	Since    time.Time `json:"since"`          // State was entered
-	Until    time.Time `json:"until,omitzero"` // an open circuit admits its first probe; zero otherwise
+	Since    time.Time `json:"since"`          // when State was entered
+	Until    time.Time `json:"until,omitzero"` // when an open circuit admits its first probe; zero in other states, while forced, and while another process probes
 	Reason   string    `json:"reason"`         // of the latest opening, as in OpenError; "" if it never opened
 	Counts   Counts    `json:"counts"`         // see Counts
 	Totals   Totals    `json:"totals"`         // since the circuit was made
