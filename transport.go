@@ -91,6 +91,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	x.send()
 	watched := canFailLate(req, x.resp)
+	// TrySucceed, like TryEnter above, is inlined: most requests need no other call.
 	if c := &x.host.circuit; !x.good(watched) || !c.TrySucceed(&x.call, !watched) && !c.Succeed(&x.call, !watched) {
 		watched = x.judge(watched) && watched
 	}

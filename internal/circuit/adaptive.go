@@ -97,8 +97,8 @@ func (a *adaptive) setAlert(n uint64) {
 	a.setRoad()
 }
 
-// silentFor opens the circuit, and returns true, if for longer than patienceOf many requests have
-// come and next to none has been answered.
+// silentFor opens the circuit, and returns true, if the host has been silent for patienceOf: many
+// requests have come, and it has answered fewer than a quarter as many.
 func (a *adaptive) silentFor(ctx context.Context, now time.Duration, in int) bool {
 	g := a.gen.Load()
 	asked, answered := g.started.load()-a.mark.started, a.answers()-a.mark.answers

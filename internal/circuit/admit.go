@@ -40,7 +40,7 @@ func (c *Circuit) Enter(call *Call) bool {
 }
 
 // TryEnter is Enter for the circuits that neither bound nor time their requests. It returns false
-// for the others, for which the caller calls Enter. The compiler puts it into its caller.
+// for the others, for which the caller calls Enter. It is small enough to be inlined.
 func (c *Circuit) TryEnter(call *Call) bool {
 	g := c.gen.Load()
 	return g.has(quick) && g.enter(call)
@@ -94,7 +94,7 @@ func (c *Circuit) Admit(by *Cause, call *Call, mayProbe bool) (Refusal, Decision
 	return c.decide(by.Context, call, now, mayProbe)
 }
 
-// Refusing reports whether Refuse may refuse a request. It saves other circuits a look at the clock.
+// Refusing reports whether Refuse may refuse a request. Only then does the caller need the time.
 func (c *Circuit) Refusing() bool { return c.gen.Load().refusing.Load() != nil }
 
 // Refuse refuses a request without the lock, if the circuit is open and its open time is not over.

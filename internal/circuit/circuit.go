@@ -2,10 +2,10 @@
 // HTTP nor telemetry.
 //
 // [Circuit.Enter] admits a request to a closed circuit, and [Circuit.Succeed] counts
-// its success. For most policies neither takes a lock or reads the clock, and
-// [Circuit.TryEnter] and [Circuit.TrySucceed] do all that is needed. If Enter returns
-// false, there is something to decide, and the caller calls [Circuit.Admit], which
-// decides under the lock. An open circuit needs no decision before its open time is over:
+// its success. For most policies neither takes a lock or reads the clock. [Circuit.TryEnter]
+// and [Circuit.TrySucceed] are their inlined parts, which are enough for these policies. If
+// Enter returns false, there is something to decide, and the caller calls [Circuit.Admit],
+// which decides under the lock. An open circuit needs no decision before its open time is over:
 // [Circuit.Refuse] refuses. If Succeed returns false, or the request has not succeeded,
 // the caller calls [Circuit.Done]. If processes share the circuit, Admit may begin an
 // election, which the caller ends by [Circuit.Elected].

@@ -59,7 +59,7 @@ func (c *Circuit) resize(old *Config, now time.Duration) {
 	}
 }
 
-// shorten lets an open circuit probe at most at the latest time that the policy allows.
+// shorten makes an open circuit probe by most, the latest time that the policy allows.
 func (c *Circuit) shorten(r refusing, most time.Duration) {
 	if r.until <= most {
 		return

@@ -34,7 +34,7 @@ func (c *Circuit) Succeed(call *Call, whole bool) bool {
 }
 
 // TrySucceed is Succeed for the circuits without a window. It returns false for the others, for
-// which the caller calls Succeed. The compiler puts it into its caller.
+// which the caller calls Succeed. It is small enough to be inlined.
 func (c *Circuit) TrySucceed(call *Call, whole bool) bool {
 	g := call.gen
 	if !g.has(plain) || whole && g.run.Load() != 0 {

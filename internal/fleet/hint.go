@@ -15,8 +15,8 @@ import (
 // gatherHints is how long hints are gathered, so that each record is read once.
 const gatherHints = 5 * time.Millisecond
 
-// Watch reads the records of which the store says that other processes have written them, until ctx
-// is done or the store fails, and then for at most ReadTimeout. It returns the error, which is
+// Watch reads a record as soon as the store reports that another process has written it. It goes on
+// until ctx is done or the store fails, and returns the error within ReadTimeout. The error is
 // [errors.ErrUnsupported] if the store is not a [store.Watcher].
 func (f *Fleet) Watch(ctx context.Context) (err error) {
 	w, ok := f.cfg.Store.(store.Watcher)

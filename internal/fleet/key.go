@@ -61,7 +61,7 @@ func newVoter(instance string) vote {
 	return vote{ID: hex.EncodeToString(sum[:8]), Name: cut(instance, maxName)}
 }
 
-// cut returns the beginning of s, at most most bytes. It does not cut a rune in two.
+// cut returns the beginning of s: no more than most bytes. It does not cut a rune in two.
 func cut(s string, most int) string {
 	if len(s) <= most {
 		return s

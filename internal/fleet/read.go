@@ -117,8 +117,8 @@ func (f *Fleet) read(ctx context.Context, members []*Member, done func()) {
 	}
 }
 
-// keysOf returns the keys of the members' records, which are about to be read. Failures before this
-// read want no other one.
+// keysOf returns the keys of the members' records, which are about to be read. This read is the one
+// that earlier failures wanted.
 func keysOf(members []*Member) []string {
 	keys := make([]string, len(members))
 	for i, m := range members {

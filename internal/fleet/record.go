@@ -151,7 +151,7 @@ func young(votes []vote, age, limit time.Duration) (out []vote) {
 }
 
 // with adds v to votes, in place of an earlier vote of the same process, and returns the youngest:
-// at most most of them.
+// no more than most.
 func with(votes []vote, v vote, most int) []vote {
 	out := []vote{v}
 	for _, w := range votes {
@@ -162,7 +162,7 @@ func with(votes []vote, v vote, most int) []vote {
 	return youngest(out, most)
 }
 
-// youngest returns the youngest of the votes, at most most of them.
+// youngest returns the youngest of the votes: no more than most.
 func youngest(votes []vote, most int) []vote {
 	slices.SortStableFunc(votes, func(a, b vote) int { return cmp.Compare(a.Age, b.Age) })
 	return votes[:min(len(votes), most)]
