@@ -6,9 +6,8 @@
 // and writes it by its key alone, so a Cluster may keep each record where its key belongs. All
 // times are the server's. A write gives a record the version old + 1, or the server's time in
 // milliseconds if that is more, so a server that has lost its records does not give out their
-// versions again.
-// A record expires 24 hours after the open time that it is about, and the server deletes it an hour
-// later.
+// versions again. A record expires 24 hours after the open time that it is about, and the server
+// deletes it an hour later.
 //
 // # Cost
 //
