@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -58,6 +59,39 @@ func TestAPI(t *testing.T) {
 		if !strings.Contains(logged.String(), want) {
 			t.Errorf("the log lacks %q:\n%s", want, logged.String())
 		}
+	}
+}
+
+// TestUnknownRetryAfter: while a probe is under way, nobody knows when the circuit will close.
+func TestUnknownRetryAfter(t *testing.T) {
+	var requests atomic.Int64
+	probing, ended := make(chan struct{}), make(chan struct{})
+	planets := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1) > 5 {
+			close(probing)
+			<-ended
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	defer planets.Close()
+	defer close(ended)
+	handler, err := newAPI(planets.URL, time.Nanosecond, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func() *httptest.ResponseRecorder {
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
+		return rec
+	}
+	for range 5 {
+		call()
+	}
+	go call()
+	<-probing
+	rec := call()
+	if after := rec.Header()["Retry-After"]; rec.Code != 503 || after != nil || requests.Load() != 6 {
+		t.Errorf("got status %d, Retry-After %q, %d requests, want 503, none, 6", rec.Code, after, requests.Load())
 	}
 }
 

@@ -50,7 +50,9 @@ func (a *api) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	var open *breakerhttp.OpenError
 	switch {
 	case errors.As(err, &open): // nothing was sent
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(open.RetryAfter.Seconds()))))
+		if open.RetryAfter > 0 { // otherwise it is not known
+			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(open.RetryAfter.Seconds()))))
+		}
 		a.write(w, http.StatusServiceUnavailable, answer{Message: "Circuit breaker active: " + open.Reason})
 	case err != nil:
 		a.log.ErrorContext(req.Context(), "request failed", "error", err)
