@@ -166,7 +166,7 @@ func (h *host) TimeLeft(ctx context.Context) (time.Duration, bool) {
 }
 
 // Evict implements [keyed.Value]. A circuit whose transitions are yet to be
-// delivered stays, or the hook could hear of its successor first.
+// delivered stays: otherwise the hook could get those of its successor first.
 func (h *host) Evict(seen uint64, lastResort bool) (used uint64, evicted bool) {
 	if h.t.journal.delivering(h) {
 		return seen, false

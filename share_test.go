@@ -803,9 +803,9 @@ func TestProbeWithLittleTime(t *testing.T) {
 	}
 }
 
-// TestSharedRecoveryIsAnnounced: a circuit that closes since another process has
-// probed goes from open to closed.
-func TestSharedRecoveryIsAnnounced(t *testing.T) {
+// TestSharedRecoveryHasASeries: a circuit goes from open to closed if another process has probed. That
+// series exists from the start, too, so that monitoring sees the first time as an increase.
+func TestSharedRecoveryHasASeries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr, reader := newMetered(t, respond(200), breakerhttp.WithStore(storetest.NewMemory(), breakerhttp.Sharing{}))
 		_, _ = get(tr, "http://own.test")

@@ -6,8 +6,8 @@ import (
 )
 
 // SetConfig changes the policy. The state, the run of failures, the totals, force and the probes in
-// flight stay, and so does the window if the new one is as long. A circuit whose policy is the same
-// as before notices only what is due anyway.
+// flight stay, and so does the window if the new one is as long. If the policy is the same as before,
+// SetConfig only settles what is due.
 func (c *Circuit) SetConfig(by *Cause, cfg *Config) {
 	now := c.owner.Now()
 	c.mu.Lock()

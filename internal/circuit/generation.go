@@ -61,8 +61,12 @@ type counter struct{ n atomic.Uint64 }
 const counterClosed = 1 << 63
 
 // add adds 1, and returns the new count, or false if the counter is closed.
-func (c *counter) add() (uint64, bool) { n := c.n.Add(1); return n, n < counterClosed }
+func (c *counter) add() (uint64, bool) {
+	n := c.n.Add(1)
+	return n, n < counterClosed
+}
 
 // close closes the counter, and returns its count.
 func (c *counter) close() uint64 { return c.n.Or(counterClosed) &^ counterClosed }
-func (c *counter) load() uint64  { return c.n.Load() &^ counterClosed }
+
+func (c *counter) load() uint64 { return c.n.Load() &^ counterClosed }
