@@ -168,7 +168,7 @@ func readable(err error) (safe error) {
 			safe = errUnreadable
 		}
 	}()
-	_ = errors.Is(err, ErrOpen)
+	_, _ = errors.Is(err, ErrOpen), is[*net.DNSError](err)
 	wraps(err, func(err error) bool {
 		_, _ = err.Error(), isTimeout(err)
 		return false

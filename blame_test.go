@@ -426,6 +426,7 @@ func TestUnreadableError(t *testing.T) {
 		"within a dial":    &net.OpError{Op: "dial", Net: "tcp", Err: (*net.DNSError)(nil)},
 		"Error panics":     panickingError{},
 		"a dial's timeout": &net.OpError{Op: "dial", Net: "tcp", Err: panickingError{}},
+		"As panics":        asError{},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, opts := range [][]breakerhttp.Option{nil, {breakerhttp.WithClassifier(breakerhttp.DefaultClassifier)}} {
@@ -446,6 +447,16 @@ func (panickingError) Error() string { panic("Error") }
 func (panickingError) Timeout() bool { panic("Timeout") }
 
 func (panickingError) Temporary() bool { panic("Temporary") }
+
+// asError takes each target for its own type.
+type asError struct{}
+
+func (asError) Error() string { return "as" }
+
+func (e asError) As(target any) bool {
+	*target.(*asError) = e
+	return true
+}
 
 // TestCancelled: net/http returns the cause of a cancelled context itself, and
 // errors of its own for Request.Cancel. A deadline that has passed at that very

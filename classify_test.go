@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"math/big"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -185,6 +186,7 @@ func TestDefaultClassifier(t *testing.T) {
 	}{
 		{"EOF", breakerhttp.DefaultClassifier(breakerhttp.Attempt{Err: io.EOF}), breakerhttp.Failure},
 		{"EOF of an empty request", breakerhttp.DefaultClassifier(breakerhttp.Attempt{Request: new(http.Request), Err: io.EOF}), breakerhttp.Failure},
+		{"closed connection of a request without a URL", breakerhttp.DefaultClassifier(breakerhttp.Attempt{Request: &http.Request{Host: "a.test"}, Err: net.ErrClosed}), breakerhttp.Failure},
 		{"refusal", breakerhttp.DefaultClassifier(breakerhttp.Attempt{Err: breakerhttp.ErrOpen}), breakerhttp.Ignored},
 		{"nothing", breakerhttp.DefaultClassifier(breakerhttp.Attempt{}), breakerhttp.Failure},
 		{"503", breakerhttp.DefaultClassifier(breakerhttp.Attempt{Response: resp(503)}), breakerhttp.Failure},

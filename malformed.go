@@ -79,7 +79,7 @@ func hasBadPort(req *http.Request) bool {
 // isUnwritable reports whether net/http refuses to write req over HTTP/1, whatever its body is. It
 // writes the request once more, to nowhere.
 func isUnwritable(req *http.Request) bool {
-	if req == nil {
+	if req == nil || req.URL == nil { // made by hand
 		return false
 	}
 	again := req.WithContext(context.Background()) // its httptrace hooks are not to be called
