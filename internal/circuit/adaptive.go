@@ -201,9 +201,9 @@ func (a *adaptive) trip(ctx context.Context, e Event, v Verdict) {
 		if v.ErrorType != errorTypeTimeout {
 			t.threshold = max(t.threshold, firstLimit)
 		}
-	}
-	if answered, succeeded := a.answersSinceClose(); t.opening.At > 0 && 3*succeeded < answered {
-		t.since = t.opened // the earlier trouble goes on
+		if answered, succeeded := a.answersSinceClose(); 3*succeeded < answered {
+			t.since = t.opened // the earlier trouble goes on
+		}
 	}
 	t.alarm, t.silent = false, false
 	a.openUp(ctx, e, v.RetryAfter)

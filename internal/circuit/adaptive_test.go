@@ -444,6 +444,86 @@ func TestAdaptiveTroubleGoesOn(t *testing.T) {
 	}
 }
 
+// TestAdaptiveNewTrouble: trouble is new after a false alarm, and after the host has asked for less,
+// even if no request has succeeded since.
+func TestAdaptiveNewTrouble(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		first func(r *rig, now time.Duration) (later time.Duration)
+	}{
+		{"after late answers", func(r *rig, now time.Duration) time.Duration {
+			var calls []*circuit.Call
+			for range 40 {
+				calls = append(calls, r.begin(now))
+			}
+			now += 2 * second
+			r.refuse(now)
+			for _, call := range calls {
+				r.end(now, call, ok)
+			}
+			return now + time.Hour
+		}},
+		{"after an outage and a limit", func(r *rig, now time.Duration) time.Duration {
+			for range 12 {
+				r.send(now, bad)
+			}
+			now = r.read(now).Until
+			r.send(now, ok)
+			r.Done(&r.by, now, r.begin(now), circuit.Verdict{Outcome: circuit.Limited, RetryAfter: time.Minute})
+			return r.read(now).Until
+		}},
+		{"after a limit", func(r *rig, now time.Duration) time.Duration {
+			r.send(now, bad) // what has failed before is no outage
+			r.Done(&r.by, now, r.begin(now), circuit.Verdict{Outcome: circuit.Limited, RetryAfter: time.Minute})
+			return r.read(now).Until
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, now := warm(t)
+			now = test.first(r, now)
+			r.wantState(now, circuit.Closed)
+			for range 12 {
+				r.send(now, bad)
+			}
+			if got := r.read(now).Until - now; got != 20*ms {
+				t.Errorf("it opens for %v, want 20ms", got)
+			}
+		})
+	}
+}
+
+// TestAdaptiveTroubleOfAnotherPolicy goes on too: the circuit was open when the policy changed.
+func TestAdaptiveTroubleOfAnotherPolicy(t *testing.T) {
+	r := newRig(t, defaults())
+	r.send(time.Hour, bad, bad, bad, bad, bad)
+	cfg := with(adaptive)
+	r.SetConfig(&r.by, &cfg)
+	now := r.read(time.Hour).Until
+	r.send(now, ok)
+	for range 12 {
+		r.send(now, bad)
+	}
+	if got := r.read(now).Until - now; got != 15*second {
+		t.Errorf("after a minute of trouble it opens for %v, want a quarter of that", got)
+	}
+}
+
+// TestAdaptiveAtTheOrigin: a probe that is due at the time 0 is one like any other.
+func TestAdaptiveAtTheOrigin(t *testing.T) {
+	r := newRig(t, with(adaptive))
+	late := r.begin(0)
+	for range 12 {
+		r.send(0, bad)
+	}
+	r.end(0, late, ok) // so another may go
+	r.send(0, bad)
+	r.send(r.read(0).Until, ok)
+	want := strings.Join([]string{circuit.ConsecutiveFailures, circuit.OpenElapsed, circuit.ProbeFailed, circuit.OpenElapsed, circuit.ProbeSucceeded}, " ")
+	if got := r.changes(); got != want {
+		t.Errorf("counted: %q, want %q", got, want)
+	}
+}
+
 func TestAdaptiveRetryAfter(t *testing.T) {
 	r, now := warm(t)
 	for range 12 {

@@ -151,7 +151,7 @@ type memory struct {
 	events     []Event       // changes under this lock, for the cause
 	past       Totals        // all requests that the counters of the current generation do not count
 	level      int           // failed probes in a row: the exponent of growth
-	probing    time.Duration // since when a probe of an open, adaptive circuit is out; 0 if none is
+	probing    time.Duration // since when a probe of an open, adaptive circuit is out; never if none is
 	judged     int           // successes and failures of this generation, under the lock
 	failed     int           // failures of this generation, late ones too
 	stale      int           // requests of earlier generations in flight
@@ -166,7 +166,7 @@ type memory struct {
 }
 
 // blank is never written to.
-var blank = memory{failedAt: never}
+var blank = memory{failedAt: never, probing: never}
 
 // remember gives the circuit a memory of its own, which it keeps. It must be called before anything
 // is written to the memory. The caller holds the lock.

@@ -45,7 +45,7 @@ func (c classic) rampShare(now time.Duration) float64 {
 func (c classic) admitted(ctx context.Context, now time.Duration) {
 	switch {
 	case c.State() != Open:
-	case c.probing > 0: // an adaptive policy's probe has made it half-open already
+	case c.probing != never: // an adaptive policy's probe has made it half-open already
 		c.renew(HalfOpen, c.probing)
 	default:
 		elapsed := c.until
@@ -86,7 +86,7 @@ func (c classic) probeEnded(ctx context.Context, now time.Duration, e ending) {
 // The circuit is open, but reads as half-open.
 func (c classic) adaptiveProbeEnded(ctx context.Context, now time.Duration, e ending) {
 	from := Open
-	if c.probing > 0 {
+	if c.probing != never {
 		from = HalfOpen
 	}
 	failed := c.probeFailed(e)

@@ -14,7 +14,7 @@ func (c *Circuit) Hasten(by *Cause, detail string) {
 	c.mu.Lock()
 	defer c.leave(by)
 	c.settle(by.Context, now)
-	if c.evicted || c.forced || c.State() != Open || c.limited || c.probing > 0 || now < c.spared {
+	if c.evicted || c.forced || c.State() != Open || c.limited || c.probing != never || now < c.spared {
 		return
 	}
 	c.spared = after(now, oneRecovery)

@@ -25,7 +25,7 @@ type trouble struct {
 
 func (a *adaptive) startTrouble(since time.Duration) *trouble {
 	if a.trouble == nil {
-		a.trouble = &trouble{threshold: math.Inf(1)}
+		a.trouble = &trouble{opened: since, threshold: math.Inf(1)}
 	}
 	a.trouble.since = since
 	return a.trouble
@@ -40,7 +40,7 @@ func (a *adaptive) admitted(ctx context.Context, now time.Duration) {
 	if a.trouble == nil { // another policy has opened the circuit
 		a.startTrouble(a.openedAt)
 	}
-	if a.probing == 0 && a.State() == Open {
+	if a.probing == never && a.State() == Open {
 		a.probing = a.until
 		a.countOnly(ctx, a.event(HalfOpen, now, OpenElapsed, a.whyProbe()))
 	}
@@ -96,8 +96,8 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 		a.openUp(ctx, a.event(Open, now, ProbeFailed, failed), e.RetryAfter)
 		a.recordOpening(ctx)
 	case timedOut:
-		if a.probing > 0 && e.in <= 1 { // the schedule goes on
-			a.probing = 0
+		if a.probing != never && e.in <= 1 { // the schedule goes on
+			a.probing = never
 			a.countOnly(ctx, a.event(Open, now, ProbeTimedOut, failed))
 			a.elected = 0
 		}
@@ -105,8 +105,8 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 		t.silent = false
 		t.notBefore = max(t.notBefore, after(now, min(e.RetryAfter, a.cfg.MaxRetryAfter)))
 		a.stayClear(max(a.until, now+a.wait(now), t.notBefore))
-		if a.probing > 0 {
-			a.probing = 0
+		if a.probing != never {
+			a.probing = never
 			event := a.event(Open, now, ProbeFailed, failed)
 			event.RetryAfter = e.RetryAfter
 			a.countOnly(ctx, event)
@@ -173,12 +173,15 @@ func (a *adaptive) recordOpening(ctx context.Context) {
 
 // recovered closes the circuit, which admits only a few requests at once at first.
 func (a *adaptive) recovered(ctx context.Context, e Event) {
-	a.startTrouble(e.At)
-	a.closeUp(ctx, e, max(1, min(firstLimit, a.trouble.threshold)))
+	t := a.startTrouble(e.At)
+	if a.limited { // its host is healthy, so earlier trouble is over
+		t.opened = e.At
+	}
+	a.closeUp(ctx, e, max(1, min(firstLimit, t.threshold)))
 }
 
 func (a *adaptive) closeUp(ctx context.Context, e Event, limit float64) {
-	if a.probing > 0 {
+	if a.probing != never {
 		e.From = HalfOpen
 	}
 	e.Unrecorded = a.unrecorded

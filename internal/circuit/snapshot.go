@@ -104,7 +104,7 @@ func (c *Circuit) Snapshot(by *Cause) Snapshot {
 	}
 	if s.State == Open && !c.forced {
 		switch {
-		case c.probing > 0:
+		case c.probing != never:
 			s.State, s.Since = HalfOpen, c.probing
 		case now >= c.until:
 			s.State, s.Since = HalfOpen, c.until

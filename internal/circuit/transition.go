@@ -90,7 +90,7 @@ func (c *Circuit) renew(s State, at time.Duration) {
 	c.past.Refused += g.refused.close()
 	c.stale += int(started-succeeded) - int(g.ended.Load())
 	c.judged, c.failed, c.asks = 0, 0, nil
-	c.limited, c.unrecorded, c.probing = false, false, 0
+	c.limited, c.unrecorded, c.probing = false, false, never
 	if s != HalfOpen {
 		c.hastened, c.elected = false, 0
 	}

@@ -256,9 +256,9 @@ func (m *model) tripAdaptive(h *host, at time.Duration, reason breakerhttp.Reaso
 		if !v.timeout {
 			a.ssthresh = max(a.ssthresh, 16)
 		}
-	}
-	if answered, succeeded := h.sinceClose(); a.everOpen && 3*succeeded < answered {
-		a.since = a.opened // the trouble goes on
+		if answered, succeeded := h.sinceClose(); 3*succeeded < answered {
+			a.since = a.opened // the trouble goes on
+		}
 	}
 	a.alarm, a.silent = false, false
 	m.openAdaptive(h, at, reason, counts, v.retryAfter)

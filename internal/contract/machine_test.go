@@ -86,7 +86,6 @@ func newMachine(t *rapid.T) *machine {
 		t.Fatal(err)
 	}
 	mc.tr = tr
-	time.Sleep(time.Second) // nothing happens at the very origin of the Transport's times
 	return mc
 }
 

@@ -255,6 +255,7 @@ func (m *model) holdOff(c *call, now time.Duration, v verdict) {
 func (m *model) closeLimited(h *host) {
 	at := h.now().until
 	if h.adaptive != nil {
+		h.adaptive.opened = at // earlier trouble is over
 		m.recover(h, at, "open_elapsed")
 		return
 	}
