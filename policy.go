@@ -37,19 +37,19 @@ type Policy struct {
 
 	TripWhen func(Counts) bool `json:"-"` // a rule of your own; called without a lock, possibly concurrently
 
-	OpenFor time.Duration `json:"open_for"` // 0 means 60s
+	OpenFor time.Duration `json:"open_for"` // how long a circuit stays open; 0 means 60s
 
-	// OpenGrowth, 1 or more, multiplies the open time with each failed probe. A
-	// circuit that closes forgets one step for each MaxOpenFor that it stays
-	// closed. 0 means 1, no growth.
+	// OpenGrowth, 1 or more, multiplies the open time with each failed probe, and when the circuit
+	// opens again after it was closed for less time than it was open before. A circuit that closes
+	// forgets one step for each MaxOpenFor that it stays closed. 0 means 1, no growth.
 	OpenGrowth float64 `json:"open_growth"`
 
 	// MaxOpenFor is the upper bound of growth and of Retry-After. 0 means 5m, or
 	// OpenFor if that is longer.
 	MaxOpenFor time.Duration `json:"max_open_for"`
-	Jitter     float64       `json:"jitter"` // random share added to the open time, 0 to 1
+	Jitter     float64       `json:"jitter"` // random share added to the open time, also beyond MaxOpenFor; 0 to 1
 
-	Probes         int           `json:"probes"`          // in flight at once; 0 means 1
+	Probes         int           `json:"probes"`          // probes in flight at once; 0 means 1
 	ProbeSuccesses int           `json:"probe_successes"` // successful probes that close the circuit; 0 means 1
 	ProbeTimeout   time.Duration `json:"probe_timeout"`   // an unanswered probe fails after it; 0 means 30s
 
@@ -63,12 +63,11 @@ type Policy struct {
 	// queues none. 0 means no bound.
 	MaxInFlight int `json:"max_in_flight"`
 
-	// Adaptive lets the circuit follow its host instead of fixed times and
-	// counts. A run of failures, or silence, opens it for a quarter of the time
-	// that the trouble has lasted, at most MaxOpenFor; 0 then means 60s. After
-	// that only 16 requests at a time are let in, and more as they succeed.
-	// OpenFor, OpenGrowth, Jitter, Ramp, Probes, ProbeSuccesses and ProbeTimeout
-	// are errors beside it. See docs/judgement.md.
+	// Adaptive lets the circuit follow its host instead of fixed times and counts. A run of
+	// failures, or silence, opens it for a quarter of the time that the trouble has lasted, at most
+	// MaxOpenFor; 0 then means 60s, and still 5m for Retry-After. After that only 16 requests at a
+	// time are let in, and more as they succeed. OpenFor, OpenGrowth, Jitter, Ramp, Probes,
+	// ProbeSuccesses and ProbeTimeout are errors beside it. See docs/judgement.md.
 	Adaptive bool `json:"adaptive"`
 
 	// Silence opens an Adaptive circuit whose host has stopped answering while
