@@ -253,7 +253,13 @@ func (h *host) publish(ctx context.Context, events []circuit.Event) {
 		case circuit.ProbeFailed, circuit.ProbeTimedOut:
 			h.member.ProbeFailed(ctx, e.OpenFor, e.RetryAfter)
 		case circuit.ConsecutiveFailures, circuit.FailureRatio, circuit.SlowRatio, circuit.TripWhen, circuit.Silence:
-			h.member.Tripped(ctx, e.OpenFor)
+			if !e.Uncounted || h.t.now()-e.At >= circuit.RecordAfter { // not if a person has ended it earlier
+				h.member.Tripped(ctx, e.OpenFor)
+			}
+		case circuit.LateAnswers, circuit.RateLimited:
+			if e.Elected { // what a probe in flight finds out comes too late
+				h.member.ProbeIgnored(ctx)
+			}
 		}
 	}
 }

@@ -279,6 +279,35 @@ func TestEveryRuleVotes(t *testing.T) {
 	}
 }
 
+// TestOutageCutShort: an outage of an adaptive circuit that a person, or another policy, ends before
+// it has lasted a second is no vote.
+func TestOutageCutShort(t *testing.T) {
+	for name, end := range map[string]func(*breakerhttp.Transport){
+		"Reset":       func(tr *breakerhttp.Transport) { tr.Reset(host) },
+		"ForceOpen":   func(tr *breakerhttp.Transport) { tr.ForceOpen(host) },
+		"ForceClosed": func(tr *breakerhttp.Transport) { tr.ForceClosed(host) },
+		"SetPolicies": func(tr *breakerhttp.Transport) { _ = tr.SetPolicies(breakerhttp.Policy{}, nil) },
+	} {
+		for lasted, votes := range map[time.Duration]int64{900 * time.Millisecond: 0, time.Second: 1} {
+			t.Run(fmt.Sprintf("%s after %v", name, lasted), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFleet(t, 1, breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true}))
+					f.status.Store(http.StatusServiceUnavailable)
+					for range 12 {
+						_, _ = get(f.processes[0], host)
+					}
+					wantState(t, f.processes[0], host, breakerhttp.StateOpen)
+					time.Sleep(lasted)
+					end(f.processes[0])
+					if got := f.store.writes.Load(); got != votes {
+						t.Errorf("got %d votes, want %d", got, votes)
+					}
+				})
+			})
+		}
+	}
+}
+
 // TestSharedRetryAfter: a fleet waits for as long as the host has asked for.
 func TestSharedRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -1546,6 +1575,113 @@ func TestControlsOnProber(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestControlsAreBounded: a person who controls a circuit whose probe has just timed out waits for
+// one write, whether the process has the lease or not, and the verdict stands.
+func TestControlsAreBounded(t *testing.T) {
+	for name, control := range map[string]func(*breakerhttp.Transport, string){
+		"ForceOpen":   (*breakerhttp.Transport).ForceOpen,
+		"ForceClosed": (*breakerhttp.Transport).ForceClosed,
+		"Reset":       (*breakerhttp.Transport).Reset,
+	} {
+		for _, leased := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, leased %v", name, leased), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f, way := newProberFleet(t, breakerhttp.WithPolicy(breakerhttp.Policy{ProbeTimeout: 10 * time.Second}))
+					dead := make(chan struct{})
+					defer close(dead)
+					way.to(func(*http.Request) (*http.Response, error) { <-dead; return nil, errNet500 })
+					if !leased {
+						f.store.flush()
+					}
+					go get(f.processes[0], host)
+					synctest.Wait()
+					if got := f.record().State; leased != (got == "half") {
+						t.Fatalf("the record is %s", got)
+					}
+					time.Sleep(10 * time.Second)
+					f.store.misbehave(noAnswer)
+					before := time.Now()
+					control(f.processes[0], host)
+					if waited := time.Since(before); waited > 100*time.Millisecond {
+						t.Errorf("waited for %v, want at most WriteTimeout", waited)
+					}
+					f.store.misbehave(nil)
+					way.to(respond(200))
+					_, _ = get(f.processes[0], host) // reads the record, and then publishes
+					synctest.Wait()
+					if got := f.record(); leased && (got.State != "open" || len(got.Failed) != 1) { // a lone probe is a vote
+						t.Errorf("the record is %+v, want one failed", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestOvertakenProbe: a circuit that changes its state while its process holds the lease, but not
+// because of the probe, gives the lease up.
+func TestOvertakenProbe(t *testing.T) {
+	wantNext := func(t *testing.T, f *fleetUnderTest) {
+		t.Helper()
+		if got := f.record(); got.State != "open" || got.Millis != 0 || len(got.Failed) != 0 {
+			t.Errorf("the record is %+v, want open for the next", got)
+		}
+		if _, err := get(f.processes[1], host); err != nil {
+			t.Errorf("the next process got %v, want to probe", err)
+		}
+	}
+	t.Run("limited", func(t *testing.T) { // while another probe is in flight
+		synctest.Test(t, func(t *testing.T) {
+			f, way := newProberFleet(t, breakerhttp.WithClassifier(breakerhttp.LimitedStatus(429)), breakerhttp.WithPolicy(breakerhttp.Policy{Probes: 2}))
+			way.to(func(req *http.Request) (*http.Response, error) { time.Sleep(time.Second); return respond(200)(req) })
+			go get(f.processes[0], host)
+			synctest.Wait()
+			way.to(func(req *http.Request) (*http.Response, error) {
+				resp, err := respond(429)(req)
+				resp.Header.Set("Retry-After", "5")
+				return resp, err
+			})
+			_, _ = get(f.processes[0], host)
+			wantNext(t, f)
+			time.Sleep(time.Second) // the late answer counts for nothing
+		})
+	})
+	t.Run("late answers", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, 0)
+			way := &switchable{}
+			way.to(f.RoundTrip)
+			f.add(way, breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true}))
+			f.add(f)
+			f.run(20 * time.Second)
+			hang := func() (answer func()) {
+				answered := make(chan struct{})
+				way.to(func(req *http.Request) (*http.Response, error) { <-answered; return respond(200)(req) })
+				return func() { close(answered) }
+			}
+			answerLate := hang()
+			for range 60 {
+				go get(f.processes[0], host)
+			}
+			time.Sleep(time.Second)
+			_, err := get(f.processes[0], host)
+			wantRefused(t, err) // opened by silence
+			f.put(`{"s":1,"st":"open","d":0,"g":1}`)
+			time.Sleep(2 * time.Second)
+			defer hang()() // the probe
+			go get(f.processes[0], host)
+			synctest.Wait()
+			if got := f.record(); got.State != "half" {
+				t.Fatalf("the record is %+v, want half", got)
+			}
+			answerLate()
+			synctest.Wait()
+			wantState(t, f.processes[0], host, breakerhttp.StateClosed)
+			wantNext(t, f)
+		})
+	})
 }
 
 // A shardedStore fails for the keys that its shard holds.

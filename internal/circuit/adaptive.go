@@ -39,8 +39,11 @@ const (
 	silentAtMost = 10 * time.Second       // the longest open time after silence
 	silentAtOnce = time.Second            // the same in the first minute of the trouble
 	boundFor     = 10 * time.Second       // the bound is lifted when it has refused no request for so long
-	recordAfter  = time.Second            // how long an outage must last to be recorded
 )
+
+// RecordAfter is how long an outage of an adaptive circuit must last to be recorded, and to be of
+// interest to other processes.
+const RecordAfter = time.Second
 
 func newAdaptive(c *Circuit) *adaptive {
 	return &adaptive{Circuit: c, alert: alertFrom, mark: mark{at: c.owner.Now()}}

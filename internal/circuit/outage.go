@@ -12,7 +12,7 @@ type trouble struct {
 	since     time.Duration // when it began
 	opened    time.Duration // when the trouble of the latest opening began
 	notBefore time.Duration // the host has asked by Retry-After for no request before this
-	opening   Event         // recorded once it has lasted recordAfter
+	opening   Event         // recorded once it has lasted RecordAfter
 	silent    bool          // no answer has come since silence opened the circuit
 	alarm     bool          // silence opened the circuit, and late answers may still come
 	waiting   int           // requests in flight when silence opened the circuit
@@ -75,7 +75,7 @@ func (a *adaptive) stayClear(until time.Duration) {
 	a.until, a.own = until, until
 	decide := until
 	if a.unrecorded {
-		decide = min(until, a.trouble.opening.At+recordAfter) // then settle records the outage
+		decide = min(until, a.trouble.opening.At+RecordAfter) // then settle records the outage
 	}
 	a.refuseAll(refusing{until: until, decide: decide})
 }
@@ -142,7 +142,7 @@ func (a *adaptive) unbind() {
 	a.setRoad()
 }
 
-// openUp opens the circuit. That is recorded once it has lasted recordAfter.
+// openUp opens the circuit. That is recorded once it has lasted RecordAfter.
 func (a *adaptive) openUp(ctx context.Context, e Event, retryAfter time.Duration) {
 	t := a.trouble
 	t.opened, t.bound = t.since, 0
@@ -156,9 +156,9 @@ func (a *adaptive) openUp(ctx context.Context, e Event, retryAfter time.Duration
 	a.stayClear(until)
 }
 
-// settle records an outage that has lasted for recordAfter.
+// settle records an outage that has lasted for RecordAfter.
 func (a *adaptive) settle(ctx context.Context, now time.Duration) {
-	if a.unrecorded && now-a.trouble.opening.At >= recordAfter {
+	if a.unrecorded && now-a.trouble.opening.At >= RecordAfter {
 		a.recordOpening(ctx)
 	}
 }

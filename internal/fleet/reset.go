@@ -12,7 +12,7 @@ import (
 func (m *Member) Reset(ctx context.Context) {
 	m.mu.Lock()
 	m.deafen()
-	m.vote, m.atNextLoad = nil, nil
+	m.vote = nil
 	m.due.Store(int64(m.now()))
 	m.mu.Unlock()
 	m.Release(ctx)

@@ -52,17 +52,26 @@ func (m *Member) ProbeIgnored(ctx context.Context) {
 		m.pausedUntil = m.now() + m.halfRefresh()
 	}
 	m.mu.Unlock()
-	ctx, cancel := m.fleet.writing(ctx)
-	defer cancel()
-	m.publishVerdict(ctx, m.ignoredRecord)
+	m.giveUp(ctx, m.ignoredRecord)
 }
 
 // Release gives up a lease that this process holds, without a verdict. It takes at most
 // WriteTimeout.
-func (m *Member) Release(ctx context.Context) {
+func (m *Member) Release(ctx context.Context) { m.giveUp(ctx, m.releaseRecord) }
+
+// giveUp replaces a lease that this process holds, or may hold, by the record that next returns,
+// which is no verdict. A verdict that has been sent stands, even if the store has not said whether
+// it was written.
+func (m *Member) giveUp(ctx context.Context, next func() record) {
+	m.mu.Lock()
+	held := m.lease != (lease{}) && !m.lease.said
+	m.mu.Unlock()
+	if !held {
+		return
+	}
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
-	m.publishVerdict(ctx, m.releaseRecord)
+	m.publishVerdict(ctx, next)
 }
 
 // publishVerdict gives up the lease, and replaces the record by the one that next returns. It
