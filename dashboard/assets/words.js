@@ -53,5 +53,6 @@ export function nextProbe(c) {
   if (c.forced) return "until it is reset";
   if (c.state === "open" && opening(c)?.reason === "limited") return `closes in ${period(c.until - now() + 999)}`;
   if (c.state === "half_open") return c.in_flight > 0 && c.transitions.at(-1)?.to === "half_open" ? "probe under way" : "probe: next request";
+  if (c.until === Infinity) return "another process probes";
   return now() < c.until ? `probe in ${period(c.until - now() + 999)}` : "probe now";
 }

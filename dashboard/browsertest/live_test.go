@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/breakerhttp/breakerhttp"
+	"github.com/breakerhttp/breakerhttp/internal/servertest"
+	"github.com/breakerhttp/breakerhttp/store/storetest"
 )
 
 // state is a condition: the row of a circuit says that it is in a state.
@@ -271,6 +273,33 @@ func TestLimited(t *testing.T) {
 	b.wait(state(host, "Closed"))
 	b.wait(says("#rows .in_flight", "0 of 16"))
 	b.wait(says("#rows .reason", "recovering: at most 16 in flight"))
+}
+
+// TestProbeElsewhere: while another process probes a shared circuit, nobody knows when this one may.
+func TestProbeElsewhere(t *testing.T) {
+	const host = "http://a.test"
+	store := storetest.NewMemory()
+	process := func(name string) *circuits {
+		return newCircuits(t, breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: time.Second}),
+			breakerhttp.WithStore(store, breakerhttp.Sharing{Instance: name, Quorum: 1, ReadTimeout: patience, WriteTimeout: patience}))
+	}
+	c, other := process("this").serve(), process("other")
+	c.trip(host)
+	other.trip(host)
+	b := open(t, c.url, look{})
+	b.wait(state(host, "Half-open"))
+	defer other.hang(host)()
+	servertest.Eventually(t, "the other process to probe", func() error {
+		if s, _ := other.Snapshot(host); s.InFlight != 1 {
+			return fmt.Errorf("%d requests are in flight", s.InFlight)
+		}
+		return nil
+	})
+	c.succeed(host) // is refused
+	b.wait(state(host, "Open"))
+	b.wait(says("#rows .until", "another process probes"))
+	b.click("#rows .key")
+	b.wait(says("#details .countdown", "another process probes"))
 }
 
 // TestFailing: a closed circuit whose requests are failing now stands out, and above the healthy
