@@ -92,10 +92,10 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// wait notes that a Read begins or ends. It changes nothing once the context has ended, or base has
-// closed the body because of that.
+// wait notes that a Read begins or ends. It changes nothing once the context should have ended, or
+// base has closed the body because of that.
 func (b *requestBody) wait(begins bool) {
-	if !b.closed.Load() && b.ctx.Err() == nil {
+	if !b.closed.Load() && !isOver(b.ctx) {
 		b.waiting.Store(begins)
 	}
 }

@@ -754,6 +754,30 @@ func TestSlowUpload(t *testing.T) {
 	}
 }
 
+// TestSlowUploadBeforeTheTimer: http.Client.Timeout may end a request before the timer of its
+// context fires. The upload that kept base waiting at the deadline is slow, even if it goes on then.
+func TestSlowUploadBeforeTheTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r, w := io.Pipe()
+		go func() {
+			time.Sleep(time.Minute)
+			_, _ = w.Write([]byte("late"))
+			_ = w.Close()
+		}()
+		base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			_, _ = io.Copy(io.Discard, req.Body)
+			_ = req.Body.Close()
+			return nil, errors.New("net/http: request canceled")
+		})
+		req := post(t, "http://a.test", r, -1).WithContext(lateContext{ctx, time.Now().Add(time.Second)})
+		if diff := cmp.Diff(tally{"ignored": 1}, judged(t, base, req)); diff != "" {
+			t.Errorf("counted (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestSlowPipe: a file that is no regular one may keep base waiting, too. A bubble would
 // not know that a Read of a pipe waits.
 func TestSlowPipe(t *testing.T) {
