@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel"
 
@@ -24,7 +25,8 @@ type Watcher = store.Watcher
 
 // Sharing says how circuits are shared. Zero fields mean their defaults.
 type Sharing struct {
-	// Namespace separates fleets that use one store. "" means "default".
+	// Namespace separates fleets that use one store: at most 255 bytes of valid UTF-8. "" means
+	// "default".
 	Namespace string
 
 	// Quorum is how many processes must have tripped before the circuits of all open, at most 20.
@@ -53,8 +55,10 @@ type Sharing struct {
 	Skip func(key string) bool
 }
 
-// maxQuorum bounds the size of a record.
-const maxQuorum = 20
+const (
+	maxQuorum    = 20  // bounds the size of a record
+	maxNamespace = 255 // bytes; bounds the key of a record
+)
 
 // WithStore shares circuits with the other processes that use the same store
 // with the same namespace: when Quorum of them have tripped, all open, and one
@@ -87,6 +91,9 @@ func WithStore(s Store, sh Sharing) Option {
 func (sh Sharing) validate(c *config) {
 	if sh.Quorum < 0 || sh.Quorum > maxQuorum {
 		c.fail("Sharing.Quorum is %d, want 0 to %d", sh.Quorum, maxQuorum)
+	}
+	if n := len(sh.Namespace); n > maxNamespace || !utf8.ValidString(sh.Namespace) {
+		c.fail("Sharing.Namespace has %d bytes, want at most %d, of valid UTF-8", n, maxNamespace)
 	}
 	for _, f := range []struct {
 		name  string

@@ -1109,6 +1109,28 @@ func TestEvictionDuringFirstRead(t *testing.T) {
 	})
 }
 
+// TestSharingIsValidated: New names all that is wrong with the Sharing.
+func TestSharingIsValidated(t *testing.T) {
+	for _, c := range []struct {
+		sharing breakerhttp.Sharing
+		want    []string
+	}{
+		{breakerhttp.Sharing{Quorum: 21, Refresh: -1, ReadTimeout: -2, WriteTimeout: -3}, []string{
+			"Sharing.Quorum is 21, want 0 to 20", "Sharing.Refresh is -1ns", "Sharing.ReadTimeout is -2ns", "Sharing.WriteTimeout is -3ns",
+		}},
+		{breakerhttp.Sharing{Quorum: -1}, []string{"Sharing.Quorum is -1"}},
+		{breakerhttp.Sharing{Namespace: strings.Repeat("/", 256)}, []string{"Sharing.Namespace has 256 bytes"}},
+		{breakerhttp.Sharing{Namespace: "a\xff"}, []string{"Sharing.Namespace has 2 bytes, want at most 255, of valid UTF-8"}},
+	} {
+		_, err := breakerhttp.New(nil, breakerhttp.WithStore(storetest.NewMemory(), c.sharing))
+		wantError(t, err, c.want)
+	}
+	longest := breakerhttp.Sharing{Quorum: 20, Namespace: strings.Repeat("/", 255)}
+	if _, err := breakerhttp.New(nil, breakerhttp.WithStore(storetest.NewMemory(), longest)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNamespaces: fleets of different namespaces share nothing.
 func TestNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -2372,6 +2394,28 @@ func TestOpenedBy(t *testing.T) {
 					t.Errorf("got %+v, want detail %q", got[0], want)
 				}
 			})
+		})
+	}
+}
+
+// TestHostileNames: names that come from the store are short, and forge neither lines of a log nor
+// what a terminal or a page shows. A process knows its own name, whatever it is.
+func TestHostileNames(t *testing.T) {
+	for names, want := range map[string]string{
+		`"pod-1\n2026 level=INFO"`:               "opened by another process: pod-1\ufffd2026 level=INFO",
+		`"\u001b[2Jpod","\u202epod\u0000"`:       "opened by 2 other processes: \ufffd[2Jpod, \ufffdpod\ufffd",
+		`"\ud800x"`:                              "opened by another process: \ufffdx",
+		`"` + strings.Repeat("x", 3000) + `"`:    "opened by another process: " + strings.Repeat("x", 63),
+		`"` + strings.Repeat("ß", 1000) + `"`:    "opened by another process: " + strings.Repeat("ß", 31),
+		`"mü\u0001ller-7 (eu)","me\ufffd\ufffd"`: "opened by another process: mü\ufffdller-7 (eu)",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFleet(t, 0)
+			f.processes = append(f.processes, newTransport(t, f, breakerhttp.WithStore(f.store, breakerhttp.Sharing{Instance: "me\x00\xff"})))
+			f.put(`{"s":1,"st":"open","d":60000,"g":1,"by":[` + names + `]}`)
+			if r := wantRefused(t, second(get(f.processes[0], host))); r.Reason != want {
+				t.Errorf("of %s: got reason %q, want %q", names, r.Reason, want)
+			}
 		})
 	}
 }

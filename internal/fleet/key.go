@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -58,7 +59,18 @@ func newVoter(instance string) vote {
 		return vote{ID: processID}
 	}
 	sum := sha256.Sum256([]byte(instance))
-	return vote{ID: hex.EncodeToString(sum[:8]), Name: cut(instance, maxName)}
+	return vote{ID: hex.EncodeToString(sum[:8]), Name: printable(instance)}
+}
+
+// printable returns the name of a process as people see it: at most maxName bytes, with U+FFFD in
+// place of what cannot be printed. A line feed would forge a line of a log.
+func printable(name string) string {
+	return cut(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, name), maxName)
 }
 
 // cut returns the beginning of s: no more than most bytes. It does not cut a rune in two.

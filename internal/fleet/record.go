@@ -98,6 +98,9 @@ func parse(value []byte) (record, error) {
 		return record{}, fmt.Errorf("%w: a field is out of range", errPoison)
 	}
 	r.Opens, r.Ignored = min(r.Opens, maxOpens), min(max(r.Ignored, 0), maxOpens)
+	for i, name := range r.By {
+		r.By[i] = printable(name)
+	}
 	if r.Healthy != nil {
 		*r.Healthy = min(max(*r.Healthy, 0), millisOf(longest))
 	}
