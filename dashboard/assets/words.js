@@ -1,6 +1,6 @@
 // Numbers, times and circuits in words.
 
-import { now, opening } from "./circuits.js";
+import { now } from "./circuits.js";
 
 export const stateNames = { open: "Open", half_open: "Half-open", closed: "Closed" };
 
@@ -51,7 +51,7 @@ export const inFlight = (c) => count(c.in_flight) + (c.limit > 0 ? ` of ${count(
 export function nextProbe(c) {
   if (c.state === "closed") return "";
   if (c.forced) return "until it is reset";
-  if (c.state === "open" && opening(c)?.reason === "limited") return `closes in ${period(c.until - now() + 999)}`;
+  if (c.state === "open" && c.transitions.at(-1)?.reason === "limited") return `closes in ${period(c.until - now() + 999)}`;
   if (c.state === "half_open") return c.in_flight > 0 && c.transitions.at(-1)?.to === "half_open" ? "probe under way" : "probe: next request";
   if (c.until === Infinity) return "another process probes";
   return now() < c.until ? `probe in ${period(c.until - now() + 999)}` : "probe now";

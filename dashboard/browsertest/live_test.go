@@ -275,6 +275,18 @@ func TestLimited(t *testing.T) {
 	b.wait(says("#rows .reason", "recovering: at most 16 in flight"))
 }
 
+// TestLimitedProbe: a host that answers a probe by asking for less closes its circuit after that time.
+func TestLimitedProbe(t *testing.T) {
+	const host = "http://a.test"
+	c := newCircuits(t, breakerhttp.WithPolicy(breakerhttp.Policy{OpenFor: time.Second}), breakerhttp.WithClassifier(breakerhttp.LimitedStatus(429))).serve()
+	c.trip(host)
+	b := open(t, c.url, look{})
+	b.wait(state(host, "Half-open"))
+	c.request(host, http.Header{"Status": {"429"}, "Retry-After": {"60"}})
+	b.wait(state(host, "Open"))
+	b.wait(says("#rows .until", "closes in "))
+}
+
 // TestProbeElsewhere: while another process probes a shared circuit, nobody knows when this one may.
 func TestProbeElsewhere(t *testing.T) {
 	const host = "http://a.test"
