@@ -81,7 +81,7 @@ func (h *host) emit(by *circuit.Cause) {
 	h.hasten(others)
 }
 
-// emitRead is emit for a read, which must not wait for a store.
+// emitRead is emit for those that must not wait for a store, such as a read.
 func (h *host) emitRead(by *circuit.Cause) {
 	if events, others := h.recordEvents(by); len(events) > 0 {
 		if ctx := by.Context; h.member != nil {
@@ -228,10 +228,12 @@ func (s *sympathy) forget(h *host) {
 }
 
 // hasten lets those of the other hosts' circuits that are open probe now, because h has recovered.
+// What it finds out about them, such as probes that have timed out, is published in the background,
+// because a request must not wait for all of them.
 func (h *host) hasten(others []*host) {
 	for _, other := range others {
 		by := circuit.Cause{Context: context.Background()}
 		other.circuit.Hasten(&by, "recovered with "+keytext.Encode(h.key))
-		defer other.emit(&by) // even if the hook panics for another
+		defer other.emitRead(&by) // even if the hook panics for another
 	}
 }

@@ -1642,6 +1642,46 @@ func TestControlsAreBounded(t *testing.T) {
 	}
 }
 
+// TestProbesOfOthersTimeOut: a request whose probe closes its circuit lets others probe too. If it
+// finds that the probes of others have timed out, it does not wait until that is published.
+func TestProbesOfOthersTimeOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 0)
+		way := &switchable{}
+		way.to(func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNREFUSED })
+		p := newTransport(t, way, breakerhttp.WithStore(f.store, breakerhttp.Sharing{Quorum: 1}))
+		url := func(i int) string { return fmt.Sprintf("http://h%d.test", i) }
+		const last = 20
+		for i := range last + 1 {
+			for range 5 {
+				_, _ = get(p, url(i))
+			}
+		}
+		time.Sleep(time.Minute)
+		dead := make(chan struct{})
+		defer close(dead)
+		way.to(func(*http.Request) (*http.Response, error) { <-dead; return nil, errNet500 })
+		for i := range last {
+			go get(p, url(i))
+			synctest.Wait()
+		}
+		time.Sleep(30 * time.Second)
+		way.to(respond(200))
+		f.store.misbehave(func(context.Context) error { time.Sleep(20 * time.Millisecond); return nil })
+		before, writes := time.Now(), f.store.writes.Load()
+		if _, err := get(p, url(last)); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(before); waited > 60*time.Millisecond {
+			t.Errorf("waited for %v, want for a read and two writes", waited)
+		}
+		time.Sleep(time.Second)
+		if got := f.store.writes.Load() - writes; got < 10 {
+			t.Errorf("got %d writes, want the lease, the verdict, and those of the others", got)
+		}
+	})
+}
+
 // TestOvertakenProbe: a circuit that changes its state while its process holds the lease, but not
 // because of the probe, gives the lease up.
 func TestOvertakenProbe(t *testing.T) {
