@@ -69,7 +69,8 @@ func (t *Transport) Reset(key string) {
 //
 // It tries up to four times to close the record, even if the store has failed before. It returns
 // the store's error if the record could not be closed, or the error of ctx if ctx is done earlier.
-// Without a store, or if the circuit is not shared, it resets the circuit here and returns nil.
+// Without a store, or if the circuit is not shared, it resets the circuit here and returns nil. With
+// the key "" it does nothing.
 func (t *Transport) ResetFleet(ctx context.Context, key string) error {
 	t.Reset(key)
 	if h, ok := t.named(key); ok {
@@ -77,7 +78,7 @@ func (t *Transport) ResetFleet(ctx context.Context, key string) error {
 	} else {
 		key = t.normal(key)
 	}
-	if !t.shares(key) {
+	if key == "" || !t.shares(key) {
 		return nil
 	}
 	if err := t.sharing.fleet.Reset(ctx, key); err != nil {

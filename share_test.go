@@ -1550,6 +1550,9 @@ func TestResetFleet(t *testing.T) {
 			}
 			wantState(t, c.tr, c.key, breakerhttp.StateClosed)
 		}
+		if err := f.processes[0].ResetFleet(t.Context(), ""); err != nil {
+			t.Errorf("no key: %v", err)
+		}
 		if got := f.store.writes.Load(); got != 0 {
 			t.Errorf("got %d writes, want none", got)
 		}
