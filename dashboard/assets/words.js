@@ -52,7 +52,10 @@ export function nextProbe(c) {
   if (c.state === "closed") return "";
   if (c.forced) return "until it is reset";
   if (c.state === "open" && c.transitions.at(-1)?.reason === "limited") return `closes in ${period(c.until - now() + 999)}`;
-  if (c.state === "half_open") return c.in_flight > 0 && c.transitions.at(-1)?.to === "half_open" ? "probe under way" : "probe: next request";
+  if (c.state === "half_open") {
+    const probed = c.policy.adaptive || c.transitions.at(-1)?.to === "half_open"; // an adaptive circuit records no probes
+    return probed && c.in_flight > 0 ? "probe under way" : "probe: next request";
+  }
   if (c.until === Infinity) return "another process probes";
   return now() < c.until ? `probe in ${period(c.until - now() + 999)}` : "probe now";
 }

@@ -287,6 +287,20 @@ func TestLimitedProbe(t *testing.T) {
 	b.wait(says("#rows .until", "closes in "))
 }
 
+// TestProbeOfAdaptive: an Adaptive circuit records no transition for a probe.
+func TestProbeOfAdaptive(t *testing.T) {
+	const host = "http://a.test"
+	c := newCircuits(t, breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true})).serve()
+	for range 3 {
+		c.trip(host)
+	}
+	b := open(t, c.url, look{})
+	b.wait(state(host, "Half-open"))
+	b.wait(says("#rows .until", "probe: next request"))
+	defer c.hang(host)()
+	b.wait(says("#rows .until", "probe under way"))
+}
+
 // TestProbeElsewhere: while another process probes a shared circuit, nobody knows when this one may.
 func TestProbeElsewhere(t *testing.T) {
 	const host = "http://a.test"
