@@ -5,6 +5,7 @@ import { minutes, period, stateNames } from "./words.js";
 
 // past returns a circuit's states over time, as far as its transitions and its present state show
 // them. A circuit counts as half-open from the end of its open time on, even before the first probe.
+// The open time of an adaptive circuit is only that until the first of its probes, which are not told.
 function past(c) {
   const periods = [];
   const add = (from, to, state) => {
@@ -14,7 +15,7 @@ function past(c) {
   };
   c.transitions.forEach((t, i) => {
     const end = c.transitions[i + 1]?.ms ?? Infinity;
-    const elapsed = t.to === "open" && t.open_for > 0 ? t.ms + 1000 * t.open_for : Infinity;
+    const elapsed = t.to === "open" && t.open_for > 0 && !c.policy.adaptive ? t.ms + 1000 * t.open_for : Infinity;
     if (i === 0) add(remembered(), t.ms, t.from);
     add(t.ms, Math.min(end, elapsed), t.to);
     add(elapsed, end, "half_open");

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -326,6 +327,29 @@ func TestProbeElsewhere(t *testing.T) {
 	b.wait(says("#rows .until", "another process probes"))
 	b.click("#rows .key")
 	b.wait(says("#details .countdown", "another process probes"))
+}
+
+// TestOutage: an adaptive circuit is open for as long as its outage lasts, probes or not.
+func TestOutage(t *testing.T) {
+	const host = "http://a.test"
+	c := newCircuits(t, breakerhttp.WithPolicy(breakerhttp.Policy{Adaptive: true})).serve()
+	fail := http.Header{"Fail": {"no route"}}
+	for range 12 {
+		c.request(host, fail)
+	}
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+		c.request(host, fail)
+	}
+	for len(c.Transitions()) < 2 { // the next probe is within a second
+		c.succeed(host)
+		<-time.After(20 * time.Millisecond)
+	}
+	b := open(t, c.url, look{})
+	b.wait(state(host, "Closed"))
+	label := eval[string](b, `document.querySelector("#rows svg[role=img]").ariaLabel`)
+	if !strings.Contains(label, ", Open ") || strings.Contains(label, "Half-open") {
+		t.Errorf("the strip shows %q, want that the circuit was open", label)
+	}
 }
 
 // TestFailing: a closed circuit whose requests are failing now stands out, and above the healthy
