@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,8 +74,8 @@ func (p *policies) of(key string) *circuit.Config {
 func (t *Transport) SetPolicies(all Policy, hosts map[string]Policy) error {
 	t.mustBeMade()
 	list := make([]hostPolicy, 0, len(hosts))
-	for pattern, p := range hosts {
-		list = append(list, hostPolicy{pattern, p})
+	for _, pattern := range slices.Sorted(maps.Keys(hosts)) {
+		list = append(list, hostPolicy{pattern, hosts[pattern]})
 	}
 	next, errs := newPolicies(all, list, t.key != nil, t.sharing != nil)
 	if err := errors.Join(errs...); err != nil {

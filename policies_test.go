@@ -255,6 +255,19 @@ func TestSetPoliciesAllOrNothing(t *testing.T) {
 	wantState(t, tr, host, breakerhttp.StateOpen)
 }
 
+// TestSetPoliciesErrorInOrder: the error names the patterns in their order, each time.
+func TestSetPoliciesErrorInOrder(t *testing.T) {
+	tr := newTransport(t, respond(200))
+	hosts := map[string]breakerhttp.Policy{}
+	for _, pattern := range []string{"a*", "b*", "c*", "d*", "e*", "f*"} {
+		hosts[pattern] = breakerhttp.Policy{}
+	}
+	lines := strings.Split(tr.SetPolicies(breakerhttp.Policy{}, hosts).Error(), "\n")
+	if len(lines) != len(hosts) || !slices.IsSorted(lines) {
+		t.Errorf("got the errors %q, want one for each of %d patterns, sorted", lines, len(hosts))
+	}
+}
+
 // TestSetPoliciesUnderLoad: with a change each millisecond nothing is lost or counted twice.
 func TestSetPoliciesUnderLoad(t *testing.T) {
 	tr := newTransport(t, roundTripFunc(func(req *http.Request) (*http.Response, error) {
