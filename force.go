@@ -9,7 +9,8 @@ import (
 
 // ForceOpen makes the circuit of a key refuse every request until
 // [Transport.Reset]; in a dry run it still refuses none. It makes the circuit if
-// there is none. It acts on this process only, also with [WithStore].
+// there is none. It acts on this process only, also with [WithStore]. If this
+// process probes for others, it gives that up, which takes at most WriteTimeout.
 //
 // Without [WithKey] the key may be any URL of the host, or the host alone: that
 // names the circuit with that host and port, if there is only one. Otherwise it
@@ -18,8 +19,7 @@ import (
 func (t *Transport) ForceOpen(key string) { t.force(key, (*circuit.Circuit).ForceOpen) }
 
 // ForceClosed makes the circuit of a key admit every request until [Transport.Reset]. The circuit
-// still counts. ForceClosed makes the circuit if there is none, reads the key as
-// [Transport.ForceOpen] does, and acts on this process only.
+// still counts. In all else ForceClosed does what [Transport.ForceOpen] does.
 func (t *Transport) ForceClosed(key string) { t.force(key, (*circuit.Circuit).ForceClosed) }
 
 func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause) (first, ok bool)) {
@@ -47,7 +47,8 @@ func (t *Transport) force(key string, to func(*circuit.Circuit, *circuit.Cause) 
 // Reset closes the circuit of a key, empties its counts, and ends ForceOpen and ForceClosed. It
 // does nothing if there is no such circuit. It reads the key as [Transport.ForceOpen] does. With
 // [WithStore], this process ignores the circuit's shared record until there is a newer one. The
-// other processes do not.
+// other processes do not. If this process probes for them, Reset gives that up, which takes at most
+// WriteTimeout.
 func (t *Transport) Reset(key string) {
 	h, ok := t.named(key)
 	if !ok {
