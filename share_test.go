@@ -2240,6 +2240,35 @@ func TestManyHints(t *testing.T) {
 	})
 }
 
+// TestWatchAndSlowHook: a hook that blocks holds up neither what Watch hears of other circuits, nor
+// the end of Watch.
+func TestWatchAndSlowHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 0)
+		tr := newTransport(t, f, breakerhttp.WithStore(f.store, breakerhttp.Sharing{}),
+			breakerhttp.WithTransitionHook(func(context.Context, breakerhttp.Transition) { time.Sleep(time.Minute) }))
+		urls := []string{"http://a.test", "http://b.test", "http://c.test"}
+		for _, url := range urls {
+			_, _ = get(tr, url)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- tr.Watch(ctx) }()
+		synctest.Wait()
+		for _, url := range urls {
+			_, _, _ = f.store.CompareAndSwap(ctx, "default/"+url, 0, []byte(`{"s":1,"st":"open","d":60000,"g":1}`), time.Hour)
+			time.Sleep(10 * time.Millisecond)
+			wantState(t, tr, url, breakerhttp.StateOpen)
+		}
+		before := time.Now()
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) || time.Since(before) > 50*time.Millisecond {
+			t.Errorf("Watch: got %v after %v, want the context's error within ReadTimeout", err, time.Since(before))
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 // TestWatchPanics: neither a hook that panics nor a store that does ends the program, and the next
 // hint is heard.
 func TestWatchPanics(t *testing.T) {

@@ -68,7 +68,8 @@ func (h *hints) add(key string) {
 }
 
 // read reads what is hinted, one Load at a time, until ctx is done. A Load that is under way then
-// goes on, because a call that is broken off would look like a failure of the store.
+// goes on, because a call that is broken off would look like a failure of the store. The user's hook
+// may take its time to hear of the transitions: read does not wait for it.
 func (h *hints) read(ctx context.Context) {
 	for {
 		select {
@@ -85,7 +86,9 @@ func (h *hints) read(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			h.fleet.read(context.Background(), batch, func() {})
+			loaded := make(chan struct{})
+			go h.fleet.read(context.Background(), batch, func() { close(loaded) })
+			<-loaded
 		}
 	}
 }
