@@ -53,9 +53,9 @@ type Policy struct {
 	ProbeSuccesses int           `json:"probe_successes"` // successful probes that close the circuit; 0 means 1
 	ProbeTimeout   time.Duration `json:"probe_timeout"`   // an unanswered probe fails after it; 0 means 30s
 
-	// Ramp is the time over which a circuit that probes have closed admits a
-	// growing share of the requests: a tenth at first, all in the end. 0 admits
-	// all at once.
+	// Ramp is the time over which a circuit that has recovered admits a growing
+	// share of the requests: a tenth at first, all in the end. 0 admits all at
+	// once. So does a circuit that [Transport.Reset] has closed.
 	Ramp time.Duration `json:"ramp"`
 
 	// MaxInFlight bounds the requests that wait for their response headers at
