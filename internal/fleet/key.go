@@ -22,9 +22,10 @@ func RecordKey(namespace, key string) string {
 }
 
 // short returns a key that any store takes: a key that is too long, or that is not valid UTF-8, is
-// replaced by its beginning and a hash.
+// replaced by its beginning and a hash. So is a key that looks like that, because callers who choose
+// keys must not get the record of another one.
 func short(key string) string {
-	if len(key) <= maxKey && utf8.ValidString(key) {
+	if len(key) <= maxKey && utf8.ValidString(key) && !looksHashed(key) {
 		return key
 	}
 	sum := sha256.Sum256([]byte(key))
@@ -36,6 +37,12 @@ func short(key string) string {
 		}
 	}
 	return start + hash
+}
+
+// looksHashed reports whether key may end with a hash that short has written.
+func looksHashed(key string) bool {
+	at := len(key) - len("#") - 32
+	return at >= 0 && key[at] == '#'
 }
 
 // processID identifies this process in the owners of its records, and is its voter by default.

@@ -28,7 +28,7 @@ func TestRecordKey(t *testing.T) {
 		}
 	}
 	seen := map[string]string{}
-	for _, key := range []string{long + "ab", long + "ac", "h\xff", "h\xfe", "h", "h\uFFFD", "\xff", ""} {
+	for _, key := range []string{long + "ab", strings.TrimPrefix(RecordKey("ns", long+"ab"), "ns/"), strings.TrimPrefix(RecordKey("ns", "h\xff"), "ns/"), long + "ac", "h\xff", "h\xfe", "h", "h\uFFFD", "\xff", ""} {
 		got := RecordKey("ns", key)
 		if other, ok := seen[got]; ok {
 			t.Errorf("%q and %q have one record, %q", key, other, got)

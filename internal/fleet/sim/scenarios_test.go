@@ -79,7 +79,8 @@ var handicaps = []handicap{
 				return sound
 			}
 		},
-		limit{hits: 110, probes: 60, reads: 2500, writes: 120, back: soon},
+		// A verdict that is lost twice leaves the lease to its end: one recovery in a hundred.
+		limit{hits: 110, probes: 60, reads: 2500, writes: 120, back: soon + leaseFor + time.Second},
 	},
 	{
 		"three probers die with the lease",
