@@ -231,9 +231,15 @@ func (s *sympathy) forget(h *host) {
 // What it finds out about them, such as probes that have timed out, is published in the background,
 // because a request must not wait for all of them.
 func (h *host) hasten(others []*host) {
+	why := "recovered with " + keytext.Encode(h.key)
 	for _, other := range others {
+		if other.circuit.State() == circuit.Closed {
+			continue // it has recovered too, as most have when thousands fell together
+		}
 		by := circuit.Cause{Context: context.Background()}
-		other.circuit.Hasten(&by, "recovered with "+keytext.Encode(h.key))
-		defer other.emitRead(&by) // even if the hook panics for another
+		other.circuit.Hasten(&by, why)
+		if len(by.Events) > 0 {
+			defer other.emitRead(&by) // even if the hook panics for another
+		}
 	}
 }
