@@ -60,9 +60,8 @@ const (
 	maxNamespace = 255 // bytes; bounds the key of a record
 )
 
-// WithStore shares circuits with the other processes that use the same store
-// with the same namespace: when Quorum of them have tripped, all open, and one
-// probes for all.
+// WithStore shares circuits with the other processes that use the same store with the same
+// namespace: when Quorum of them have tripped, all open, and one probes for all.
 //
 // Requests seldom wait for the store, and no failure of the store reaches their callers:
 //   - The first request of a process to a host waits for a read, and so does the first one after
@@ -256,15 +255,19 @@ func (h *host) publish(ctx context.Context, events []circuit.Event) {
 		}
 		switch e.Reason {
 		case circuit.ProbeSucceeded:
-			h.member.ProbeSucceeded(ctx)
+			if e.Limited {
+				h.member.ProbeLimited(ctx)
+			} else {
+				h.member.ProbeSucceeded(ctx)
+			}
 		case circuit.ProbeFailed, circuit.ProbeTimedOut:
 			h.member.ProbeFailed(ctx, e.OpenFor, e.RetryAfter)
 		case circuit.ConsecutiveFailures, circuit.FailureRatio, circuit.SlowRatio, circuit.TripWhen, circuit.Silence:
-			if !e.Uncounted || h.t.now()-e.At >= circuit.RecordAfter { // not if a person has ended it earlier
+			if !e.Uncounted || h.t.now()-e.At >= circuit.RecordAfter { // a person may have cut it short
 				h.member.Tripped(ctx, e.OpenFor)
 			}
 		case circuit.LateAnswers, circuit.RateLimited:
-			if e.Elected { // what a probe in flight finds out comes too late
+			if e.Elected { // the results of probes in flight will be stale
 				h.member.ProbeIgnored(ctx)
 			}
 		}

@@ -1685,6 +1685,69 @@ func TestProbesOfOthersTimeOut(t *testing.T) {
 	})
 }
 
+// TestLimitedProbe: a probe that is answered with a limit is no verdict for the other processes. It
+// closes an adaptive circuit of its own process, which stays closed.
+func TestLimitedProbe(t *testing.T) {
+	for name, test := range map[string]struct {
+		policy     breakerhttp.Policy
+		retryAfter string
+		want       breakerhttp.State
+	}{
+		"classic":                     {breakerhttp.Policy{}, "", breakerhttp.StateHalfOpen},
+		"classic with a Retry-After":  {breakerhttp.Policy{}, "5", breakerhttp.StateOpen},
+		"adaptive":                    {breakerhttp.Policy{Adaptive: true}, "", breakerhttp.StateClosed},
+		"adaptive with a Retry-After": {breakerhttp.Policy{Adaptive: true}, "5", breakerhttp.StateOpen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 0)
+				way := &switchable{}
+				way.to(respond(200))
+				opts := []breakerhttp.Option{breakerhttp.WithClassifier(breakerhttp.LimitedStatus(429)), breakerhttp.WithPolicy(test.policy)}
+				f.add(way, opts...)
+				f.add(f, opts...)
+				_, _ = get(f.processes[0], host)
+				f.put(`{"s":1,"st":"open","d":20000,"g":1}`)
+				time.Sleep(15 * time.Second)
+				_, _ = get(f.processes[0], host) // has the record read
+				time.Sleep(10 * time.Second)
+				way.to(func(req *http.Request) (*http.Response, error) {
+					if got := f.record(); got.State != "half" {
+						t.Errorf("during the probe the record is %+v, want half", got)
+					}
+					resp, err := respond(429)(req)
+					resp.Header.Set("Retry-After", test.retryAfter)
+					return resp, err
+				})
+				if _, err := get(f.processes[0], host); err != nil {
+					t.Fatal(err)
+				}
+				wantState(t, f.processes[0], host, test.want)
+				if got := f.record(); got.State != "open" || got.Millis != 0 || len(got.Failed) != 0 {
+					t.Errorf("the record is %+v, want open for the next", got)
+				}
+				way.to(respond(200))
+				if test.want == breakerhttp.StateClosed {
+					for range 20 {
+						time.Sleep(time.Second)
+						_, _ = get(f.processes[0], host)
+						wantState(t, f.processes[0], host, breakerhttp.StateClosed)
+					}
+					if got := f.record(); got.State != "open" {
+						t.Errorf("the record is %+v, want that this process has not probed again", got)
+					}
+				}
+				if _, err := get(f.processes[1], host); err != nil {
+					t.Errorf("the next process got %v, want to probe", err)
+				}
+				if got := f.record(); got.State != "closed" {
+					t.Errorf("the record is %+v, want closed", got)
+				}
+			})
+		})
+	}
+}
+
 // TestOvertakenProbe: a circuit that changes its state while its process holds the lease, but not
 // because of the probe, gives the lease up.
 func TestOvertakenProbe(t *testing.T) {

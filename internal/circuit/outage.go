@@ -90,7 +90,9 @@ func (a *adaptive) probeEnded(ctx context.Context, now time.Duration, e ending, 
 	case failed == "" && e.Outcome == Success:
 		a.closeByProbe(ctx, a.event(Closed, now, ProbeSucceeded, "1 probe succeeded"))
 	case e.Outcome == Limited:
-		a.recovered(ctx, a.event(Closed, now, ProbeSucceeded, "a probe was answered, with a limit"))
+		closed := a.event(Closed, now, ProbeSucceeded, "a probe was answered, with a limit")
+		closed.Limited = true
+		a.recovered(ctx, closed)
 	case failed == "":
 	case a.State() == HalfOpen: // a classic policy has sent the first probe
 		a.openUp(ctx, a.event(Open, now, ProbeFailed, failed), e.RetryAfter)

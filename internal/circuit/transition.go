@@ -23,6 +23,7 @@ type Event struct {
 	Unrecorded, Uncounted bool
 
 	Elected bool // the end of a probe on behalf of all processes
+	Limited bool // a probe has closed the circuit, though its host asked for less
 }
 
 // Why a circuit changed its state.

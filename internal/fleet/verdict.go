@@ -12,7 +12,16 @@ const maxIgnored = 2
 
 // ProbeSucceeded publishes that the probe of this process, or the last of several, has succeeded.
 // It takes at most WriteTimeout.
-func (m *Member) ProbeSucceeded(ctx context.Context) {
+func (m *Member) ProbeSucceeded(ctx context.Context) { m.probeClosed(ctx, m.successRecord) }
+
+// ProbeLimited gives up the lease of this process, whose circuit is closed because the host has
+// asked its probe for less. That is no verdict for the other processes. It takes at most
+// WriteTimeout.
+func (m *Member) ProbeLimited(ctx context.Context) { m.probeClosed(ctx, m.ignoredRecord) }
+
+// probeClosed replaces the lease by the record that next returns. This process, whose circuit its
+// probe has closed, ignores what the record said before.
+func (m *Member) probeClosed(ctx context.Context, next func() record) {
 	ctx, cancel := m.fleet.writing(ctx)
 	defer cancel()
 	m.mu.Lock()
@@ -21,7 +30,7 @@ func (m *Member) ProbeSucceeded(ctx context.Context) {
 		m.deafen() // otherwise another process has taken over, and its record counts
 	}
 	m.mu.Unlock()
-	if _, o := m.publishVerdict(ctx, m.successRecord); o == lost {
+	if _, o := m.publishVerdict(ctx, next); o == lost {
 		m.mu.Lock()
 		m.deaf = deafness{}
 		m.follow(ctx)
