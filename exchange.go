@@ -36,10 +36,10 @@ const (
 	over                  // nothing is left to release
 )
 
-// admit asks a circuit that may have something to decide. It returns a refusal, or nil if the
-// request is to be sent. An evicted circuit makes it look for the host again, but not wait for the
-// store again: otherwise hosts that evict each other's circuits meanwhile could keep their requests
-// for ever.
+// admit asks the circuit about a request that it has not admitted at once. It returns a refusal, or
+// nil if the request is to be sent. If the circuit has been evicted, admit looks for the host again,
+// but does not wait for the store again: otherwise hosts that evict each other's circuits meanwhile
+// could keep their requests for ever.
 func (x *exchange) admit() *OpenError {
 	if x.host.circuit.Refusing() {
 		if r, ok := x.host.circuit.Refuse(x.t.now()); ok {
@@ -67,8 +67,8 @@ func (x *exchange) openError(r circuit.Refusal) *OpenError {
 	return &OpenError{Key: x.host.key, State: State(r.State), RetryAfter: r.RetryAfter, Reason: r.Detail}
 }
 
-// mayProbe asks the user's filter. It does so even if no probe is due, because only the circuit
-// knows that, and the filter must not be called under the circuit's lock.
+// mayProbe asks the user's filter. That is needed before it is known whether a probe is due, because
+// only the circuit knows that, and the filter must not be called under the circuit's lock.
 func (t *Transport) mayProbe(req *http.Request) bool {
 	return t.probeFilter == nil || t.probeFilter(req)
 }

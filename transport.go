@@ -79,7 +79,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}()
 	if x.host = t.find(req); x.host != nil {
 		x.host.refresh(req)
-		if c := &x.host.circuit; !c.TryEnter(&x.call) && !c.Enter(&x.call) {
+		c := &x.host.circuit
+		// TryEnter, like TrySucceed below, is inlined: most requests need no other call.
+		if admitted := c.TryEnter(&x.call) || c.Enter(&x.call); !admitted {
 			if refusal := x.admit(); refusal != nil {
 				return x.refuse(refusal)
 			}
@@ -91,8 +93,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	x.send()
 	watched := canFailLate(req, x.resp)
-	// TrySucceed, like TryEnter above, is inlined: most requests need no other call.
-	if c := &x.host.circuit; !x.good(watched) || !c.TrySucceed(&x.call, !watched) && !c.Succeed(&x.call, !watched) {
+	c := &x.host.circuit
+	counted := x.good(watched) && (c.TrySucceed(&x.call, !watched) || c.Succeed(&x.call, !watched))
+	if !counted {
 		watched = x.judge(watched) && watched
 	}
 	if watched { // to its end, because a success may still fail

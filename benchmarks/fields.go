@@ -32,8 +32,9 @@ func closed(budget time.Duration, hosts int) *field {
 	return f
 }
 
-// addLoad adds a subject that sends l through rt. Of up to 1,000 hosts, it visits each three times
-// before its turn is timed: after one visit, a figure still depends on who had the turn before.
+// addLoad adds a subject that sends l through rt. Before its turn is timed, it visits up to 1,000
+// hosts three times each: after one visit, a figure still depends on which subject had its turn
+// before.
 func (f *field) addLoad(name string, rt http.RoundTripper, l *load) {
 	f.add(subject{Name: name, warm: 3 * min(len(l.hosts), 1000), send: func(n int) int { return l.run(rt, n) }})
 }

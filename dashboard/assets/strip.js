@@ -5,7 +5,7 @@ import { minutes, period, stateNames } from "./words.js";
 
 // past returns a circuit's states over time, as far as its transitions and its present state show
 // them. A circuit counts as half-open from the end of its open time on, even before the first probe.
-// The open time of an adaptive circuit is only that until the first of its probes, which are not told.
+// An adaptive circuit counts as open for the whole outage, because its probes are no transitions.
 function past(c) {
   const periods = [];
   const add = (from, to, state) => {

@@ -229,12 +229,12 @@ func (c *Circuit) start(g *generation, s State) {
 // be called when anything that this depends on has changed.
 func (c *Circuit) setRoad() {
 	g := c.gen.Load()
-	undecided, room := c.judge.road()
+	ok, room := c.judge.road()
 	var road uint32
 	if g.state == Closed && c.cfg.timed() {
 		road |= timed
 	}
-	if undecided && g.state == Closed && c.cfg.MaxInFlight == 0 {
+	if ok && g.state == Closed && c.cfg.MaxInFlight == 0 {
 		road |= free
 		if c.window == nil {
 			road |= plain

@@ -13,7 +13,7 @@ type generation struct {
 	started   counter       // requests admitted
 	succeeded counter       // those that ended as successes, without the lock
 	run       atomic.Int64  // failures in a row; written under the lock
-	road      atomic.Uint32 // flags: what requests need not do; written under the lock
+	road      atomic.Uint32 // the flags below; written under the lock
 	state     State
 
 	refusing  atomic.Pointer[refusing] // without the lock; nil where it takes one; written under the lock
@@ -25,12 +25,12 @@ type generation struct {
 	led       *generation              // the closed generation that this half-open one led to; under the lock
 }
 
-// The flags of a generation's road.
+// The flags of a generation's road say how it admits requests and counts successes.
 const (
 	free  = 1 << iota // it admits without a decision, if there is room
 	timed             // it times its requests, and so takes the lock to admit
 	plain             // it counts successes without the lock
-	quick             // it is free, there is always room, and it is not timed
+	quick             // it admits by TryEnter: it is free, there is always room, and it is not timed
 )
 
 func (g *generation) has(flag uint32) bool { return g.road.Load()&flag != 0 }
