@@ -168,7 +168,7 @@ func readable(err error) (safe error) {
 			safe = errUnreadable
 		}
 	}()
-	_, _ = errors.Is(err, ErrOpen), is[*net.DNSError](err)
+	_, _ = errors.Is(err, ErrOpen), shortage(err) // they call its Is and As
 	wraps(err, func(err error) bool {
 		_, _ = err.Error(), isTimeout(err)
 		return false

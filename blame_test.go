@@ -427,6 +427,7 @@ func TestUnreadableError(t *testing.T) {
 		"Error panics":     panickingError{},
 		"a dial's timeout": &net.OpError{Op: "dial", Net: "tcp", Err: panickingError{}},
 		"As panics":        asError{},
+		"As gives nil":     nilError{},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, opts := range [][]breakerhttp.Option{nil, {breakerhttp.WithClassifier(breakerhttp.DefaultClassifier)}} {
@@ -447,6 +448,16 @@ func (panickingError) Error() string { panic("Error") }
 func (panickingError) Timeout() bool { panic("Timeout") }
 
 func (panickingError) Temporary() bool { panic("Temporary") }
+
+// nilError says that it is a *net.DNSError, but leaves the target nil.
+type nilError struct{}
+
+func (nilError) Error() string { return "nil" }
+
+func (nilError) As(target any) bool {
+	_, ok := target.(**net.DNSError)
+	return ok
+}
 
 // asError takes each target for its own type.
 type asError struct{}
