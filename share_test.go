@@ -2332,6 +2332,45 @@ func TestWatchAndSlowHook(t *testing.T) {
 	})
 }
 
+// TestHookAndReadsOfSeveral: one read may bring transitions of several circuits. What the hook does
+// with one of them keeps it from none of the others.
+func TestHookAndReadsOfSeveral(t *testing.T) {
+	for name, first := range map[string]func(){
+		"blocks":             func() { time.Sleep(time.Minute) },
+		"panics":             func() { panic("hook") },
+		"ends its goroutine": runtime.Goexit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 0)
+				var calls atomic.Int64
+				tr := f.add(f, breakerhttp.WithTransitionHook(func(context.Context, breakerhttp.Transition) {
+					if calls.Add(1) == 1 {
+						first()
+					}
+				}))
+				urls := []string{"http://a.test", "http://b.test", "http://c.test"}
+				for _, url := range urls {
+					_, _ = get(tr, url)
+				}
+				time.Sleep(15 * time.Second) // all records are due
+				for _, url := range urls {
+					_, _, _ = f.store.CompareAndSwap(t.Context(), "default/"+url, 0, []byte(`{"s":1,"st":"open","d":60000,"g":1}`), time.Hour)
+				}
+				_, _ = get(tr, urls[0])
+				synctest.Wait()
+				for _, url := range urls {
+					wantState(t, tr, url, breakerhttp.StateOpen)
+				}
+				if got := calls.Load(); got != int64(len(urls)) {
+					t.Errorf("the hook was called %d times, want %d", got, len(urls))
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
 // TestWatchPanics: neither a hook that panics nor a store that does ends the program, and the next
 // hint is heard.
 func TestWatchPanics(t *testing.T) {

@@ -68,8 +68,7 @@ func (h *hints) add(key string) {
 }
 
 // read reads what is hinted, one Load at a time, until ctx is done. A Load that is under way then
-// goes on, because a call that is broken off would look like a failure of the store. The user's hook
-// may take its time to hear of the transitions: read does not wait for it.
+// goes on, because a call that is broken off would look like a failure of the store.
 func (h *hints) read(ctx context.Context) {
 	for {
 		select {
@@ -86,9 +85,7 @@ func (h *hints) read(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			loaded := make(chan struct{})
-			go h.fleet.read(context.Background(), batch, func() { close(loaded) })
-			<-loaded
+			h.fleet.read(context.Background(), batch, func() {})
 		}
 	}
 }

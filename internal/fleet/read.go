@@ -95,8 +95,8 @@ func endFirst(members []*Member) {
 	}
 }
 
-// read reads the records of members, lets their circuits follow, and then calls done. Transitions
-// are delivered last, because that may call the user's code.
+// read reads the records of members, lets their circuits follow, and then calls done. It does not
+// wait until the transitions are delivered, because that may call the user's code.
 func (f *Fleet) read(ctx context.Context, members []*Member, done func()) {
 	began := f.cfg.Now()
 	items, err := f.load(ctx, keysOf(members), ordinary)
@@ -113,7 +113,7 @@ func (f *Fleet) read(ctx context.Context, members []*Member, done func()) {
 	}
 	done()
 	for _, deliver := range after {
-		f.catchPanics(deliver)
+		f.Go(deliver)
 	}
 }
 
@@ -164,16 +164,15 @@ func (m *Member) failedItem(operation string, item store.Item) {
 	m.fleet.cfg.OnError(operation, item.Err)
 }
 
-// Go calls do, which may call the user's code, in a goroutine of its own.
-func (f *Fleet) Go(do func()) { go f.catchPanics(do) }
-
-// catchPanics calls do, which may call the user's code, in a goroutine of the fleet's own. A panic
-// there would end the program, so it is reported instead.
-func (f *Fleet) catchPanics(do func()) {
-	defer func() {
-		if v := recover(); v != nil {
-			f.cfg.OnError(OpAdopt, fmt.Errorf("breakerhttp: panic: %v", v))
-		}
+// Go calls do, which may call the user's code, in a goroutine of its own. A panic there would end
+// the program, so it is reported instead.
+func (f *Fleet) Go(do func()) {
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				f.cfg.OnError(OpAdopt, fmt.Errorf("breakerhttp: panic: %v", v))
+			}
+		}()
+		do()
 	}()
-	do()
 }
