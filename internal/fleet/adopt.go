@@ -31,7 +31,7 @@ func (m *Member) adopt(ctx context.Context, item store.Item, began time.Duration
 	m.learn(ctx, item, began)
 	if publish := m.atNextLoad; publish != nil {
 		m.atNextLoad = nil
-		m.afterUnlock = append(m.afterUnlock, func() { m.fleet.Go(func() { m.publishLater(publish) }) })
+		m.fleet.Go(func() { m.publishLater(publish) }) // it must not wait for the user's hook
 	}
 	after, m.afterUnlock = m.afterUnlock, nil
 	return after

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,15 +196,17 @@ func TestCancelledRequest(t *testing.T) {
 }
 
 // TestKeptVote: a vote that could not be cast, because of this process, is cast when the record is read
-// next; but not if the circuit was reset meanwhile.
+// next, whatever the user's hook does then; but not if the circuit was reset meanwhile.
 func TestKeptVote(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		reset bool
+		hook  func()
 		want  State
 	}{
-		{"in the end", false, Suspect},
-		{"reset", true, Closed},
+		{"in the end", false, nil, Suspect},
+		{"the hook ends the request's goroutine", false, runtime.Goexit, Suspect},
+		{"reset", true, nil, Closed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -226,7 +229,12 @@ func TestKeptVote(t *testing.T) {
 				for range maxCalls - 1 {
 					p.fleet.slots.free()
 				}
-				p.readTimes(20 * time.Second)
+				if tt.hook == nil {
+					p.readTimes(20 * time.Second)
+				} else {
+					p.circuit.tell = tt.hook
+					go p.load(t.Context(), ordinary)
+				}
 				synctest.Wait()
 				if got := p.known.rec.State; got != tt.want {
 					t.Errorf("the record is %q, want %q", got, tt.want)
