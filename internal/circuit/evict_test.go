@@ -97,6 +97,22 @@ func TestEvict(t *testing.T) {
 	}
 }
 
+func TestEvictAsLastResort(t *testing.T) {
+	const openFor = 60 * second
+	for now, want := range map[time.Duration]bool{openFor - 1: false, openFor: true} {
+		r := newRig(t, defaults())
+		r.send(0, bad)
+		used := r.used()
+		r.at(now)
+		if _, _, got := r.Circuit.Evict(used, false); got {
+			t.Errorf("%v after the failure of a run, it is evicted without need", now)
+		}
+		if _, _, got := r.Circuit.Evict(used, true); got != want {
+			t.Errorf("%v after the failure of a run, it is evicted as a last resort: %v, want %v", now, got, want)
+		}
+	}
+}
+
 func TestAnEvictedCircuitDoesNothingMore(t *testing.T) {
 	r := newRig(t, with(func(c *circuit.Config) { c.ConsecutiveFailures = 1 }))
 	call := r.send(0, ok)
