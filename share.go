@@ -250,7 +250,7 @@ func (h *host) publish(ctx context.Context, events []circuit.Event) {
 		return
 	}
 	for _, e := range events {
-		if e.Unrecorded && !e.Elected {
+		if e.Unrecorded && !e.Elected || e.Uncounted && e.Reason == circuit.ProbeFailed { // it was published at once
 			continue
 		}
 		switch e.Reason {

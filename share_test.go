@@ -1748,6 +1748,26 @@ func TestLimitedProbe(t *testing.T) {
 	}
 }
 
+// TestPolicyDuringLostVerdict: a probe whose policy becomes adaptive while it is in flight fails, and
+// its verdict is lost. That is no vote.
+func TestPolicyDuringLostVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, way := newProberFleet(t)
+		answered := make(chan struct{})
+		way.to(func(req *http.Request) (*http.Response, error) { <-answered; return respond(503)(req) })
+		go get(f.processes[0], host)
+		synctest.Wait()
+		_ = f.processes[0].SetPolicies(breakerhttp.Policy{Adaptive: true}, nil)
+		f.put(`{"s":1,"st":"closed","d":0,"g":1}`)
+		writes := f.store.writes.Load()
+		close(answered)
+		synctest.Wait()
+		if got := f.store.writes.Load() - writes; got != 1 || f.record().State != "closed" {
+			t.Errorf("got %d writes, and the record is %+v, want the lost verdict alone", got, f.record())
+		}
+	})
+}
+
 // TestOvertakenProbe: a circuit that changes its state while its process holds the lease, but not
 // because of the probe, gives the lease up.
 func TestOvertakenProbe(t *testing.T) {
