@@ -128,6 +128,7 @@ func (h *host) recordRefusal(req *http.Request, e *OpenError) {
 	}
 }
 
+// addRefusal is apart so that the refusals without a span, which are most, do not need its stack.
 func (h *host) addRefusal(span trace.Span, e *OpenError) {
 	attrs := append(h.attributes(), stateKey.String(e.State.String()), errorTypeKey.String(errorTypeOpen))
 	if e.RetryAfter > 0 {
