@@ -347,6 +347,27 @@ func TestProbeFilter(t *testing.T) {
 	})
 }
 
+// TestProbeFilterIsAskedOnlyWhenDue: while the open time lasts, a request is refused without a
+// decision, so without the lock, and without the user's filter.
+func TestProbeFilterIsAskedOnlyWhenDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		tr := newTransport(t, respond(503), breakerhttp.WithProbeFilter(func(*http.Request) bool { asked++; return true }))
+		for range 5 {
+			_, _ = get(tr, host)
+		}
+		_, err := get(tr, host)
+		wantRefused(t, err)
+		if asked != 0 {
+			t.Errorf("asked %d times during the open time, want 0", asked)
+		}
+		time.Sleep(time.Minute)
+		if _, err := get(tr, host); err != nil || asked != 1 {
+			t.Errorf("after it the probe got %v, and the filter was asked %d times, want 1", err, asked)
+		}
+	})
+}
+
 // TestProbeFilterAfterHang: a hanging request has opened the circuit, and its time
 // is over, before anybody notices. The next request may probe if the filter says so.
 func TestProbeFilterAfterHang(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 
 // A host is a key with its circuit.
 type host struct {
-	// These and the start of circuit share a cache line, because each request needs them.
+	// These and the start of circuit share a cache line: a request needs the member and the circuit,
+	// and a refusal the key too.
 	member *fleet.Member // nil without a store
 	key    string
 
